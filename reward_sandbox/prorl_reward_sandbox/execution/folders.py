@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 
-from prorl_reward_sandbox.execution.files import write_file
+from prorl_reward_sandbox.execution.files import file_mode, write_file
 from prorl_reward_sandbox.execution.requests import Request
 from prorl_reward_sandbox.execution.user import ProgramUser
 
@@ -17,7 +17,7 @@ def make_folder(request: Request, user: ProgramUser | None) -> str:
     folder = tempfile.mkdtemp(prefix="prorl-run-")
     for name, content in request.files.items():
         path = os.path.join(folder, name)
-        write_file(path, content, is_executable=name in request.executables)
+        write_file(path, content, file_mode(is_executable=name in request.executables))
         if user is not None:
             os.chown(path, user.user_id, user.user_id)
     if user is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from prorl_reward_sandbox.execution.cleanup import end_descendants, remove_folder
 from prorl_reward_sandbox.execution.containers import NotStartedError, RunEnd
 from prorl_reward_sandbox.execution.folders import make_folder, read_kept
-from prorl_reward_sandbox.execution.launch import Launch, become_program
+from prorl_reward_sandbox.execution.launch import Launch, become_program, count_tasks_of_this_user, resource_limits
 from prorl_reward_sandbox.execution.requests import Request
 from prorl_reward_sandbox.execution.streams import Pipes
 from prorl_reward_sandbox.execution.user import ProgramUser
@@ -33,6 +33,10 @@ class Forked:
     def start(self, request: Request, pipes: Pipes) -> ForkedRun:
         """Fork; returns when the child has become the program."""
         folder = make_folder(request, self._user)
+        others = count_tasks_of_this_user() if self._user is None else 0
+        limits = resource_limits(
+            request.limits, processes=request.limits.processes + others, memory_bytes=request.limits.memory_bytes
+        )
         report, child_report = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -40,7 +44,7 @@ class Forked:
                 Launch(
                     argv=request.argv,
                     folder=folder,
-                    limits=request.limits,
+                    resource_limits=limits,
                     user=self._user,
                     stdin=pipes.child_stdin,
                     stdout=pipes.child_stdout,

@@ -11,6 +11,7 @@ import math
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -34,7 +35,7 @@ class Launch:
 
     argv: tuple[str, ...]
     folder: str
-    limits: Limits
+    resource_limits: Sequence[tuple[int, int, int]]
     user: ProgramUser | None
     stdin: int
     stdout: int
@@ -50,12 +51,8 @@ def become_program(launch: Launch) -> NoReturn:
         _reset_signals()
         os.chdir(launch.folder)
         _arrange_descriptors(launch)
-        limit_resources(
-            launch.limits,
-            processes=launch.limits.processes,
-            memory_bytes=launch.limits.memory_bytes,
-            shares_user=launch.user is None,
-        )
+        for kind, soft, hard in launch.resource_limits:
+            resource.setrlimit(kind, (soft, hard))
         os.umask(0o077)
         if launch.user is not None:
             launch.user.become()
@@ -102,18 +99,16 @@ def _above_targets(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _REPORT_FD + 1)
 
 
-def limit_resources(limits: Limits, *, processes: int, memory_bytes: int | None, shares_user: bool) -> None:
-    """Set the limits of this process and its descendants.
+def resource_limits(limits: Limits, *, processes: int, memory_bytes: int | None) -> tuple[tuple[int, int, int], ...]:
+    """The limits of a program and its descendants, as (kind, soft, hard) for `resource.setrlimit`.
 
     Args:
-        processes: Processes and threads at once.
+        processes: Processes and threads at once, of all that the program's user has.
         memory_bytes: Address space of each process; None: something else bounds the memory.
-        shares_user: The user has other processes, which the kernel counts too.
     """
     cpu_seconds = math.ceil(limits.cpu_seconds)
-    processes += _tasks_of_this_user() - 1 if shares_user else 0  # this one counts as the program's first
     address_space = resource.RLIM_INFINITY if memory_bytes is None else memory_bytes
-    for kind, soft, hard in (
+    return (
         # SIGXCPU at the soft limit; SIGKILL a second later for who ignores it.
         (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1),
         (resource.RLIMIT_AS, address_space, address_space),
@@ -123,18 +118,20 @@ def limit_resources(limits: Limits, *, processes: int, memory_bytes: int | None,
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_MEMLOCK, 0, 0),
         (resource.RLIMIT_MSGQUEUE, 0, 0),
-    ):
-        resource.setrlimit(kind, (soft, hard))
+    )
 
 
-def _tasks_of_this_user() -> int:
-    """Threads of our user right now: without a user of its own the program shares the count with everybody else."""
+def count_tasks_of_this_user() -> int:
+    """Threads of our user right now: without a user of its own a program shares the count with everybody else."""
+    user = f"{os.getuid()}"
     count = 0
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
-                if os.stat(f"/proc/{name}").st_uid == os.geteuid():
-                    count += len(os.listdir(f"/proc/{name}/task"))
+                with open(f"/proc/{name}/status", encoding="utf-8", errors="replace") as file:
+                    entries = dict(line.split(":", 1) for line in file)
             except OSError:
                 continue  # it ended meanwhile
+            if entries["Uid"].split()[0] == user:
+                count += int(entries["Threads"])
     return count

@@ -6,8 +6,8 @@ The runner imports neither pydantic nor asyncio: it forks for every run and stay
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from prorl_reward_sandbox import frames
 
@@ -50,13 +50,17 @@ def encode_request(spec: RunSpec) -> bytes:
     """The frame for a runner.
 
     Raises:
-        ValueError: A file's name is not a plain name, or there are too many files.
+        ValueError: A file's name is not a plain name, or there are too many files, or the script is missing.
     """
     for name in (*spec.files, *spec.kept):
         if not name or name in (".", "..") or "/" in name or "\0" in name:
             raise ValueError(f"a file in a program's folder needs a plain name without `/`, got {name!r}")
     if len(spec.files) >= frames.MAX_BLOBS - 1 or len(spec.kept) >= frames.MAX_BLOBS - 2:
         raise ValueError(f"a run takes and gives back fewer than {frames.MAX_BLOBS - 2} files, got {len(spec.files)}")
+    if spec.runtime.value == PYTHON and spec.argv[0] not in spec.files:
+        raise ValueError(
+            f"a Python program's script must be among its files {list(spec.files)}, got {spec.argv[0]!r}"
+        )
     header = {
         "argv": spec.argv,
         "runtime": spec.runtime.value,
@@ -67,19 +71,6 @@ def encode_request(spec: RunSpec) -> bytes:
         "has_conversation": spec.conversation is not None,
     }
     return frames.encode(header, [spec.stdin, *spec.files.values()])
-
-
-def job_header(request: Request) -> dict[str, Any]:
-    """The header of a frame that says the same to a clone of the zygote; its input is a pipe of its own."""
-    return {
-        "argv": request.argv,
-        "runtime": request.runtime,
-        "files": list(request.files),
-        "executables": sorted(request.executables),
-        "kept": request.kept,
-        "limits": asdict(request.limits),
-        "has_conversation": request.has_conversation,
-    }
 
 
 def decode_request(frame: frames.Frame) -> Request:

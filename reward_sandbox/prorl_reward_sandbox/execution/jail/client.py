@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 import contextlib
-import dataclasses
 import json
 import os
 import resource
@@ -15,15 +14,16 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 
-from prorl_reward_sandbox import frames
 from prorl_reward_sandbox.execution.cleanup import end_descendants, remove_folder
 from prorl_reward_sandbox.execution.containers import NotStartedError, RunEnd
 from prorl_reward_sandbox.execution.folders import make_folder, read_kept
 from prorl_reward_sandbox.execution.interpreters import readable_interpreter
 from prorl_reward_sandbox.execution.jail.cgroups import NoControlGroupError, SlotGroup
 from prorl_reward_sandbox.execution.jail.child import FAILED, FOLDER, STATUS
+from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job
 from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES, PRELOADED, ZygoteSettings
-from prorl_reward_sandbox.execution.requests import Request, job_header
+from prorl_reward_sandbox.execution.launch import count_tasks_of_this_user
+from prorl_reward_sandbox.execution.requests import Request
 from prorl_reward_sandbox.execution.streams import Pipes
 from prorl_reward_sandbox.execution.user import ProgramUser
 
@@ -79,10 +79,13 @@ class Jail:
         if self._group is not None:
             limits = request.limits
             self._group.prepare(memory_bytes=limits.memory_bytes, processes=limits.processes + self._is_contained)
+        plan = plan_job(
+            request, folder, memory_is_bounded=self._group is not None, other_tasks=self._count_other_tasks()
+        )
         job, theirs = socket.socketpair()
         with theirs:
-            descriptors = [theirs.fileno(), *pipes.child_ends]
-            socket.send_fds(self._control, [b"R"], descriptors)
+            unsent = _send_part(job, encode_job(plan))
+            socket.send_fds(self._control, [b"R"], [theirs.fileno(), *pipes.child_ends])
             answer = self._control.recv(4)
         pid = int.from_bytes(answer, sys.byteorder, signed=True)
         if not answer or pid < 0:
@@ -97,7 +100,7 @@ class Jail:
             group=self._group,
             zygote=self._zygote.pid,
         )
-        run.send_job()
+        run.send(unsent)
         return run
 
     def close(self) -> None:
@@ -107,6 +110,10 @@ class Jail:
         self._zygote.wait()
         if self._group is not None:
             self._group.remove()
+
+    def _count_other_tasks(self) -> int:
+        """Of our user, where programs have no user of their own and the kernel counts all together."""
+        return count_tasks_of_this_user() if self._user is None and not self._is_contained else 0
 
     def _await_hello(self) -> dict[str, object]:
         self._control.settimeout(_START_SECONDS)
@@ -121,6 +128,11 @@ class Jail:
         if "fault" in hello:
             raise NotStartedError(str(hello["fault"]))
         return hello
+
+
+def _send_part(job: socket.socket, data: bytes) -> memoryview:
+    """Send as much as nobody needs to wait for, so that a clone finds it at once; returns the rest."""
+    return memoryview(data)[job.send(data, socket.MSG_DONTWAIT) :]
 
 
 def _interpreter_folders() -> tuple[str, ...]:
@@ -149,7 +161,7 @@ def _start_zygote(settings: ZygoteSettings, control: int, interpreter: str) -> s
             pass_fds=[control],
             cwd="/",
             # Sets and dictionaries of programs are the same in every run.
-            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "PATH": os.defpath},
+            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"},
         )
     finally:
         for descriptor in (stdin, unused, unread, stdout):
@@ -171,13 +183,11 @@ class JailRun:
     _report: bytearray = field(default_factory=bytearray)
     _directories: list[int] = field(default_factory=list)
 
-    def send_job(self) -> None:
-        """Tell the clone what to become. That it ended meanwhile shows later."""
-        files = [] if self.folder else list(self.request.files.values())
-        request = dataclasses.replace(self.request, files={}) if self.folder else self.request
-        header = {**job_header(request), "folder": self.folder}
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.job.sendall(frames.encode(header, [b"", *files]))
+    def send(self, unsent: memoryview) -> None:
+        """Send the rest of the job. That the clone ended meanwhile shows later."""
+        if unsent:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.job.sendall(unsent)
 
     def end(self) -> RunEnd:
         """Kill what still runs, reap it, and say what it did.

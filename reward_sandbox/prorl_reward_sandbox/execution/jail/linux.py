@@ -1,6 +1,7 @@
 """System calls that Python 3.11 has no function for. Thin: no decisions.
 
 `PyDLL` keeps the interpreter's lock during a call: a process that was just cloned has no other thread to hand it to.
+Functions, their types and constant arguments are made once, here, so that a clone makes none.
 """
 
 from __future__ import annotations
@@ -32,16 +33,35 @@ _PR_SET_SECCOMP = 22
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LARGEST_THREAD_RECORD = 4096
+_LARGEST_SIGNAL_SET = 128
+_MADV_COLLAPSE = 25
+_HUGE_PAGE = 2 * 2**20
+_NAME_COLUMN = 4
+"""Of a line in /proc/self/maps, after the place and the mode."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.pthread_self.restype = ctypes.c_void_p
+_mount = _libc.mount
+_mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_madvise = _libc.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_capset = _libc.capset
+_capset.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+_sigprocmask = _libc.sigprocmask
+_sigprocmask.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+_prctl = _libc.prctl
+_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
+
+
+def _error(what: str) -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, f"{what}: {os.strerror(code)}")
 
 
 def _check(result: int, what: str) -> int:
     if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
+        raise _error(what)
     return result
 
 
@@ -51,9 +71,8 @@ def _syscall(number: int, what: str, *arguments: object) -> int:
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     """mount(2)."""
-    arguments = [None if each is None else os.fsencode(each) for each in (source, target, kind)]
-    options = None if data is None else data.encode()
-    _check(_libc.mount(*arguments, ctypes.c_ulong(flags), options), f"mount {kind or ''} at {target}")
+    if _mount(source.encode(), os.fsencode(target), kind and kind.encode(), flags, data and data.encode()) != 0:
+        raise _error(f"mount {kind or ''} at {target}")
 
 
 def unmount(target: str) -> None:
@@ -71,20 +90,51 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), f"unshare {flags:#x}")
 
 
+_CAPABILITY_HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+_NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
+_NO_SIGNALS = ctypes.create_string_buffer(_LARGEST_SIGNAL_SET)
+
+
 def drop_capabilities() -> None:
     """Empty this process's capability sets."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _syscall(_SYS_CAPSET, "capset", header, (ctypes.c_uint32 * 6)())
+    if _capset(_CAPABILITY_HEADER, _NO_CAPABILITIES) != 0:
+        raise _error("capset")
 
 
-def install_filter(program: bytes) -> None:
-    """Install a system call filter: BPF instructions of eight bytes each."""
+def unblock_signals() -> None:
+    """Let all signals through. As `signal.pthread_sigmask`, which makes an enumeration's member of each signal."""
+    if _sigprocmask(signal.SIG_SETMASK, _NO_SIGNALS, None) != 0:
+        raise _error("sigprocmask")
 
-    class Program(ctypes.Structure):
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
-    record = Program(len(program) // 8, program)
-    _check(_libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(record), 0, 0), "seccomp")
+class SystemCallFilter:
+    """A system call filter: BPF instructions of eight bytes each."""
+
+    def __init__(self, program: bytes) -> None:
+        class Program(ctypes.Structure):
+            _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+        self._record = ctypes.pointer(Program(len(program) // 8, program))
+
+    def install(self) -> None:
+        """Submit this process to it, for good."""
+        if _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._record, 0, 0) != 0:
+            raise _error("seccomp")
+
+
+def collapse_memory() -> None:
+    """Put this process's memory on huge pages where that is possible, so that clones have fewer entries to copy.
+
+    Only a saving: kernels before 6.1 do not know it, and memory may be short.
+    """
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+        mappings = [line.split() for line in file]
+    for place, mode, *rest in mappings:
+        if mode == "rw-p" and (len(rest) < _NAME_COLUMN or rest[-1] == "[heap]"):
+            start, end = (int(part, 16) for part in place.split("-"))
+            first, last = -(-start // _HUGE_PAGE) * _HUGE_PAGE, end // _HUGE_PAGE * _HUGE_PAGE
+            if first < last:
+                _madvise(first, last - first, _MADV_COLLAPSE)
 
 
 def landlock_version() -> int:
@@ -118,22 +168,25 @@ class Cloner:
     """
 
     def __init__(self) -> None:
-        self._thread_id = _find_thread_id()
+        place = ctypes.c_void_p(_find_thread_id())
+        self._flags = signal.SIGCHLD | (_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID if place else 0)
+        # The two last arguments are swapped on aarch64.
+        self._last = (place, None) if _IS_X86 else (None, place)
+        self._number = ctypes.c_long(_SYS_CLONE)
+        self._before, self._in_parent, self._in_child = (
+            getattr(ctypes.pythonapi, f"PyOS_{name}") for name in ("BeforeFork", "AfterFork_Parent", "AfterFork_Child")
+        )
 
     def clone(self, flags: int) -> int:
         """0 in the child, the child's id in the parent."""
-        place = ctypes.c_void_p(self._thread_id)
-        if self._thread_id:
-            flags |= _CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID
-        # The two last arguments are swapped on aarch64.
-        last = (place, None) if _IS_X86 else (None, place)
-        ctypes.pythonapi.PyOS_BeforeFork()
-        pid = int(_libc.syscall(ctypes.c_long(_SYS_CLONE), ctypes.c_long(flags | signal.SIGCHLD), None, None, *last))
+        arguments = ctypes.c_long(flags | self._flags)
+        self._before()
+        pid: int = _libc.syscall(self._number, arguments, None, None, *self._last)
         if pid == 0:
-            ctypes.pythonapi.PyOS_AfterFork_Child()
+            self._in_child()
             return 0
         code = ctypes.get_errno()
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        self._in_parent()
         if pid < 0:
             raise OSError(code, f"clone {flags:#x}: {os.strerror(code)}")
         return pid

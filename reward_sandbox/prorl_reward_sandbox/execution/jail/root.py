@@ -19,12 +19,15 @@ WORK = f"{BOX}/work"
 """The working folder."""
 TEMPORARY = f"{BOX}/tmp"  # noqa: S108  (fresh in every run)
 _READ_ONLY = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NOSUID
+_PROC = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+_READ_ONLY_PROC = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | _PROC
 _SYSTEM_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 # What programs of the system need from /etc: the loader's cache, the choice among several versions, Java's settings.
 _COPIED = ("ld.so.cache", "alternatives", "localtime")
 _COPIED_PREFIXES = ("java-",)
-_MAX_INODES = 16384
+MAX_INODES = 16384
+"""Of a run's file system."""
 
 
 def build_root(prefixes: Sequence[str], *, shows_proc: bool) -> None:
@@ -61,9 +64,8 @@ def build_root(prefixes: Sequence[str], *, shows_proc: bool) -> None:
     linux.mount("none", "/", None, _READ_ONLY)
 
 
-def mount_run(*, size_bytes: int, with_proc: bool) -> None:
+def mount_run(options: str, *, with_proc: bool) -> None:
     """What only one run sees. In a fresh mount namespace, and a fresh pid namespace for /proc."""
-    options = f"size={size_bytes},nr_inodes={_MAX_INODES},mode=755"
     linux.mount("run", BOX, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
     if with_proc:
         mount_proc()
@@ -71,14 +73,12 @@ def mount_run(*, size_bytes: int, with_proc: bool) -> None:
 
 def mount_proc() -> None:
     """The processes of this pid namespace, and nothing about the machine."""
-    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-    linux.mount("proc", "/proc", "proc", flags, "subset=pid")
+    linux.mount("proc", "/proc", "proc", _PROC, "subset=pid")
 
 
 def make_proc_read_only() -> None:
     """Nothing in it may be changed from here on, the memory killer's preferences for one."""
-    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-    linux.mount("none", "/proc", None, linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | flags)
+    linux.mount("none", "/proc", None, _READ_ONLY_PROC)
 
 
 def _bind(path: str, root: str) -> None:

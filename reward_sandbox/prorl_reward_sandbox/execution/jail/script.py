@@ -11,7 +11,6 @@ import atexit
 import builtins
 import contextlib
 import gc
-import os
 import sys
 import types
 from importlib.machinery import SourceFileLoader
@@ -20,38 +19,31 @@ _FLUSH_FAILED = 120
 """The exit code of a Python that could not flush its standard output."""
 
 
-def run_script(argv: tuple[str, ...]) -> int:
-    """Run it to its end; returns the exit code."""
-    path = os.path.join(os.getcwd(), argv[0])
-    sys.argv[:] = argv
-    module = types.ModuleType("__main__")
-    names = module.__dict__
-    names.update(
-        __file__=path,
-        __builtins__=builtins,
-        __cached__=None,
-        __annotations__={},
-        __loader__=SourceFileLoader("__main__", path),
-    )
-    sys.modules["__main__"] = module
-    code = _guarded(lambda: exec(_compiled(path), names))  # noqa: S102  (the purpose)
-    return _finish(names, code)
+class Script:
+    """The main module of programs. Made before there is a program, since making it costs more than many a program."""
+
+    def __init__(self) -> None:
+        module = types.ModuleType("__main__")
+        self._names = module.__dict__
+        self._loader = SourceFileLoader("__main__", "")
+        self._names.update(
+            __file__="", __builtins__=builtins, __cached__=None, __annotations__={}, __loader__=self._loader
+        )
+        sys.modules["__main__"] = module
+
+    def run(self, folder: str, argv: tuple[str, ...], source: bytes) -> int:
+        """Run a program to its end; returns the exit code. Once: there is one main module."""
+        path = f"{folder}/{argv[0]}"
+        sys.argv[:] = argv
+        self._names["__file__"] = self._loader.path = path
+        code = _guarded(source, path, self._names)
+        return _finish(self._names, code)
 
 
-def _compiled(path: str) -> types.CodeType:
+def _guarded(source: bytes, path: str, names: dict[str, object]) -> int:
+    """Run it; the exit code that belongs to how it ended."""
     try:
-        with open(path, "rb") as file:
-            source = file.read()
-    except OSError as error:
-        sys.stderr.write(f"{sys.executable}: can't open file {path!r}: [Errno {error.errno}] {error.strerror}\n")
-        raise SystemExit(2) from None
-    return compile(source, path, "exec", dont_inherit=True)
-
-
-def _guarded(run: types.FunctionType | object) -> int:
-    """The exit code that belongs to how it ended."""
-    try:
-        run()  # type: ignore[operator]
+        exec(compile(source, path, "exec", dont_inherit=True), names)  # noqa: S102  (the purpose)
     except SystemExit as exit_request:
         return _exit_code(exit_request.code)
     except BaseException as error:  # noqa: BLE001  (as the interpreter does)

@@ -15,9 +15,9 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from types import ModuleType
-from typing import NoReturn
 
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import child, linux, root
@@ -35,10 +35,12 @@ def main() -> None:
     """Get ready, say so, and clone until the runner is gone."""
     settings = ZygoteSettings.decode(sys.argv[1])
     control = _take_control(settings.control)
-    hygiene.ignore_terminal_signals()
+    _block_terminal_signals()
     hygiene.die_with_parent()
-    os.environ.clear()
+    hygiene.forbid_new_privileges()
     cloner = linux.Cloner()
+    _preload(settings.preloaded)
+    linux.collapse_memory()
     try:
         containment = _prepare(settings, cloner)
     except OSError as error:
@@ -53,6 +55,21 @@ def main() -> None:
     flags = linux.CLONE_PARENT | (_OWN if settings.level == NAMESPACES else 0)
     _serve(control, cloner, flags, context)
     del ours
+
+
+def _block_terminal_signals() -> None:
+    """As `hygiene.ignore_terminal_signals`, in a way that a clone undoes with one call, and as Python starts with."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _preload(names: Sequence[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue  # this Python lacks it
 
 
 def _hide_own_modules() -> list[ModuleType]:
@@ -78,11 +95,6 @@ def _prepare(settings: ZygoteSettings, cloner: linux.Cloner) -> Containment:
     Raises:
         OSError: Something of it is not allowed or not there.
     """
-    for name in settings.preloaded:
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue  # this Python lacks it
     if settings.level != NAMESPACES:
         version = linux.landlock_version()
         if version == 0:
@@ -137,13 +149,7 @@ def _serve(control: socket.socket, cloner: linux.Cloner, flags: int, context: ch
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
-            _become(context, descriptors)
+            child.become_program(context, descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
         control.send(pid.to_bytes(4, sys.byteorder, signed=True))
-
-
-def _become(context: child.Context, descriptors: list[int]) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    child.become_program(context, descriptors)
