@@ -58,9 +58,7 @@ def encode_request(spec: RunSpec) -> bytes:
     if len(spec.files) >= frames.MAX_BLOBS - 1 or len(spec.kept) >= frames.MAX_BLOBS - 2:
         raise ValueError(f"a run takes and gives back fewer than {frames.MAX_BLOBS - 2} files, got {len(spec.files)}")
     if spec.runtime.value == PYTHON and spec.argv[0] not in spec.files:
-        raise ValueError(
-            f"a Python program's script must be among its files {list(spec.files)}, got {spec.argv[0]!r}"
-        )
+        raise ValueError(f"a Python program's script must be among its files {list(spec.files)}, got {spec.argv[0]!r}")
     header = {
         "argv": spec.argv,
         "runtime": spec.runtime.value,

@@ -17,6 +17,7 @@ from prorl_reward_sandbox.execution.isolation import RunSpec, Runtime
 from prorl_reward_sandbox.execution.process_isolation import ProcessIsolation
 from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.hygiene import helper_environment
+from tests.unit.reward_sandbox.restricted_pod import USER
 
 SYSTEM_PYTHON = f"/usr/bin/python3.{sys.version_info.minor}"
 RESTRICTED = str(Path(__file__).with_name("restricted_pod.py"))
@@ -51,8 +52,10 @@ def make_level(name: str, *, slots: int = 1) -> RunnerIsolation:
 
 @cache
 def _others_can_read() -> bool:
-    command = [SYSTEM_PYTHON, "-B", RESTRICTED, "restricted", SYSTEM_PYTHON, "-B", "-c", "import prorl_reward_sandbox"]
-    return os.access(SYSTEM_PYTHON, os.X_OK) and not subprocess.call(command, env=helper_environment(), cwd="/")
+    command = [SYSTEM_PYTHON, "-B", "-c", "import prorl_reward_sandbox"]
+    return os.access(SYSTEM_PYTHON, os.X_OK) and not subprocess.call(
+        command, env=helper_environment(), cwd="/", user=USER, group=USER, extra_groups=[]
+    )
 
 
 def python(source: str, *arguments: str, **fields: object) -> RunSpec:

@@ -40,7 +40,7 @@ def main() -> None:
     linux.drop_capabilities()
     hygiene.forbid_new_privileges()
     if kind == "restricted":
-        linux.install_filter(runtime_default_filter())
+        linux.SystemCallFilter(runtime_default_filter()).install()
     os.execvp(command[0], command)
 
 
