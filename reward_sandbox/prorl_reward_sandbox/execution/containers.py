@@ -40,6 +40,11 @@ class Run(Protocol):
         """Its first process, a child of the caller."""
         ...
 
+    @property
+    def pipes(self) -> Pipes:
+        """Its streams; the child's ends are closed here."""
+        ...
+
     def end(self) -> RunEnd:
         """Kill what is left of it, and say what it did.
 
@@ -61,12 +66,19 @@ class Container(Protocol):
         """What was found at its start."""
         ...
 
-    def start(self, request: Request, pipes: Pipes) -> Run:
+    def start(self, request: Request, talk: int) -> Run:
         """Start a program.
+
+        Args:
+            talk: Its end of a conversation, closed here in any case; -1 without one.
 
         Raises:
             OSError: It could not be started.
         """
+        ...
+
+    def get_ready(self) -> None:
+        """Prepare what the next run will need anyhow; while a program runs there is time."""
         ...
 
     def close(self) -> None:

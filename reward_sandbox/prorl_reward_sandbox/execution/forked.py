@@ -30,31 +30,22 @@ class Forked:
         """Nothing had to be found."""
         return {"memory_bounded": False}
 
-    def start(self, request: Request, pipes: Pipes) -> ForkedRun:
+    def start(self, request: Request, talk: int) -> ForkedRun:
         """Fork; returns when the child has become the program."""
-        folder = make_folder(request, self._user)
-        others = count_tasks_of_this_user() if self._user is None else 0
-        limits = resource_limits(
-            request.limits, processes=request.limits.processes + others, memory_bytes=request.limits.memory_bytes
-        )
-        report, child_report = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            become_program(
-                Launch(
-                    argv=request.argv,
-                    folder=folder,
-                    resource_limits=limits,
-                    user=self._user,
-                    stdin=pipes.child_stdin,
-                    stdout=pipes.child_stdout,
-                    stderr=pipes.child_stderr,
-                    talk=pipes.child_talk,
-                    report=child_report,
-                )
-            )
-        os.close(child_report)
-        run = ForkedRun(pid=pid, folder=folder, request=request, user=self._user)
+        pipes = Pipes.make(talk)
+        try:
+            folder = make_folder(request, self._user)
+            report, child_report = os.pipe()
+            launch = self._launch(request, folder, pipes, child_report)
+            pid = os.fork()
+            if pid == 0:
+                become_program(launch)
+            os.close(child_report)
+            pipes.close_child_ends()
+        except BaseException:
+            pipes.close()
+            raise
+        run = ForkedRun(pid=pid, pipes=pipes, folder=folder, request=request, user=self._user)
         with os.fdopen(report, "rb") as pipe:
             fault = pipe.read(_MAX_REPORT_BYTES)  # ends when exec closes the other end
         if fault:
@@ -62,8 +53,28 @@ class Forked:
             raise NotStartedError(f"the program was not started: {fault.decode(errors='replace')}")
         return run
 
+    def get_ready(self) -> None:
+        """There is nothing that could be prepared."""
+
     def close(self) -> None:
         """There is nothing to end."""
+
+    def _launch(self, request: Request, folder: str, pipes: Pipes, report: int) -> Launch:
+        others = count_tasks_of_this_user() if self._user is None else 0
+        limits = request.limits
+        return Launch(
+            argv=request.argv,
+            folder=folder,
+            resource_limits=resource_limits(
+                limits, processes=limits.processes + others, memory_bytes=limits.memory_bytes
+            ),
+            user=self._user,
+            stdin=pipes.child_stdin,
+            stdout=pipes.child_stdout,
+            stderr=pipes.child_stderr,
+            talk=pipes.child_talk,
+            report=report,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,6 +82,7 @@ class ForkedRun:
     """One run."""
 
     pid: int
+    pipes: Pipes
     folder: str
     request: Request
     user: ProgramUser | None
@@ -92,5 +104,6 @@ class ForkedRun:
         """Leave nothing of it."""
         if not self._is_closed:
             self._is_closed = True
+            self.pipes.close()
             end_descendants(self.user)
             remove_folder(self.folder)

@@ -19,7 +19,7 @@ from prorl_reward_sandbox.execution.containers import Container, RunEnd
 from prorl_reward_sandbox.execution.forked import Forked
 from prorl_reward_sandbox.execution.jail.client import LEVELS, Jail
 from prorl_reward_sandbox.execution.requests import FAILURE, Request, decode_request
-from prorl_reward_sandbox.execution.streams import MEMORY, Output, Pipes, supervise
+from prorl_reward_sandbox.execution.streams import MEMORY, Output, supervise
 from prorl_reward_sandbox.execution.user import ProgramUser, claim_user
 
 PROCESS = "process"
@@ -90,21 +90,17 @@ def _answer(request: Request, talk: int, container: Container, connection: socke
 def _run(request: Request, talk: int, container: Container, connection: socket.socket) -> bytes | None:
     """Run the program and describe what it did."""
     limits = request.limits
-    pipes = Pipes.make(talk)
+    started = time.monotonic()
+    run = container.start(request, talk)
     try:
-        started = time.monotonic()
-        run = container.start(request, pipes)
-        try:
-            pipes.close_child_ends()
-            deadline = started + limits.wall_seconds
-            output = supervise(run.pid, pipes, request.stdin, limits, deadline=deadline, control=connection)
-            wall_seconds = time.monotonic() - started
-            end = run.end()
-            output.drain(pipes)
-        finally:
-            run.close()
+        container.get_ready()
+        deadline = started + limits.wall_seconds
+        output = supervise(run.pid, run.pipes, request.stdin, limits, deadline=deadline, control=connection)
+        wall_seconds = time.monotonic() - started
+        end = run.end()
+        output.drain(run.pipes)
     finally:
-        pipes.close()
+        run.close()
     return None if output.stop_reason is None else _reply(output, end, wall_seconds)
 
 

@@ -5,15 +5,18 @@ What is kept is bounded by the caps. The pipes are not awaited after the program
 
 from __future__ import annotations
 
+import math
 import os
-import selectors
+import select
 import socket
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from prorl_reward_sandbox.execution.requests import Limits
 
 _CHUNK = 65536
+_OUR_ENDS = ("stdin", "stdout", "stderr")
+_CHILD_ENDS = ("child_stdin", "child_stdout", "child_stderr", "child_talk")
 EXITED = "exited"
 WALL = "wall"
 OUTPUT = "output"
@@ -66,14 +69,13 @@ class Pipes:
 
     def close_child_ends(self) -> None:
         """Close the child's ends in the parent."""
-        for each in fields(self):
-            if each.name.startswith("child_"):
-                self.close_one(each.name)
+        for name in _CHILD_ENDS:
+            self.close_one(name)
 
     def close(self) -> None:
         """Close what is still open."""
-        for each in fields(self):
-            self.close_one(each.name)
+        for name in (*_OUR_ENDS, *_CHILD_ENDS):
+            self.close_one(name)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -127,35 +129,36 @@ def supervise(
     output = Output(cap=limits.output_bytes)
     unsent = memoryview(stdin)
     process = os.pidfd_open(pid)
-    with selectors.PollSelector() as selector:  # five descriptors for a few milliseconds
-        selector.register(process, selectors.EVENT_READ, "process")
-        selector.register(control, selectors.EVENT_READ, "control")
-        selector.register(pipes.stdout, selectors.EVENT_READ, "stdout")
-        selector.register(pipes.stderr, selectors.EVENT_READ, "stderr")
-        if unsent:
-            selector.register(pipes.stdin, selectors.EVENT_WRITE, "stdin")
-        else:
-            pipes.close_one("stdin")
+    poll = select.poll()  # not `selectors`, whose records cost as much as all the rest here
+    for descriptor in (process, control.fileno(), pipes.stdout, pipes.stderr):
+        poll.register(descriptor, select.POLLIN)
+    if unsent:
+        poll.register(pipes.stdin, select.POLLOUT)
+    else:
+        pipes.close_one("stdin")
+    try:
         running = True
         while running and output.stop_reason == EXITED:
             remaining = deadline - time.monotonic()
-            ready = {key.data for key, _ in selector.select(max(0.0, remaining))}
-            if remaining <= 0 and "process" not in ready:
+            ready = {descriptor for descriptor, _ in poll.poll(max(0, math.ceil(remaining * 1e3)))}
+            running = process not in ready
+            if remaining <= 0 and running:
                 output.stop_reason = WALL
-            if "control" in ready:
+            if control.fileno() in ready:
                 output.stop_reason = None
             for name in ("stdout", "stderr"):
-                if name in ready and output.take(getattr(pipes, name), is_stdout=name == "stdout"):
-                    selector.unregister(getattr(pipes, name))
+                descriptor = getattr(pipes, name)
+                if descriptor in ready and output.take(descriptor, is_stdout=name == "stdout"):
+                    poll.unregister(descriptor)
                     pipes.close_one(name)
-            if "stdin" in ready:
-                unsent = _feed(selector, pipes, unsent)
-            running = "process" not in ready
-    os.close(process)
+            if pipes.stdin in ready:
+                unsent = _feed(poll, pipes, unsent)
+    finally:
+        os.close(process)
     return output
 
 
-def _feed(selector: selectors.BaseSelector, pipes: Pipes, unsent: memoryview) -> memoryview:
+def _feed(poll: select.poll, pipes: Pipes, unsent: memoryview) -> memoryview:
     """Write what fits; close the pipe once all is written or nobody reads any more."""
     try:
         unsent = unsent[os.write(pipes.stdin, unsent[:_CHUNK]) :]
@@ -164,6 +167,6 @@ def _feed(selector: selectors.BaseSelector, pipes: Pipes, unsent: memoryview) ->
     except BrokenPipeError:
         unsent = unsent[:0]
     if not unsent:
-        selector.unregister(pipes.stdin)
+        poll.unregister(pipes.stdin)
         pipes.close_one("stdin")
     return unsent

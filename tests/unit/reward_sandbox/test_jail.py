@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -309,3 +310,33 @@ async def test_closing_leaves_no_control_group(namespaces: RunnerIsolation) -> N
 
 def groups_of(pids: list[int]) -> list[Path]:
     return [group for pid in pids for group in Path("/sys/fs/cgroup").rglob(f"prorl-sandbox-{pid}")]
+
+
+async def test_a_clone_that_was_kept_ready_and_died_costs_the_next_program_nothing(namespaces: RunnerIsolation) -> None:
+    """It has become no program yet, so nothing is lost with it."""
+    assert (await run(namespaces, "print(1)")).stdout == b"1\n"
+    runner = psutil.Process(namespaces.facts["pid"])
+    zygote, *clones = sorted(runner.children(), key=lambda process: process.pid)
+    assert len(clones) == 1, "made while the program ran"
+    descriptor = os.pidfd_open(clones[0].pid)
+    clones[0].kill()
+    assert select.select([descriptor], [], [], 5.0)[0], "it has ended"
+    os.close(descriptor)
+    outcome = await run(namespaces, "print(2)")
+    assert (outcome.stdout, outcome.exit_code) == (b"2\n", 0)
+    assert zygote.is_running()
+
+
+async def test_what_waits_for_the_next_program_takes_no_process_from_this_one(namespaces: RunnerIsolation) -> None:
+    source = """
+import os, time
+count = 1
+while True:
+    try: pid = os.fork()
+    except OSError: break
+    if pid == 0: time.sleep(60)
+    count += 1
+print(count)
+"""
+    for _ in range(2):
+        assert (await run(namespaces, source, processes=5)).stdout == b"5\n"

@@ -1,15 +1,13 @@
-"""The runner's side of a zygote: start it, have it cloned for a run, end the run and say what it did."""
+"""The runner's side of a jail: have a clone become the program, end the run and say what it did."""
 
 from __future__ import annotations
 
 import array
 import contextlib
-import json
 import os
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from prorl_reward_sandbox.execution.folders import make_folder, read_kept
 from prorl_reward_sandbox.execution.interpreters import readable_interpreter
 from prorl_reward_sandbox.execution.jail.cgroups import NoControlGroupError, SlotGroup
 from prorl_reward_sandbox.execution.jail.child import FAILED, FOLDER, STATUS
+from prorl_reward_sandbox.execution.jail.clones import Clone, Zygote
 from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job
 from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES, PRELOADED, ZygoteSettings
 from prorl_reward_sandbox.execution.launch import count_tasks_of_this_user
@@ -27,13 +26,8 @@ from prorl_reward_sandbox.execution.requests import Request
 from prorl_reward_sandbox.execution.streams import Pipes
 from prorl_reward_sandbox.execution.user import ProgramUser
 
-_START_SECONDS = 30.0
 _MAX_REPORT_BYTES = 4096
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv.pop()); "
-    "from prorl_reward_sandbox.execution.jail.zygote import main; del sys.path[0]; main()"
-)
-"""Nothing but the standard library may be imported by programs."""
+_SPARE = 1
 
 
 class Jail:
@@ -47,10 +41,8 @@ class Jail:
         self._user = user
         self._is_contained = level == NAMESPACES
         self._group, self._no_group = _make_group()
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         settings = ZygoteSettings(
             level=level,
-            control=theirs.fileno(),
             user_id=user.user_id if user else None,
             readable=_interpreter_folders(),
             preloaded=tuple(PRELOADED),
@@ -58,12 +50,12 @@ class Jail:
         )
         # A mount namespace shows the interpreter to whoever is in it; elsewhere the user must find it by itself.
         interpreter = readable_interpreter(None if self._is_contained else user)
-        with theirs:
-            self._zygote = _start_zygote(settings, theirs.fileno(), interpreter)
+        self._zygote = Zygote(settings, interpreter)
         try:
             if self._group is not None:
                 self._group.adopt(self._zygote.pid)
-            self._containment = self._await_hello()
+            self._containment = self._zygote.await_ready()
+            self.get_ready()
         except BaseException:
             self.close()
             raise
@@ -73,66 +65,47 @@ class Jail:
         """What was found at the start, for people and metrics."""
         return {**self._containment, "memory_bounded": self._group is not None, "no_control_group": self._no_group}
 
-    def start(self, request: Request, pipes: Pipes) -> JailRun:
+    def start(self, request: Request, talk: int) -> JailRun:
         """Have a clone become the program."""
-        folder = "" if self._is_contained else make_folder(request, self._user)
-        if self._group is not None:
-            limits = request.limits
-            self._group.prepare(memory_bytes=limits.memory_bytes, processes=limits.processes + self._is_contained)
-        plan = plan_job(
-            request, folder, memory_is_bounded=self._group is not None, other_tasks=self._count_other_tasks()
-        )
-        job, theirs = socket.socketpair()
-        with theirs:
-            unsent = _send_part(job, encode_job(plan))
-            socket.send_fds(self._control, [b"R"], [theirs.fileno(), *pipes.child_ends])
-            answer = self._control.recv(4)
-        pid = int.from_bytes(answer, sys.byteorder, signed=True)
-        if not answer or pid < 0:
-            job.close()
-            raise NotStartedError(f"no process could be cloned: {os.strerror(-pid) if answer else 'the zygote ended'}")
-        run = JailRun(
-            pid=pid,
-            job=job,
-            request=request,
-            folder=folder,
-            user=self._user,
-            group=self._group,
-            zygote=self._zygote.pid,
-        )
-        run.send(unsent)
-        return run
+        clone = self._zygote.clone(talk)
+        folder = ""
+        try:
+            if not self._is_contained:
+                folder = make_folder(request, self._user)
+            return self._tell(clone, request, folder)
+        except BaseException:
+            clone.discard()
+            if folder:
+                remove_folder(folder)
+            raise
+
+    def get_ready(self) -> None:
+        """Have the next run's clone made. In namespaces only: elsewhere a program's end would be its end too."""
+        if self._is_contained:
+            self._zygote.get_ready()
 
     def close(self) -> None:
         """End the zygote."""
-        self._control.close()
-        self._zygote.kill()
-        self._zygote.wait()
+        self._zygote.close()
         if self._group is not None:
             self._group.remove()
 
-    def _count_other_tasks(self) -> int:
-        """Of our user, where programs have no user of their own and the kernel counts all together."""
-        return count_tasks_of_this_user() if self._user is None and not self._is_contained else 0
-
-    def _await_hello(self) -> dict[str, object]:
-        self._control.settimeout(_START_SECONDS)
-        try:
-            message = self._control.recv(_MAX_REPORT_BYTES)
-        except TimeoutError:
-            raise NotStartedError(f"the zygote was not ready within {_START_SECONDS:g} s") from None
-        self._control.settimeout(None)
-        if not message:
-            raise NotStartedError("the zygote ended while it started; the log has its last words")
-        hello: dict[str, object] = json.loads(message)
-        if "fault" in hello:
-            raise NotStartedError(str(hello["fault"]))
-        return hello
-
-
-def _send_part(job: socket.socket, data: bytes) -> memoryview:
-    """Send as much as nobody needs to wait for, so that a clone finds it at once; returns the rest."""
-    return memoryview(data)[job.send(data, socket.MSG_DONTWAIT) :]
+    def _tell(self, clone: Clone, request: Request, folder: str) -> JailRun:
+        # Counted by the kernel besides the program's: the one that waits for it, and the clone that is kept ready.
+        if self._group is not None:
+            processes = request.limits.processes + (1 + _SPARE if self._is_contained else 0)
+            self._group.prepare(memory_bytes=request.limits.memory_bytes, processes=processes)
+        shares_user = self._user is None and not self._is_contained
+        job = plan_job(
+            request,
+            folder,
+            memory_is_bounded=self._group is not None,
+            other_tasks=count_tasks_of_this_user() - 1 if shares_user else 0,  # the clone is the program's first
+        )
+        clone.send(encode_job(job))
+        return JailRun(
+            clone=clone, request=request, folder=folder, user=self._user, group=self._group, zygote=self._zygote.pid
+        )
 
 
 def _interpreter_folders() -> tuple[str, ...]:
@@ -148,32 +121,11 @@ def _make_group() -> tuple[SlotGroup | None, str]:
         return None, str(error)
 
 
-def _start_zygote(settings: ZygoteSettings, control: int, interpreter: str) -> subprocess.Popen[bytes]:
-    """The zygote's streams are pipes, as a program's will be: Python looks at its streams once, at its start."""
-    stdin, unused = os.pipe()
-    unread, stdout = os.pipe()
-    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    try:
-        return subprocess.Popen(
-            [interpreter, "-s", "-S", "-B", "-P", "-c", _BOOT, settings.encode(), package],
-            stdin=stdin,
-            stdout=stdout,
-            pass_fds=[control],
-            cwd="/",
-            # Sets and dictionaries of programs are the same in every run.
-            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"},
-        )
-    finally:
-        for descriptor in (stdin, unused, unread, stdout):
-            os.close(descriptor)
-
-
 @dataclass(slots=True, kw_only=True)
 class JailRun:
     """One run; its process is a child of this one."""
 
-    pid: int
-    job: socket.socket
+    clone: Clone
     request: Request
     folder: str
     user: ProgramUser | None
@@ -183,11 +135,15 @@ class JailRun:
     _report: bytearray = field(default_factory=bytearray)
     _directories: list[int] = field(default_factory=list)
 
-    def send(self, unsent: memoryview) -> None:
-        """Send the rest of the job. That the clone ended meanwhile shows later."""
-        if unsent:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                self.job.sendall(unsent)
+    @property
+    def pid(self) -> int:
+        """See `Run`."""
+        return self.clone.pid
+
+    @property
+    def pipes(self) -> Pipes:
+        """See `Run`."""
+        return self.clone.pipes
 
     def end(self) -> RunEnd:
         """Kill what still runs, reap it, and say what it did.
@@ -221,7 +177,8 @@ class JailRun:
     def close(self) -> None:
         """Leave nothing of it."""
         self._kill_and_reap()
-        self.job.close()
+        self.clone.job.close()
+        self.clone.pipes.close()
         for directory in self._directories:
             os.close(directory)
         self._directories.clear()
@@ -242,10 +199,10 @@ class JailRun:
 
     def _read_report(self) -> None:
         """All its writers have ended."""
-        self.job.setblocking(False)
+        self.clone.job.setblocking(False)
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             while len(self._report) <= _MAX_REPORT_BYTES:
-                data, ancillary, _, _ = self.job.recvmsg(_MAX_REPORT_BYTES, socket.CMSG_SPACE(4))
+                data, ancillary, _, _ = self.clone.job.recvmsg(_MAX_REPORT_BYTES, socket.CMSG_SPACE(4))
                 for _, _, content in ancillary:
                     self._directories += array.array("i", content)
                 if not data:

@@ -28,14 +28,15 @@ class ZygoteSettings:
         readable: Folders that programs may read besides the system's: the interpreter's own.
         preloaded: Modules to import before anything is forked; those that are missing are left out.
         memory_is_bounded: A control group bounds the memory, so that executables need no limit of address space.
+        control: Descriptor of the socket over which clones are asked for.
     """
 
     level: str
-    control: int
     user_id: int | None
     readable: tuple[str, ...]
     preloaded: tuple[str, ...]
     memory_is_bounded: bool
+    control: int = -1
 
     def encode(self) -> str:
         """As an argument."""
