@@ -64,6 +64,10 @@ LEARNER_GLIBC_TUNABLES = (
 """`GLIBC_TUNABLES` of a learner on CPU. Activations stay mapped between steps: page faults cost it a third of its
 time. Buffers of 128 MiB and more, which live long, are given back when they are freed: kept too, they cost 2 GB
 (docs/LOG.md)."""
+ROLLOUT_GLIBC_TUNABLES = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.hugetlb=1"
+"""`GLIBC_TUNABLES` of a rollout server on CPU. Buffers of 1 MiB and more, such as logits, are given back when they are
+freed: their sizes change with the number of running sequences, and the holes that they would leave behind grew by
+0.2 GB with every validation (docs/LOG.md)."""
 
 MAX_JOB_NAME_LENGTH = 40
 """So that every generated name fits into 63 characters."""

@@ -23,6 +23,7 @@ from prorl_api.names import (
     ENV_SANDBOX_URLS,
     ENV_SHARED_MEMORY_DIR,
     LEARNER_GLIBC_TUNABLES,
+    ROLLOUT_GLIBC_TUNABLES,
 )
 from prorl_api.process.lifeline import LIFELINE_FD_VARIABLE
 from prorl_api.process.listen import LISTEN_FD_VARIABLE
@@ -46,7 +47,7 @@ _SANDBOX_INHERITS = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Of a launcher around the body; they would make the only rank believe that it is one of several."""
 
-GLIBC_TUNABLES = LEARNER_GLIBC_TUNABLES
+_GLIBC_TUNABLES = {Role.LEARNER: LEARNER_GLIBC_TUNABLES, Role.ROLLOUT: ROLLOUT_GLIBC_TUNABLES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +99,8 @@ def member_environment(
     environment = _inherited(around) | _common(around.plan.job_name, lifeline)
     if listening is not None:
         environment[LISTEN_FD_VARIABLE] = str(listening)
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in around.inherited:
+        environment["GLIBC_TUNABLES"] = _GLIBC_TUNABLES[start.role]
     if start.role is Role.ROLLOUT:
         return environment | _rollout(around, start)
     return environment | _learner(around, start, rendezvous_port)
@@ -172,8 +175,6 @@ def _learner(around: Surroundings, start: MemberStart, rendezvous_port: int) -> 
         TOKEN_VARIABLE_PREFIX + "SANDBOX": around.token("learner", "sandbox"),
         ACCEPTED_VARIABLE: ",".join(digest_of(around.token(caller, "learner")) for caller in callers),
     }
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in around.inherited:
-        environment["GLIBC_TUNABLES"] = GLIBC_TUNABLES
     ranks = around.plan.learner_ranks
     if ranks > 1:
         environment |= {

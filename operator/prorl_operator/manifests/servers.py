@@ -12,6 +12,7 @@ from prorl_api.names import (
     ENV_POD_IP,
     ENV_ROLLOUT_SETTINGS,
     ENV_SANDBOX_SETTINGS,
+    ROLLOUT_GLIBC_TUNABLES,
     deployment_name,
 )
 from prorl_api.spec.roles import PodTemplate
@@ -27,6 +28,7 @@ from prorl_operator.manifests.pods import (
     container,
     field_value,
     http_probe,
+    num_gpus,
     pod_spec,
     token_value,
     value,
@@ -60,6 +62,8 @@ def rollout_deployment(context: JobContext, attempt: int) -> Manifest:
         token_value(context, Role.ROLLOUT, Role.LEARNER),
         accepted_value(context, [Role.LEARNER.value], Role.ROLLOUT),
     ]
+    if num_gpus(context.job.spec.rollout.resources) == 0:
+        environment.append(value("GLIBC_TUNABLES", ROLLOUT_GLIBC_TUNABLES))
     main = container(
         context,
         Role.ROLLOUT,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from prorl_api.names import LEARNER_GLIBC_TUNABLES, ROLLOUT_GLIBC_TUNABLES
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.run import RestartSpec
 from prorl_api.spec.values import Role
-from prorl_cli.local.environment import GLIBC_TUNABLES, Surroundings, member_environment, serves
+from prorl_cli.local.environment import Surroundings, member_environment, serves
 from prorl_control.members import MemberStart
 from prorl_control.plan import RunPlan
 
@@ -74,7 +77,6 @@ def test_the_learner_knows_where_everything_is() -> None:
     assert learner["PRORL_RUN_DIR"] == "/runs/demo"
     assert learner["PRORL_SANDBOX_URLS"] == "http://sandbox-0:1,http://sandbox-1:1"
     assert learner["PRORL_SHARED_MEMORY_DIR"] == "/dev/shm/prorl-u"
-    assert learner["GLIBC_TUNABLES"] == GLIBC_TUNABLES
     assert "WORLD_SIZE" not in learner
 
 
@@ -84,5 +86,9 @@ def test_ranks_meet_where_torch_looks_and_only_the_first_listens() -> None:
     assert "PRORL_LISTEN_FD" not in second
 
 
-def test_a_setting_of_the_allocator_is_respected() -> None:
-    assert make_environment(Role.LEARNER, GLIBC_TUNABLES="mine")["GLIBC_TUNABLES"] == "mine"
+@pytest.mark.parametrize(
+    ("role", "tunables"), [(Role.LEARNER, LEARNER_GLIBC_TUNABLES), (Role.ROLLOUT, ROLLOUT_GLIBC_TUNABLES)]
+)
+def test_the_allocator_is_set_unless_somebody_did(role: Role, tunables: str) -> None:
+    assert make_environment(role)["GLIBC_TUNABLES"] == tunables
+    assert make_environment(role, GLIBC_TUNABLES="mine")["GLIBC_TUNABLES"] == "mine"

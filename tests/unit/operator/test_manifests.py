@@ -19,7 +19,7 @@ from manifest_builders import (
 )
 
 from prorl_api.manifest import validate_job
-from prorl_api.names import LEARNER_GLIBC_TUNABLES
+from prorl_api.names import LEARNER_GLIBC_TUNABLES, ROLLOUT_GLIBC_TUNABLES
 from prorl_api.process.tokens import derive_token, digest_of
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_operator.manifests import (
@@ -299,10 +299,13 @@ def test_ranks_in_several_pods_meet_at_the_first_by_the_name_kubernetes_gives_it
 @pytest.mark.parametrize(
     ("resources", "tuned"), [(None, True), ({"limits": {"cpu": 8}}, True), ({"limits": {"nvidia.com/gpu": 1}}, False)]
 )
-def test_the_allocator_is_tuned_on_cpu_only(resources: Any, tuned: bool) -> None:
-    context = make_context({"spec.learner.resources": resources} if resources else {})
-    found = environment(templates(context)["learner"], "learner").get("GLIBC_TUNABLES")
-    assert found == (LEARNER_GLIBC_TUNABLES if tuned else None)
+@pytest.mark.parametrize(
+    ("role", "tunables"), [("learner", LEARNER_GLIBC_TUNABLES), ("rollout", ROLLOUT_GLIBC_TUNABLES)]
+)
+def test_the_allocator_is_tuned_on_cpu_only(role: str, tunables: str, resources: Any, tuned: bool) -> None:
+    context = make_context({f"spec.{role}.resources": resources} if resources else {})
+    found = environment(templates(context)[role], role).get("GLIBC_TUNABLES")
+    assert found == (tunables if tuned else None)
 
 
 def test_resources_are_handed_on_as_text() -> None:
