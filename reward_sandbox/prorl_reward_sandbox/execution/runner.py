@@ -10,6 +10,7 @@ runs and ends.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import socket
 import time
@@ -49,7 +50,8 @@ def main() -> None:
     hello = {"pid": os.getpid(), "user_id": user.user_id if user else None, **container.facts}
     connection.sendall(frames.encode(hello))
     try:
-        _serve(connection, descriptors, container)
+        with contextlib.suppress(ConnectionError):  # the service was killed: this is the end too
+            _serve(connection, descriptors, container)
     finally:
         container.close()
 

@@ -56,7 +56,7 @@ def connection(tmp_path: Path) -> Iterator[socket.socket]:
         assert runner.wait(timeout=10) == 0
 
 
-def run(connection: socket.socket, source: str, *, interpreter: str = INTERPRETER, **limits: Any) -> frames.Frame:
+def ask(connection: socket.socket, source: str, *, interpreter: str = INTERPRETER, **limits: Any) -> None:
     standard = {"wall_seconds": 1.0, "cpu_seconds": 5.0, "memory_bytes": 2**29, "processes": 8}
     header = {
         "argv": [interpreter, "-I", "-S", "main.py"],
@@ -68,6 +68,10 @@ def run(connection: socket.socket, source: str, *, interpreter: str = INTERPRETE
         "limits": {**standard, "output_bytes": 1000, "file_bytes": 1000, **limits},
     }
     connection.sendall(frames.encode(header, [b"", source.encode()]))
+
+
+def run(connection: socket.socket, source: str, **more: Any) -> frames.Frame:
+    ask(connection, source, **more)
     reply = frames.receive(connection)
     assert reply is not None
     return reply
@@ -91,6 +95,11 @@ def test_forks_are_bounded_and_ended(connection: socket.socket) -> None:
 def test_a_program_that_cannot_be_started_is_our_failure(connection: socket.socket) -> None:
     assert "FileNotFoundError" in run(connection, "", interpreter="/nowhere/python").header[FAILURE]
     assert run(connection, "print(1)").blobs[0] == b"1\n"
+
+
+def test_a_service_that_is_gone_without_reading_the_answer_is_an_end_like_any_other(connection: socket.socket) -> None:
+    ask(connection, "print(1)")
+    assert connection.recv(1, socket.MSG_PEEK), "the answer is there, and the fixture closes on it"
 
 
 def _user_of(pid: str) -> int:

@@ -1,0 +1,190 @@
+"""The table of attacks against a sandbox as a job has it: its image, the operator's own pod, a namespace that enforces
+the restricted profile, a real kubelet.
+
+What an attack leaves behind is looked for from the node, in all processes and folders of the pod. As root, after
+`make cluster-build node-packages images`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from prorl_api.names import API_PORT
+from prorl_api.wire.isolation import IsolationReport
+from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTest, Verdict
+from prorl_operator.manifests import Images, JobContext, sandbox_deployment
+from tests.e2e.pods import container_status, is_ready, wait_for_pod
+from tests.integration.attacks import confinement, resources
+from tests.integration.attacks.attack import CONTAINED, Attack
+from tests.testbed.api import Api, Object
+from tests.testbed.control_plane import ControlPlane
+from tests.testbed.images import built_image
+from tests.testbed.node import Node
+from tests.testbed.waiting import wait_until
+from tests.unit.operator.manifest_builders import make_context
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+IMAGE = "localhost/prorl/reward-sandbox:0.1.0"
+NAMESPACE = "attacked"
+LEVEL = "landlock"
+"""What the restricted profile allows."""
+ATTACKS = [attack for attack in (*resources.ATTACKS, *confinement.ATTACKS) if attack.is_held_by(LEVEL)]
+_OVERHEAD_SECONDS = 5.0
+"""Beyond the wall limit, on a busy machine: the queue, killing, reaping, cleaning up."""
+_COMPILE_SECONDS = 60.0
+_WRITABLE = ("tmp", "dev/shm", "var/tmp", "run/lock")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """One look into the pod from outside."""
+
+    num_processes: int
+    num_descriptors: int
+    files: frozenset[str]
+    mounts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxPod:
+    """The pod under attack."""
+
+    client: httpx.Client
+    uid: str
+    api: Api
+    report: IsolationReport
+
+    @property
+    def num_restarts(self) -> int:
+        """Of its container."""
+        return int(container_status(self.api.get("v1", "Pod", "sandbox", NAMESPACE))["restartCount"])
+
+    def execute(self, request: ExecuteRequest) -> ExecuteResponse:
+        """Have a program judged."""
+        answer = self.client.post("/v1/execute", json=request.model_dump(mode="json")).raise_for_status()
+        return ExecuteResponse.model_validate(answer.json())
+
+    def look(self) -> Traces:
+        """What is in it now."""
+        pids = [name for name in os.listdir("/proc") if name.isdigit() and self._is_inside(name)]
+        (root,) = {os.readlink(f"/proc/{pid}/ns/mnt"): pid for pid in pids if _name(pid) != "pause"}.values()
+        files = {
+            entry.path.partition("/root")[2]
+            for folder in _WRITABLE
+            if os.path.isdir(f"/proc/{root}/root/{folder}")
+            for entry in os.scandir(f"/proc/{root}/root/{folder}")
+        }
+        return Traces(
+            num_processes=len(pids),
+            num_descriptors=sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
+            files=frozenset(files),
+            mounts=Path(f"/proc/{root}/mounts").read_text().count("\n"),
+        )
+
+    def is_as(self, before: Traces) -> bool:
+        """Whether nothing is there that was not there before."""
+        try:
+            now = self.look()
+        except (OSError, ValueError):
+            return False  # something ended while it was looked at
+        return (
+            now.num_processes <= before.num_processes
+            and now.num_descriptors <= before.num_descriptors
+            and now.files <= before.files
+            and now.mounts == before.mounts
+        )
+
+    def _is_inside(self, pid: str) -> bool:
+        try:
+            return self.uid in Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            return False
+
+
+def _name(pid: str) -> str:
+    return Path(f"/proc/{pid}/comm").read_text().strip()
+
+
+@pytest.fixture(scope="module")
+def pod(cluster: ControlPlane, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxPod]:
+    archive = built_image(IMAGE, tmp_path_factory.mktemp("image"))
+    node.import_image(archive)
+    archive.unlink()
+    api = cluster.api()
+    cluster.create_namespace(NAMESPACE)
+    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    api.patch("v1", "Namespace", NAMESPACE, enforced)
+    images = Images(learner="unused", rollout="unused", sandbox=IMAGE)
+    context = dataclasses.replace(make_context(images=images), namespace=NAMESPACE)
+    api.create(_pod(context), NAMESPACE)
+    ready = wait_for_pod(api, "sandbox", NAMESPACE, is_ready)
+    headers = {"Authorization": f"Bearer {context.token('learner', 'sandbox')}"}
+    url = f"http://{ready['status']['podIP']}:{API_PORT}"
+    with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=120) as client:
+        report = IsolationReport.model_validate(client.get("/v1/isolation").raise_for_status().json())
+        found = SandboxPod(client=client, uid=ready["metadata"]["uid"], api=api, report=report)
+        for language in ("python", "c", "cpp"):
+            found.execute(_clean(language))  # compilers are looked for before, not during an attack
+        yield found
+    api.delete("v1", "Namespace", NAMESPACE)
+
+
+def _pod(context: JobContext) -> Object:
+    template = sandbox_deployment(context, 1)["spec"]["template"]
+    metadata = {"name": "sandbox", "labels": template["metadata"]["labels"]}
+    (main,) = template["spec"]["containers"]
+    main["imagePullPolicy"] = "Never"
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def _clean(language: str = "python") -> ExecuteRequest:
+    source = {
+        "python": "print(sum(range(1000)))",
+        "c": '#include <stdio.h>\nint main(void) { puts("499500"); return 0; }',
+        "cpp": '#include <cstdio>\nint main() { puts("499500"); }',
+    }
+    test = ProgramTest(expected_stdout="499500")
+    return ExecuteRequest(language=language, source=source[language], tests=(test,), total_wall_seconds=60.0)
+
+
+def test_the_restricted_profile_allows_the_second_level(pod: SandboxPod) -> None:
+    assert pod.report.level == LEVEL
+    assert pod.report.keeps_off_network
+    assert any("namespaces" in reason for reason in pod.report.missing)
+
+
+@pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in ATTACKS])
+def test_an_attack_gets_a_verdict_and_nothing_else(pod: SandboxPod, attack: Attack) -> None:
+    before, began = pod.look(), time.monotonic()
+    limits = ExecutionLimits(**attack.limits)
+    test = ProgramTest(stdin=attack.stdin, expected_stdout=CONTAINED)
+    response = pod.execute(
+        ExecuteRequest(
+            language=attack.language,
+            source=attack.source,
+            tests=(test,),
+            limits=limits,
+            total_wall_seconds=limits.wall_seconds,
+        )
+    )
+    seconds = time.monotonic() - began
+
+    (result,) = response.tests
+    said = (result.verdict, result.stdout[:300], result.stderr[-300:], result.detail)
+    assert result.verdict in attack.verdicts, said
+    assert (response.reward == 1.0) == (result.verdict is Verdict.CORRECT), said
+    assert response.isolation_level == LEVEL
+    is_compiled = response.compilation is not None
+    assert seconds < limits.wall_seconds + _OVERHEAD_SECONDS + (_COMPILE_SECONDS if is_compiled else 0)
+    wait_until("nothing to be left", lambda: pod.is_as(before), timeout_seconds=10)
+    assert pod.execute(_clean()).reward == 1.0
+    assert pod.num_restarts == 0
