@@ -78,7 +78,7 @@ class Container(Protocol):
         ...
 
     def get_ready(self) -> None:
-        """Prepare what the next run will need anyhow; while a program runs there is time."""
+        """Prepare what the next run will need anyhow, if it is not there; while a program runs there is time."""
         ...
 
     def close(self) -> None:

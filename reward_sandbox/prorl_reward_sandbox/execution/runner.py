@@ -103,6 +103,7 @@ def _run(request: Request, talk: int, container: Container, connection: socket.s
         output.drain(run.pipes)
     finally:
         run.close()
+    container.get_ready()  # again: the program may have left no room for it
     return None if output.stop_reason is None else _reply(output, end, wall_seconds)
 
 
