@@ -131,7 +131,7 @@ class Zygote:
         return clone
 
     def get_ready(self) -> None:
-        """Have a clone made for the next run, without waiting for it. If one was asked for before, see that it is there."""
+        """Have a clone made for the next run, without waiting for it; if one was asked for, see that it is there."""
         if self._settle_spare() is None:
             self._spare = self._ask(Pipes.make())
 
