@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass
 NAMESPACES = "namespaces"
 LANDLOCK = "landlock"
 _COMMON = (
-    "array bisect collections collections.abc copy dataclasses datetime decimal enum fractions functools heapq io "
-    "itertools json math operator random re statistics string struct time traceback types typing"
+    "bisect collections collections.abc copy dataclasses enum functools heapq io "
+    "itertools json math operator re string struct time traceback types typing"
 )
 PRELOADED = tuple(_COMMON.split())
 """What programs import most; importing costs more than a whole run.
 
-Without `threading`: what it does after each fork costs every program more than the import costs the few that need it.
+Every module costs each clone a little, so those are left out that few programs need and that are imported within about
+a millisecond: `datetime`, `decimal`, `fractions`, `random` (which also seeds itself anew after each fork). And
+`threading`: what it does after each fork costs every program more than the import costs the few that need it.
 """
 
 
