@@ -34,18 +34,12 @@ _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _LARGEST_THREAD_RECORD = 4096
 _LARGEST_SIGNAL_SET = 128
-_MADV_COLLAPSE = 25
-_HUGE_PAGE = 2 * 2**20
-_NAME_COLUMN = 4
-"""Of a line in /proc/self/maps, after the place and the mode."""
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.pthread_self.restype = ctypes.c_void_p
 _mount = _libc.mount
 _mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
-_madvise = _libc.madvise
-_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _capset = _libc.capset
 _capset.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
 _sigprocmask = _libc.sigprocmask
@@ -120,21 +114,6 @@ class SystemCallFilter:
         """Submit this process to it, for good."""
         if _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._record, 0, 0) != 0:
             raise _error("seccomp")
-
-
-def collapse_memory() -> None:
-    """Put this process's memory on huge pages where that is possible, so that clones have fewer entries to copy.
-
-    Only a saving: kernels before 6.1 do not know it, and memory may be short.
-    """
-    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
-        mappings = [line.split() for line in file]
-    for place, mode, *rest in mappings:
-        if mode == "rw-p" and (len(rest) < _NAME_COLUMN or rest[-1] == "[heap]"):
-            start, end = (int(part, 16) for part in place.split("-"))
-            first, last = -(-start // _HUGE_PAGE) * _HUGE_PAGE, end // _HUGE_PAGE * _HUGE_PAGE
-            if first < last:
-                _madvise(first, last - first, _MADV_COLLAPSE)
 
 
 def landlock_version() -> int:

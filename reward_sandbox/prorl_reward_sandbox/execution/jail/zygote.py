@@ -40,7 +40,6 @@ def main() -> None:
     hygiene.forbid_new_privileges()
     cloner = linux.Cloner()
     _preload(settings.preloaded)
-    linux.collapse_memory()
     try:
         containment = _prepare(settings, cloner)
     except OSError as error:
