@@ -7,6 +7,7 @@ What an attack leaves behind is looked for from the node, in all processes and f
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -20,11 +21,11 @@ import pytest
 from prorl_api.names import API_PORT
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTest, Verdict
-from prorl_operator.manifests import Images, JobContext, sandbox_deployment
-from tests.e2e.pods import container_status, is_ready, wait_for_pod
+from prorl_operator.manifests import Images, sandbox_deployment
+from tests.e2e.pods import container_status, run_pod
 from tests.integration.attacks import confinement, resources
 from tests.integration.attacks.attack import CONTAINED, Attack
-from tests.testbed.api import Api, Object
+from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.images import built_image
 from tests.testbed.node import Node
@@ -34,10 +35,21 @@ from tests.unit.operator.manifest_builders import make_context
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 IMAGE = "localhost/prorl/reward-sandbox:0.1.0"
-NAMESPACE = "attacked"
 LEVEL = "landlock"
 """What the restricted profile allows."""
 ATTACKS = [attack for attack in (*resources.ATTACKS, *confinement.ATTACKS) if attack.is_held_by(LEVEL)]
+MOST_TELLING = (
+    "fork bomb that goes on when it is refused",
+    "memory split over sixteen processes",
+    "an orphan in a session of its own that ignores every signal",
+    "ten gigabytes in the temporary folder",
+    "folders of other runs",
+    "every port of this machine",
+    "signals to every process",
+    "a mount namespace of its own",
+    "setuid programs",
+    "capabilities",
+)
 _OVERHEAD_SECONDS = 5.0
 """Beyond the wall limit, on a busy machine: the queue, killing, reaping, cleaning up."""
 _COMPILE_SECONDS = 60.0
@@ -61,12 +73,13 @@ class SandboxPod:
     client: httpx.Client
     uid: str
     api: Api
+    namespace: str
     report: IsolationReport
 
     @property
     def num_restarts(self) -> int:
         """Of its container."""
-        return int(container_status(self.api.get("v1", "Pod", "sandbox", NAMESPACE))["restartCount"])
+        return int(container_status(self.api.get("v1", "Pod", "sandbox", self.namespace))["restartCount"])
 
     def execute(self, request: ExecuteRequest) -> ExecuteResponse:
         """Have a program judged."""
@@ -115,35 +128,56 @@ def _name(pid: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def pod(cluster: ControlPlane, node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxPod]:
+def image(node: Node, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Known to the node."""
     archive = built_image(IMAGE, tmp_path_factory.mktemp("image"))
     node.import_image(archive)
     archive.unlink()
-    api = cluster.api()
-    cluster.create_namespace(NAMESPACE)
+    return IMAGE
+
+
+@pytest.fixture(scope="module")
+def pod(cluster: ControlPlane, image: str) -> Iterator[SandboxPod]:
+    """As the operator makes it, where nothing but the restricted profile is let in."""
+    cluster.create_namespace("attacked")
     enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    api.patch("v1", "Namespace", NAMESPACE, enforced)
-    images = Images(learner="unused", rollout="unused", sandbox=IMAGE)
-    context = dataclasses.replace(make_context(images=images), namespace=NAMESPACE)
-    api.create(_pod(context), NAMESPACE)
-    ready = wait_for_pod(api, "sandbox", NAMESPACE, is_ready)
+    cluster.api().patch("v1", "Namespace", "attacked", enforced)
+    with sandbox(cluster.api(), "attacked", image) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def privileged_pod(cluster: ControlPlane, image: str) -> Iterator[SandboxPod]:
+    """The same with all rights."""
+    cluster.create_namespace("trusted")
+    rights = {"privileged": True, "runAsUser": 0, "runAsNonRoot": False, "allowPrivilegeEscalation": True}
+    with sandbox(cluster.api(), "trusted", image, **rights) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def sandbox(api: Api, namespace: str, image: str, **rights: object) -> Iterator[SandboxPod]:
+    """A ready sandbox, with other rights if any are given."""
+    images = Images(learner="unused", rollout="unused", sandbox=image)
+    context = dataclasses.replace(make_context(images=images), namespace=namespace)
+    template = sandbox_deployment(context, 1)["spec"]["template"]
+    spec = template["spec"]
+    (main,) = spec["containers"]
+    main["imagePullPolicy"] = "Never"
+    if rights:
+        spec["securityContext"] = {}
+        main["securityContext"] = rights
+    metadata = {"name": "sandbox", "labels": template["metadata"]["labels"]}
+    ready = run_pod(api, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, namespace)
     headers = {"Authorization": f"Bearer {context.token('learner', 'sandbox')}"}
     url = f"http://{ready['status']['podIP']}:{API_PORT}"
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=120) as client:
         report = IsolationReport.model_validate(client.get("/v1/isolation").raise_for_status().json())
-        found = SandboxPod(client=client, uid=ready["metadata"]["uid"], api=api, report=report)
+        found = SandboxPod(client=client, uid=ready["metadata"]["uid"], api=api, namespace=namespace, report=report)
         for language in ("python", "c", "cpp"):
             found.execute(_clean(language))  # compilers are looked for before, not during an attack
         yield found
-    api.delete("v1", "Namespace", NAMESPACE)
-
-
-def _pod(context: JobContext) -> Object:
-    template = sandbox_deployment(context, 1)["spec"]["template"]
-    metadata = {"name": "sandbox", "labels": template["metadata"]["labels"]}
-    (main,) = template["spec"]["containers"]
-    main["imagePullPolicy"] = "Never"
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+    api.delete("v1", "Namespace", namespace)
 
 
 def _clean(language: str = "python") -> ExecuteRequest:
@@ -162,8 +196,24 @@ def test_the_restricted_profile_allows_the_second_level(pod: SandboxPod) -> None
     assert any("namespaces" in reason for reason in pod.report.missing)
 
 
+def test_a_privileged_pod_has_the_first_level(privileged_pod: SandboxPod) -> None:
+    assert (privileged_pod.report.level, privileged_pod.report.missing) == ("namespaces", ())
+
+
 @pytest.mark.parametrize("attack", [pytest.param(attack, id=attack.name) for attack in ATTACKS])
 def test_an_attack_gets_a_verdict_and_nothing_else(pod: SandboxPod, attack: Attack) -> None:
+    hold(pod, attack)
+
+
+@pytest.mark.parametrize("name", MOST_TELLING)
+def test_an_attack_on_a_privileged_pod_gets_no_further(privileged_pod: SandboxPod, name: str) -> None:
+    """Some of them: the level itself is attacked with all of them by tests/integration."""
+    (attack,) = (attack for attack in (*resources.ATTACKS, *confinement.ATTACKS) if attack.name == name)
+    hold(privileged_pod, attack)
+
+
+def hold(pod: SandboxPod, attack: Attack) -> None:
+    """Attack, and check what must hold for every attack."""
     before, began = pod.look(), time.monotonic()
     limits = ExecutionLimits(**attack.limits)
     test = ProgramTest(stdin=attack.stdin, expected_stdout=CONTAINED)
@@ -182,7 +232,7 @@ def test_an_attack_gets_a_verdict_and_nothing_else(pod: SandboxPod, attack: Atta
     said = (result.verdict, result.stdout[:300], result.stderr[-300:], result.detail)
     assert result.verdict in attack.verdicts, said
     assert (response.reward == 1.0) == (result.verdict is Verdict.CORRECT), said
-    assert response.isolation_level == LEVEL
+    assert response.isolation_level == pod.report.level
     is_compiled = response.compilation is not None
     assert seconds < limits.wall_seconds + _OVERHEAD_SECONDS + (_COMPILE_SECONDS if is_compiled else 0)
     wait_until("nothing to be left", lambda: pod.is_as(before), timeout_seconds=10)

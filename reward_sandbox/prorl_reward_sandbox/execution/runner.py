@@ -19,6 +19,7 @@ from prorl_reward_sandbox import frames, hygiene
 from prorl_reward_sandbox.execution.containers import Container, RunEnd
 from prorl_reward_sandbox.execution.forked import Forked
 from prorl_reward_sandbox.execution.jail.client import LEVELS, Jail
+from prorl_reward_sandbox.execution.jail.settings import NAMESPACES
 from prorl_reward_sandbox.execution.requests import FAILURE, Request, decode_request
 from prorl_reward_sandbox.execution.streams import MEMORY, Output, supervise
 from prorl_reward_sandbox.execution.user import ProgramUser, claim_user
@@ -40,7 +41,6 @@ def main() -> None:
         each.set_inheritable(False)
     hygiene.ignore_terminal_signals()
     hygiene.make_undumpable()
-    hygiene.become_subreaper()
     user = claim_user()
     try:
         container = make_container(arguments.level, user)
@@ -62,6 +62,8 @@ def make_container(level: str, user: ProgramUser | None) -> Container:
     Raises:
         OSError: The level cannot be had here.
     """
+    if level != NAMESPACES:  # there the kernel ends all processes of a run with its first one
+        hygiene.become_subreaper()
     return Forked(user) if level == PROCESS else Jail(level, user)
 
 

@@ -38,7 +38,8 @@ def build_root(prefixes: Sequence[str], *, shows_proc: bool) -> None:
         shows_proc: Whether the machine's /proc is there. In a user namespace the kernel mounts a new one only for who
             can see all of an old one; each run's own covers it.
     """
-    linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
+    if _mounts_are_shared():
+        linux.mount("none", "/", None, linux.MS_REC | linux.MS_PRIVATE)
     # A folder that every machine has and no program needs is covered in this namespace, so that none has to be made.
     root = "/sys"
     # Of a size, although nobody can write to it later: so that a mistake here cannot fill the memory.
@@ -62,6 +63,12 @@ def build_root(prefixes: Sequence[str], *, shows_proc: bool) -> None:
     linux.unmount("/old")
     os.rmdir("/old")
     linux.mount("none", "/", None, _READ_ONLY)
+
+
+def _mounts_are_shared() -> bool:
+    """Whether what is mounted here would appear elsewhere. A kernel without such sharing cannot be told to leave it."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return any(" shared:" in line.partition(" - ")[0] for line in file)
 
 
 def mount_run(options: str, *, with_proc: bool) -> None:
