@@ -25,6 +25,8 @@ LIMITS = ExecutionLimits(
     wall_seconds=20.0, cpu_seconds=10.0, memory_bytes=64 * 2**20, processes=12, output_bytes=4096, file_bytes=2**20
 )
 """Of each attack."""
+# A container's first process is number 1, and so is a program in a pid namespace of its own: the number means itself.
+_ELSEWHERE = "import os\nif SERVICE == os.getpid(): raise SystemExit\n"
 _LIBC = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n"
 
 
@@ -227,8 +229,10 @@ ATTACKS: tuple[Attack, ...] = (
         steps=(_CONNECT.replace("FAMILY", "socket.AF_UNIX").replace("ADDRESS", "ABSTRACT"),),
         sight=_connection_came,
     ),
-    Attack(threat=Threat.SIGNAL, steps=("import os; os.kill(SERVICE, 0); print('open: signal 0')",)),
-    Attack(threat=Threat.SERVICE_MEMORY, steps=("open(f'/proc/{SERVICE}/mem', 'rb'); print('open: /proc')",)),
+    Attack(threat=Threat.SIGNAL, steps=(_ELSEWHERE + "os.kill(SERVICE, 0); print('open: signal 0')",)),
+    Attack(
+        threat=Threat.SERVICE_MEMORY, steps=(_ELSEWHERE + "open(f'/proc/{SERVICE}/mem', 'rb'); print('open: /proc')",)
+    ),
     Attack(threat=Threat.TRACE, steps=(_LIBC + _TRACE,)),
     Attack(
         threat=Threat.SEE_PROCESSES,

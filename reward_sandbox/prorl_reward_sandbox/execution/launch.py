@@ -6,6 +6,7 @@ reported on a pipe that the kernel closes at a successful exec.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import math
 import os
@@ -51,6 +52,7 @@ def become_program(launch: Launch) -> NoReturn:
         _reset_signals()
         os.chdir(launch.folder)
         _arrange_descriptors(launch)
+        forbid_resources()
         for kind, soft, hard in launch.resource_limits:
             resource.setrlimit(kind, (soft, hard))
         os.umask(0o077)
@@ -115,10 +117,15 @@ def resource_limits(limits: Limits, *, processes: int, memory_bytes: int | None)
         (resource.RLIMIT_FSIZE, limits.file_bytes, limits.file_bytes),
         (resource.RLIMIT_NPROC, processes, processes),
         (resource.RLIMIT_NOFILE, _MAX_OPEN_FILES, _MAX_OPEN_FILES),
-        (resource.RLIMIT_CORE, 0, 0),
-        (resource.RLIMIT_MEMLOCK, 0, 0),
-        (resource.RLIMIT_MSGQUEUE, 0, 0),
     )
+
+
+def forbid_resources() -> None:
+    """Take away what no program needs, from this process and its descendants."""
+    for kind in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK):
+        resource.setrlimit(kind, (0, 0))
+    with contextlib.suppress(ValueError):  # gVisor has message queues, but no limit of them that could be set
+        resource.setrlimit(resource.RLIMIT_MSGQUEUE, (0, 0))
 
 
 def count_tasks_of_this_user() -> int:

@@ -23,6 +23,7 @@ from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import child, linux, root
 from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
 from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, Containment, ZygoteSettings
+from prorl_reward_sandbox.execution.launch import forbid_resources
 
 INSIDE_USER = 64000
 """The user inside a user namespace: not root there either."""
@@ -38,6 +39,7 @@ def main() -> None:
     _block_terminal_signals()
     hygiene.die_with_parent()
     hygiene.forbid_new_privileges()
+    forbid_resources()
     cloner = linux.Cloner()
     _preload(settings.preloaded)
     try:
