@@ -1,6 +1,6 @@
 """What judging mathematics through `/v1/score` costs, and what one poisoned answer does to others. Run by hand:
 
-    python tests/bench/bench_sandbox_scoring.py [--rounds 3] [--workers 2]
+    python -m tests.bench.bench_sandbox_scoring [--rounds 3] [--workers 2]
 
 The rate depends on the answers far more than on the service, so every kind of load is named and measured by itself:
 
@@ -36,10 +36,10 @@ from typing import Any
 
 import httpx
 import psutil
-from bench_sandbox import make_items as make_unrelated
-from bench_verifiers import ORDINARY
 
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, address_of, bind
+from tests.bench.bench_sandbox import make_items as make_unrelated
+from tests.bench.bench_verifiers import ORDINARY
 
 ITEMS = 960
 REQUEST_SIZES = (ITEMS, 96)
@@ -114,7 +114,7 @@ def measure(client: httpx.Client, service: psutil.Popen, items: Items, size: int
 
 def single_latencies(client: httpx.Client, going_on: Callable[[], bool]) -> list[float]:
     """Seconds of single answers, one after the other."""
-    seconds = []
+    seconds: list[float] = []
     while going_on():
         started = time.perf_counter()
         item = make_item(len(seconds), *ORDINARY[len(seconds) % len(ORDINARY)])
