@@ -167,6 +167,8 @@ bench: setup ## Ratios against plain alternatives, in one run each
 .PHONY: bench-sandbox
 bench-sandbox: setup ## What judging and contained runs cost, next to plain ones and to bubblewrap
 	$(BIN)/python tests/bench/bench_sandbox.py
+	$(BIN)/python -m tests.bench.bench_sandbox_scoring
+	$(BIN)/python tests/bench/bench_sandbox_programs.py
 	$(BIN)/python tests/bench/bench_sandbox_execution.py
 
 # Images run exactly the versions that the tests ran: their lock files are cut out of those of the whole environment.

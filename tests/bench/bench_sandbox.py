@@ -2,9 +2,10 @@
 
     python tests/bench/bench_sandbox.py
 
-Prints items a second of `/v1/score` on ordinary mathematics, programs a second of `/v1/execute`, and the second as a
-ratio to plain `posix_spawn` of `python3 -I -S` with as many at once: the limit of any design that starts one
-interpreter a run. Speeds of shared machines drift, so rounds are interleaved and the median is given.
+Prints items a second of `/v1/score` on mathematics where seven of eight answers are wrong, mostly of another kind than
+the expected one (`bench_sandbox_scoring` has other loads), programs a second of `/v1/execute`, and both as a ratio to
+plain `posix_spawn` of `python3 -I -S` with as many at once: the limit of any design that starts one interpreter a run.
+Speeds of shared machines drift, so rounds are interleaved and the median is given.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def main() -> None:
             name = next((part for part in process.cmdline() if part.startswith("prorl_")), "?")
             print(f"  {name}: {memory.rss / 2**20:.0f} MiB resident, {memory.pss / 2**20:.0f} MiB proportional")
         kinds: dict[str, Callable[[str], float]] = {
-            "score, math": score_rate,
+            "score, math, unrelated wrong answers": score_rate,
             "execute, one test a request": execute_rate,
             "execute, many tests a request": batch_rate,
             "posix_spawn": spawn_rate,

@@ -1,8 +1,8 @@
 r"""The math verifier: two independent checkers, of which one must accept.
 
 The own checker (`algebra`) goes first: it is cheap, exact, and computes nothing without a bound. math-verify decides
-what the own one does not accept, unless that is certain: the answer hedges, is a plain number that differs, or has
-another unit. So a false acceptance of math-verify (it drops units, for one) does not become a reward.
+what the own one does not accept, unless that is certain: the answer hedges, is a plain number or a sum of powers that
+differs, or has another unit. So a false acceptance of math-verify (it drops units, for one) does not become a reward.
 
 Rules:
 - An expected answer that is missing, is not finite (nan, 0/0), or that neither checker reads within the time limit is

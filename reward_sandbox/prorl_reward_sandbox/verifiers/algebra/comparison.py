@@ -17,6 +17,7 @@ from prorl_reward_sandbox.verifiers.algebra.identity import (
     is_exact,
     values,
 )
+from prorl_reward_sandbox.verifiers.algebra.polynomial_difference import are_different_polynomials
 from prorl_reward_sandbox.verifiers.algebra.tree import (
     Answer,
     Based,
@@ -48,8 +49,8 @@ class Sameness(StrEnum):
     DIFFERENT = "different"
     """Not shown to be the same: another checker may know a convention that this one does not."""
     CONTRADICTORY = "contradictory"
-    """Certainly not the same: two numbers or lone symbols that differ, or units that measure different
-    things."""
+    """Certainly not the same: two numbers, lone symbols or sums of powers that differ, or units that measure
+    different things."""
 
 
 def compare(expected: Answer, answer: Answer) -> Sameness:
@@ -61,6 +62,9 @@ def compare(expected: Answer, answer: Answer) -> Sameness:
     """
     if _same(expected, answer):
         return Sameness.SAME
+    # Before `x = ...` is stripped: x = 2 - x and x = 3x - 2 say the same with different right sides.
+    if _are_different_polynomials(expected, answer):
+        return Sameness.CONTRADICTORY
     expected, answer = _stripped(expected), _stripped(answer)
     return Sameness.CONTRADICTORY if _contradict(expected, answer) else Sameness.DIFFERENT
 
@@ -217,6 +221,13 @@ def _contradict(expected: Answer, answer: Answer) -> bool:  # noqa: PLR0911  (on
             return any(map(_contradict, sorted(items, key=_plain_value), sorted(others, key=_plain_value)))
     # One number against several.
     return _is_plain(expected) and _is_plain(answer)
+
+
+def _are_different_polynomials(expected: Answer, answer: Answer) -> bool:
+    match expected, answer:
+        case Value(left, ""), Value(right, ""):
+            return are_different_polynomials(left, right)
+    return False
 
 
 def _contradict_as_numbers(left: Answer, right: Answer) -> bool:
