@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 
@@ -38,9 +39,21 @@ def main() -> int:
     connections = client.Configuration.get_default_copy()
     connections.connection_pool_maxsize = settings.threads  # the library's default depends on the machine
     service = OperatorService(settings, client.ApiClient(connections))
+    _collect_less_often()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(service.run())
     return ExitCode.OK
+
+
+def _collect_less_often() -> None:
+    """Have the collector leave the libraries alone, which are most objects here, and look at others in larger lots.
+
+    Decoding the watches makes many containers that do not outlive an event; looking for cycles among all that was
+    imported, again and again, took a quarter of the time of an event.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from prorl_api.manifest import validate_job
 from prorl_api.spec.edits import taken_up
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
-from prorl_operator.manifests import cluster_faults
+from prorl_operator.manifests import cluster_faults, plan_text
 from prorl_operator.views import Body, PlanView
 
 
@@ -36,13 +36,17 @@ class Judge:
     the rest of a look."""
 
     def __init__(self) -> None:
+        self._spec: tuple[int, ProRLJob | SpecError] | None = None
         self._known: tuple[tuple[int, str | None], Acceptance] | None = None
 
     def accept(self, body: Body, running: PlanView | None) -> Acceptance:
         """As `accept`; of the same spec the very same object."""
-        key = (int(body["metadata"]["generation"]), None if running is None else running.text)
+        generation = int(body["metadata"]["generation"])
+        if self._spec is None or self._spec[0] != generation:
+            self._spec = generation, _read(body)
+        key = (generation, None if running is None else running.text)
         if self._known is None or self._known[0] != key:
-            self._known = key, accept(body, running)
+            self._known = key, _accept(self._spec[1], running)
         return self._known[1]
 
 
@@ -53,14 +57,25 @@ def accept(body: Body, running: PlanView | None) -> Acceptance:
         body: The ProRLJob as the API server has it.
         running: What the current attempt was started with; None: no attempt goes on, the whole spec can be taken.
     """
+    return _accept(_read(body), running)
+
+
+def _read(body: Body) -> ProRLJob | SpecError:
+    """The spec, or every fault of it."""
     try:
         edited = job_from_object(_plain(body))
         if faults := cluster_faults(edited):
             raise SpecError(faults, source="in a cluster the manifest")
     except SpecError as error:
+        return error
+    return edited
+
+
+def _accept(edited: ProRLJob | SpecError, running: PlanView | None) -> Acceptance:
+    if isinstance(edited, SpecError):
         job = None if running is None else _running_job(running)
-        return Acceptance(job=job, reason="Invalid", message=str(error))
-    if running is None:
+        return Acceptance(job=job, reason="Invalid", message=str(edited))
+    if running is None or running.text == plan_text(edited):  # as a rule what runs is what is asked for
         return Acceptance(job=edited)
     now = _running_job(running)
     try:

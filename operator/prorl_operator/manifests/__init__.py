@@ -3,7 +3,7 @@
 Nothing here talks to a cluster or decides when an object must exist: `prorl_operator.actions` does.
 """
 
-from prorl_operator.manifests.base import base_objects
+from prorl_operator.manifests.base import base_objects, plan_text
 from prorl_operator.manifests.context import Images, JobContext
 from prorl_operator.manifests.faults import cluster_faults
 from prorl_operator.manifests.learner import learner_job
@@ -15,6 +15,7 @@ __all__ = [
     "base_objects",
     "cluster_faults",
     "learner_job",
+    "plan_text",
     "rollout_deployment",
     "sandbox_deployment",
 ]

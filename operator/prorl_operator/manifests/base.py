@@ -14,6 +14,7 @@ from prorl_api.names import (
     ranks_service_name,
     tokens_name,
 )
+from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_operator.manifests.context import JobContext
 from prorl_operator.manifests.metadata import Manifest, make_object, member_labels, rank_0_labels
@@ -41,9 +42,13 @@ def token_key_name(caller: Role, callee: Role) -> str:
     return f"{caller.value}-to-{callee.value}"
 
 
+def plan_text(job: ProRLJob) -> str:
+    """The job as it stands in the ConfigMap."""
+    return json.dumps(job.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True, ensure_ascii=False)
+
+
 def _plan(context: JobContext, attempt: int) -> Manifest:
-    document = context.job.model_dump(mode="json", by_alias=True, exclude_none=True)
-    text = json.dumps(document, sort_keys=True, ensure_ascii=False)
+    text = plan_text(context.job)
     return make_object(
         context, "v1", "ConfigMap", plan_name(context.name), Role.LEARNER, attempt=attempt, data={PLAN_FILE: text}
     )
