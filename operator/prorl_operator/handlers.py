@@ -28,11 +28,21 @@ _CHILDREN: dict[str, tuple[tuple[str, ...], Callable[[Body], object]]] = {
 """Index to resource and what is kept of it."""
 
 
+GATHER_SECONDS = 0.5
+"""Children change in bursts: a pass looks at a burst, not at each change. Four times less than a failed learner has."""
+
+
 class Watches:
     """The registry of one operator, and what its watches have brought."""
 
-    def __init__(self, views: IndexedViews, enqueue: Callable[[Key], None], *, lease: tuple[str, str]) -> None:
-        """`lease`: namespace and name of the operator's Lease, whose renewals show that watches live."""
+    def __init__(self, views: IndexedViews, enqueue: Callable[[Key, float], None], *, lease: tuple[str, str]) -> None:
+        """What to watch for.
+
+        Args:
+            views: Gets the indexes.
+            enqueue: Called with a job that is to be looked at and the seconds until then.
+            lease: Namespace and name of the operator's Lease, whose renewals show that watches live.
+        """
         self.registry = kopf.OperatorRegistry()
         self.last_event = time.monotonic()
         """When the Lease's watch last brought something."""
@@ -50,55 +60,55 @@ class Watches:
 
     def _register_login(self) -> None:
         @kopf.on.login(registry=self.registry)
-        def login(**arguments: Any) -> kopf.ConnectionInfo | None:
+        async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
             """As our own client logs in: by the service account, else by the kubeconfig."""
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
     def _register_jobs(self) -> None:
         @kopf.index(GROUP, VERSION, "prorljobs", id="prorljobs", registry=self.registry)
-        def prorljobs(body: kopf.Body, namespace: str | None, name: str, **_: Any) -> dict[Key, Body]:
+        async def prorljobs(body: kopf.Body, namespace: str | None, name: str, **_: Any) -> dict[Key, Body]:
             return {(namespace or "", name): _without_noise(dict(body))}
 
         @kopf.on.event(GROUP, VERSION, "prorljobs", registry=self.registry)
-        def on_job(namespace: str | None, name: str, **indexes: Any) -> None:
+        async def on_job(namespace: str | None, name: str, **indexes: Any) -> None:
             self._arrived((namespace or "", name), indexes)
 
     def _register_children(self, index: str, resource: tuple[str, ...], view: Callable[[Body], object]) -> None:
         labels: dict[str, Any] = {LABEL_JOB: kopf.PRESENT}
 
         @kopf.index(*resource, id=index, labels=labels, registry=self.registry)
-        def children(body: kopf.Body, **_: Any) -> dict[Key, object] | None:
+        async def children(body: kopf.Body, **_: Any) -> dict[Key, object] | None:
             key, seen = job_key(body), view(body)
             return None if key is None or seen is None else {key: seen}
 
         @kopf.on.event(*resource, labels=labels, registry=self.registry)
-        def on_child(body: kopf.Body, **indexes: Any) -> None:
-            self._arrived(job_key(body), indexes)
+        async def on_child(body: kopf.Body, **indexes: Any) -> None:
+            self._arrived(job_key(body), indexes, after=GATHER_SECONDS)
 
     def _register_resets(self) -> None:
         @kopf.index(GROUP, VERSION, "prorlresets", id="resets", registry=self.registry)
-        def resets(body: kopf.Body, namespace: str | None, **_: Any) -> dict[Key, Body] | None:
+        async def resets(body: kopf.Body, namespace: str | None, **_: Any) -> dict[Key, Body] | None:
             name = (body.get("spec") or {}).get("jobName")
             return {(namespace or "", name): _without_noise(dict(body))} if name else None
 
         @kopf.on.event(GROUP, VERSION, "prorlresets", registry=self.registry)
-        def on_reset(body: kopf.Body, namespace: str | None, **indexes: Any) -> None:
+        async def on_reset(body: kopf.Body, namespace: str | None, **indexes: Any) -> None:
             name = (body.get("spec") or {}).get("jobName")
             self._arrived((namespace or "", name) if name else None, indexes)
 
     def _register_lease(self) -> None:
         @kopf.on.event("coordination.k8s.io", "v1", "leases", registry=self.registry)
-        def on_lease(namespace: str | None, name: str, **indexes: Any) -> None:
+        async def on_lease(namespace: str | None, name: str, **indexes: Any) -> None:
             if (namespace, name) == self._lease:
                 self.last_event = time.monotonic()
                 self._arrived(None, indexes)
 
-    def _arrived(self, key: Key | None, indexes: dict[str, Any]) -> None:
+    def _arrived(self, key: Key | None, indexes: dict[str, Any], *, after: float = 0.0) -> None:
         if not self.is_synced:
             self._views.attach({name: indexes[name] for name in ("prorljobs", "resets", *_CHILDREN)})
             self.is_synced = True
         if key is not None:
-            self._enqueue(key)
+            self._enqueue(key, after)
 
 
 def kopf_settings(*, lease_name: str, is_scoped: bool) -> kopf.OperatorSettings:

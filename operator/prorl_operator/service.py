@@ -76,9 +76,14 @@ class OperatorService:
                 if not task.cancelled():  # kopf cancels what it finds when it ends
                     task.result()
 
-    def _enqueue(self, key: Key) -> None:
-        self.telemetry.jobs.set(len(self.views.keys()))
-        if self._leading.is_set() and self._serves(key):
+    def _enqueue(self, key: Key, after: float) -> None:
+        if after == 0:  # a job of its own, not one of its children
+            self.telemetry.jobs.set(len(self.views.keys()))
+        if not self._leading.is_set() or not self._serves(key):
+            return
+        if after > 0:
+            self.queue.add_after(key, after)
+        else:
             self.queue.add(key)
 
     def _begin_leading(self) -> None:
