@@ -21,6 +21,9 @@ from tests.testbed.waiting import wait_until
 
 SCHEDULER_NAME = "scheduler-plugins-scheduler"
 """As in scheduler-plugins' own chart."""
+RETRY_SECONDS = 5
+"""After which refused pods are tried again, whatever happens; looked at every 30 s. By default it is 5 minutes, and
+room that becomes free wakes only the pods that lacked it, not their siblings."""
 DEFINITION = "config/crd/bases/scheduling.x-k8s.io_podgroups.yaml"
 """In the module."""
 
@@ -38,7 +41,11 @@ def coscheduling(cluster: ControlPlane) -> Iterator[None]:
     controller = ["env", f"KUBECONFIG={cluster.kubeconfig}"]
     controller += [str(command_path(SCHEDULER_PLUGINS, "coscheduling-controller")), "--metricsAddr=0", "--probeAddr=0"]
     parts = [
-        Part("coscheduling-scheduler", [*scheduler, "--secure-port=0"], cluster.folder),
+        Part(
+            "coscheduling-scheduler",
+            [*scheduler, "--secure-port=0", f"--pod-max-in-unschedulable-pods-duration={RETRY_SECONDS}s"],
+            cluster.folder,
+        ),
         Part("coscheduling-controller", controller, cluster.folder),
     ]
     try:
