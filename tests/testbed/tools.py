@@ -86,7 +86,7 @@ SCHEDULER_PLUGINS = Tool(
     package=".",
     module="sigs.k8s.io/scheduler-plugins",
     commands=("coscheduling-scheduler", "coscheduling-controller"),
-    minutes=2,
+    minutes=7,
 )
 TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS)
 
