@@ -7,6 +7,8 @@ from prorl_api.spec.values import Role
 LABEL_JOB = "prorl.dev/job"
 LABEL_ROLE = "prorl.dev/role"
 LABEL_ATTEMPT = "prorl.dev/attempt"
+LABEL_POD_GROUP = "scheduling.x-k8s.io/pod-group"
+"""By which the coscheduling scheduler knows the pods of a gang."""
 LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Kubernetes puts it on the pods of an Indexed Job; of a learner it is the replica's number."""
 ANNOTATION_ADOPT_RUN = "prorl.dev/adopt-run"
@@ -96,6 +98,11 @@ def plan_name(job: str) -> str:
 def tokens_name(job: str) -> str:
     """Name of the Secret that holds the tokens which components present."""
     return f"{job}-tokens"
+
+
+def pod_group_name(job: str, attempt: int) -> str:
+    """Name of the PodGroup of what an attempt creates."""
+    return f"{job}-gang-{attempt}"
 
 
 def reset_name(job: str, number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,7 +15,17 @@ from prorl_api.spec.values import Role
 from prorl_control.decision import Decision, OutcomeKind
 from prorl_control.plan import RunPlan
 from prorl_operator.client import CONFLICT, Api, ApiError
-from prorl_operator.manifests import JobContext, base_objects, learner_job, rollout_deployment, sandbox_deployment
+from prorl_operator.manifests import (
+    JobContext,
+    base_objects,
+    gang,
+    learner_job,
+    rollout_deployment,
+    sandbox_deployment,
+)
+from prorl_operator.manifests.context import Placement
+from prorl_operator.manifests.gang import Groups, groups_of, wants_gang
+from prorl_operator.placement import placement_of
 from prorl_operator.reset_objects import StaleViewError
 from prorl_operator.view_index import Snapshot
 from prorl_operator.views import ANNOTATION_APPLIED, DeploymentView
@@ -30,13 +41,14 @@ class BaseDigest:
     """The digest of one job's base objects; they are built anew only for another job or attempt."""
 
     def __init__(self) -> None:
-        self._known: tuple[ProRLJob, int, str] | None = None
+        self._known: tuple[ProRLJob, int, Placement, str] | None = None
 
     def of(self, context: JobContext, attempt: int) -> str:
         """The digest. `context` may be made anew for every pass; its job is the same object while the spec is."""
-        if self._known is None or self._known[0] is not context.job or self._known[1] != attempt:
-            self._known = context.job, attempt, digest_of(base_objects(context, attempt))
-        return self._known[2]
+        known, placement = self._known, context.placement
+        if known is None or known[0] is not context.job or known[1:3] != (attempt, placement):
+            known = self._known = context.job, attempt, placement, digest_of(base_objects(context, attempt))
+        return known[3]
 
 
 class Actions:
@@ -63,13 +75,16 @@ class Actions:
         attempts = [start.attempt for start in decision.ensure if start.role is Role.LEARNER]
         if attempts:
             self._raise_if_behind()
+            self._place(attempts[0])
             self._apply_base(attempts[0])
             self._apply_servers(attempts[0], with_template=True)
             self._create_learner(attempts[0])
             self._drop_old_jobs(attempts[0] - 1)
+            self._drop_groups(groups_of(self._context, attempts[0]))
             return attempts[0]
         if goes_on and self._snapshot.plan is not None:
             attempt = self._snapshot.plan.attempt
+            self._place(attempt)
             self._apply_base(attempt)
             self._apply_servers(attempt, with_template=False)
         return 0
@@ -101,6 +116,7 @@ class Actions:
         plan = self._snapshot.plan
         if plan is None:
             return
+        self._drop_groups(Groups("", ""))
         for body in reversed(base_objects(self._context, plan.attempt)):  # the ConfigMap, which says so, last
             self._api.delete(body["apiVersion"], body["kind"], self._namespace, body["metadata"]["name"])
 
@@ -109,6 +125,21 @@ class Actions:
         for job in self._snapshot.jobs:
             if not job.is_deleted:
                 self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
+
+    def _place(self, attempt: int) -> None:
+        if wants_gang(self._context.job):
+            placement = placement_of(self._plan.job_name, self._snapshot, attempt)
+            self._context = dataclasses.replace(self._context, placement=placement)
+
+    def _drop_groups(self, kept: Groups) -> None:
+        """Of attempts before. PodGroups are not watched: few jobs have any, and their definition may be missing."""
+        if not wants_gang(self._context.job):
+            return
+        selector = f"{LABEL_JOB}={self._plan.job_name}"
+        for item in self._api.list(gang.API_VERSION, gang.KIND, self._namespace, label_selector=selector):
+            name = item["metadata"]["name"]
+            if name not in (kept.servers, kept.learner):
+                self._api.delete(gang.API_VERSION, gang.KIND, self._namespace, name)
 
     def _raise_if_behind(self) -> None:
         """Read our own writes: a second Job because the watch is late would be a second gang."""

@@ -154,7 +154,7 @@ class Api:
         try:
             found = self._dynamic.resources.get(api_version=api_version, kind=kind)
         except ResourceNotFoundError as error:
-            message = f"the server has no kind {kind} of {api_version}"
+            message = f"the server has no kind {kind} of {api_version}: install its CustomResourceDefinition"
             raise ApiError(NOT_FOUND, "discover", f"{kind} ", message) from error
         except (DynamicApiError, ApiException) as error:
             raise ApiError(int(error.status or 0), "discover", f"{kind} ", str(error.body or error.reason)) from error

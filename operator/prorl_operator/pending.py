@@ -27,6 +27,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (r"exceeded quota", "raise the namespace's ResourceQuota, or lower `resources` or `replicas`"),
     (r"violates PodSecurity", "the namespace's pod security level refuses the podTemplate: correct it"),
     (r"no PriorityClass with name", "create the PriorityClass, or correct `priorityClassName` in the podTemplate"),
+    (
+        r"(?i)podgroup|sibling pods|optimistic rejection",
+        "the job's pods are placed together: it waits until all of them fit, or ask for fewer",
+    ),
     (r"RunContainerError|CreateContainerError|CreateContainerConfigError", "`kubectl describe pod` says more"),
 )
 

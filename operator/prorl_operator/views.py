@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from prorl_api.names import LABEL_ATTEMPT, LABEL_JOB, LABEL_ROLE
+from prorl_api.names import LABEL_ATTEMPT, LABEL_JOB, LABEL_POD_GROUP, LABEL_ROLE
 from prorl_api.spec.values import Role
 from prorl_control.members import Exit
 
@@ -69,6 +69,8 @@ class JobView:
     """Reason and message of that."""
     is_complete: bool
     is_deleted: bool
+    group: str = ""
+    """PodGroup of its pods; empty: they are no gang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,8 @@ class DeploymentView:
     failure: str
     """Why it cannot create pods, such as a quota."""
     is_deleted: bool
+    group: str = ""
+    """PodGroup of its pods; empty: they are no gang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +149,7 @@ def job_view(body: Body) -> JobView:
         is_complete=conditions.get("Complete", {}).get("status") == "True"
         or conditions.get("SuccessCriteriaMet", {}).get("status") == "True",
         is_deleted="deletionTimestamp" in meta,
+        group=_labels(body).get(LABEL_POD_GROUP, ""),
     )
 
 
@@ -163,6 +168,7 @@ def deployment_view(body: Body) -> DeploymentView | None:
         replicas=int((body.get("spec") or {}).get("replicas", 1)),
         failure=failure.get("message", "") if failure.get("status") == "True" else "",
         is_deleted="deletionTimestamp" in meta,
+        group=_labels(body).get(LABEL_POD_GROUP, ""),
     )
 
 

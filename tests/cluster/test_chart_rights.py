@@ -66,6 +66,7 @@ WRITES = {
     "secrets": "create patch delete",
     "networkpolicies.networking.k8s.io": "create patch delete",
     "poddisruptionbudgets.policy": "create patch delete",
+    "podgroups.scheduling.x-k8s.io": "create patch list delete",
     "events.events.k8s.io": "create",
     "events": "list",
 }

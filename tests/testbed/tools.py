@@ -81,7 +81,14 @@ HELM_UNITTEST = Tool(
     version_variables={"github.com/helm-unittest/helm-unittest/internal/build.version": "{version}"},
     minutes=1,
 )
-TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST)
+SCHEDULER_PLUGINS = Tool(
+    name="scheduler-plugins",
+    package=".",
+    module="sigs.k8s.io/scheduler-plugins",
+    commands=("coscheduling-scheduler", "coscheduling-controller"),
+    minutes=7,
+)
+TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS)
 
 
 def version(tool: Tool) -> str:

@@ -18,6 +18,7 @@ from prorl_api.spec.run import (
     MonitoringSpec,
     RestartSpec,
     ScheduleSpec,
+    SchedulingSpec,
     ValidationSource,
     ValidationSpec,
 )
@@ -59,6 +60,7 @@ class ProRLJobSpec(SpecModel):
     reference_reset: Annotated[ReferenceResetSpec, Change.LIVE] = ReferenceResetSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     restarts: RestartSpec = RestartSpec()
+    scheduling: Annotated[SchedulingSpec, Change.IMMUTABLE] = SchedulingSpec()
     monitoring: Annotated[MonitoringSpec, Change.LIVE] = MonitoringSpec()
     local: LocalSpec = LocalSpec()
     suspend: Annotated[bool, Change.LIVE] = False

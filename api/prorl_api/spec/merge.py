@@ -18,6 +18,7 @@ CLUSTER_ONLY = (
     "spec.sandbox.resources",
     "spec.sandbox.runtimeClassName",
     "spec.checkpoint.volume",
+    "spec.scheduling.gang",
     "spec.monitoring.prometheusUrl",
     "spec.ttlSecondsAfterFinished",
 )

@@ -1,8 +1,9 @@
-"""`spec.schedule`, `spec.validation`, `spec.checkpoint`, `spec.restarts`, `spec.monitoring`: the course of a run."""
+"""`spec.schedule`, `spec.validation`, `spec.checkpoint`, `spec.restarts`, `spec.scheduling`,
+`spec.monitoring`: the course of a run."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -132,6 +133,26 @@ class RestartSpec(SpecModel):
     """Restarts of one role without progress in between; a completed step refills the budget."""
     backoff_seconds: Annotated[float, Field(ge=0, le=3600), Change.LIVE] = 1.0
     """Wait before the first restart; doubles up to a minute without progress."""
+
+
+class GangSpec(SpecModel):
+    """The pods of all roles are placed together or not at all, by a scheduler that must be installed beside this."""
+
+    scheduler: Literal["coscheduling"]
+    """`coscheduling`: the plugin of kubernetes-sigs/scheduler-plugins, with its PodGroup definition."""
+    scheduler_name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)] = (
+        "scheduler-plugins-scheduler"
+    )
+    """`schedulerName` of the profile that has the plugin; the default is that of scheduler-plugins' own chart."""
+    schedule_timeout_seconds: Annotated[int, Field(ge=1, le=86400)] | None = None
+    """How long places are held for pods that do not fit yet; unset: as the scheduler is configured."""
+
+
+class SchedulingSpec(SpecModel):
+    """Where and when pods are placed, beyond what `podTemplate` says."""
+
+    gang: GangSpec | None = None
+    """Unset: each pod is placed by itself."""
 
 
 class MonitoringSpec(SpecModel):

@@ -50,6 +50,11 @@ no pod, changes no spec of a person's object, and knows no `*`.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [create, patch, delete]
+# Jobs with spec.scheduling.gang: the groups that the coscheduling scheduler places together. Applied before the pods;
+# listed and deleted when an attempt or the run is over, since they are not watched.
+- apiGroups: [scheduling.x-k8s.io]
+  resources: [podgroups]
+  verbs: [create, patch, list, delete]
 # What happened to a job, for `kubectl describe`.
 - apiGroups: [events.k8s.io]
   resources: [events]

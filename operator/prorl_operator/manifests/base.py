@@ -17,6 +17,7 @@ from prorl_api.names import (
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_operator.manifests.context import JobContext
+from prorl_operator.manifests.gang import pod_groups
 from prorl_operator.manifests.metadata import Manifest, make_object, member_labels, rank_0_labels
 from prorl_operator.manifests.network import network_policies
 
@@ -34,6 +35,7 @@ def base_objects(context: JobContext, attempt: int) -> list[Manifest]:
         *_services(context, attempt),
         *network_policies(context),
         *_budgets(context),
+        *pod_groups(context, attempt),
     ]
 
 

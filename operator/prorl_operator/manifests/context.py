@@ -28,6 +28,18 @@ class Images:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """How far the pods of a gang are; without meaning for other jobs."""
+
+    servers_since: int = 0
+    """Attempt that the servers' group was made for; 0: there are no servers yet."""
+    is_placed: bool = False
+    """A server runs, or a learner of the current attempt does: the gang was placed as a whole."""
+    has_own_learner_group: bool = False
+    """The learner is not in the servers' group, since that was placed before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
     """Everything the objects of a job are made of."""
 
@@ -39,6 +51,7 @@ class JobContext:
     images: Images
     token_key: bytes = field(repr=False)
     """Every token is derived from it."""
+    placement: Placement = Placement()
     adopt_run: str = ""
     """Uid of another run whose folder the job may take over."""
     cluster_domain: str = "cluster.local"

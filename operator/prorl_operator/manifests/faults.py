@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from prorl_api.errors import Fault
+from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import Volume
 from prorl_api.spec.values import Role
@@ -25,6 +26,7 @@ def cluster_faults(job: ProRLJob) -> list[Fault]:
         *_path_faults(job),
         *_gpu_faults(job),
         *_runtime_class_faults(job),
+        *_gang_faults(job),
         *(fault for role in Role for fault in template_faults(section_of(job, role).pod_template, role)),
     ]
 
@@ -98,3 +100,21 @@ def _runtime_class_faults(job: ProRLJob) -> Iterator[Fault]:
     if field and other and field != other:
         want = f"leave it out: `spec.sandbox.runtimeClassName` is {field}"
         yield Fault(path="spec.sandbox.podTemplate.spec.runtimeClassName", got=str(other), want=want)
+
+
+def _gang_faults(job: ProRLJob) -> Iterator[Fault]:
+    """Pods that another scheduler places, or of another group, would be missed by the gang for ever."""
+    gang = job.spec.scheduling.gang
+    if gang is None:
+        return
+    for role in Role:
+        template, path = section_of(job, role).pod_template or {}, f"spec.{role.value}.podTemplate"
+        pod, metadata = template.get("spec"), template.get("metadata")
+        other = pod.get("schedulerName") if isinstance(pod, dict) else None
+        if other not in (None, gang.scheduler_name):
+            want = f"leave it out: `spec.scheduling.gang.schedulerName` is {gang.scheduler_name}"
+            yield Fault(path=f"{path}.spec.schedulerName", got=str(other), want=want)
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if isinstance(labels, dict) and LABEL_POD_GROUP in labels:
+            want = "leave it out: with `spec.scheduling.gang` the operator sets it"
+            yield Fault(path=f"{path}.metadata.labels[{LABEL_POD_GROUP}]", got=str(labels[LABEL_POD_GROUP]), want=want)

@@ -26,6 +26,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_operator.manifests.base import PLAN_FILE
 from prorl_operator.manifests.context import JobContext
+from prorl_operator.manifests.gang import group_labels, groups_of, in_group
 from prorl_operator.manifests.metadata import Manifest, labels_of, make_object
 from prorl_operator.manifests.paths import PLAN_FOLDER
 from prorl_operator.manifests.pod_template import with_users_template
@@ -64,16 +65,19 @@ def learner_job(context: JobContext, attempt: int) -> Manifest:
     """
     replicas = context.job.spec.learner.replicas
     template = with_users_template(_template(context, attempt), context.job.spec.learner.pod_template, Role.LEARNER)
+    group = groups_of(context, attempt).learner
     spec = {
         "completionMode": "Indexed",
         "completions": replicas,
         "parallelism": replicas,
         "backoffLimit": 0,
         "podReplacementPolicy": "TerminatingOrFailed",
-        "template": template,
+        "template": in_group(context, template, group),
     }
     name = learner_job_name(context.name, attempt)
-    return make_object(context, "batch/v1", "Job", name, Role.LEARNER, attempt=attempt, spec=spec)
+    job = make_object(context, "batch/v1", "Job", name, Role.LEARNER, attempt=attempt, spec=spec)
+    job["metadata"]["labels"] |= group_labels(group)
+    return job
 
 
 def run_folder(job: ProRLJob) -> str | None:

@@ -19,6 +19,7 @@ from prorl_api.spec.roles import PodTemplate
 from prorl_api.spec.values import Role
 from prorl_control.plan import plan
 from prorl_operator.manifests.context import JobContext
+from prorl_operator.manifests.gang import group_labels, groups_of, in_group
 from prorl_operator.manifests.metadata import Manifest, labels_of, make_object, member_labels
 from prorl_operator.manifests.pod_template import with_users_template
 from prorl_operator.manifests.pods import (
@@ -51,7 +52,6 @@ def rollout_deployment(context: JobContext, attempt: int) -> Manifest:
     A server is ready only with weights, which it may await for hours while the learner is queued, so being unready
     has no deadline that ends it; a server that does not answer at all is restarted.
     """
-    del attempt
     settings = plan(context.job).rollout_settings
     environment = [
         *common_environment(context, _ROLLOUT_SCRATCH),
@@ -77,13 +77,19 @@ def rollout_deployment(context: JobContext, attempt: int) -> Manifest:
     spec = pod_spec(context, Role.ROLLOUT, main, _ROLLOUT_SCRATCH, terminationGracePeriodSeconds=30)
     rollout = context.job.spec.rollout
     return _deployment(
-        context, Role.ROLLOUT, rollout.replicas, spec, rollout.pod_template, {"maxSurge": 0}, _DAY_SECONDS
+        context,
+        attempt,
+        Role.ROLLOUT,
+        rollout.replicas,
+        spec,
+        rollout.pod_template,
+        {"maxSurge": 0},
+        _DAY_SECONDS,
     )
 
 
 def sandbox_deployment(context: JobContext, attempt: int) -> Manifest:
     """The sandboxes: no secret, no service account, no way out, and always a limit on memory."""
-    del attempt
     sandbox = context.job.spec.sandbox
     environment = [
         *common_environment(context, _SANDBOX_SCRATCH),
@@ -103,11 +109,14 @@ def sandbox_deployment(context: JobContext, attempt: int) -> Manifest:
         main["resources"] = _default_resources(context)
     more = {"runtimeClassName": sandbox.runtime_class_name} if sandbox.runtime_class_name else {}
     spec = pod_spec(context, Role.SANDBOX, main, _SANDBOX_SCRATCH, terminationGracePeriodSeconds=15, **more)
-    return _deployment(context, Role.SANDBOX, sandbox.replicas, spec, sandbox.pod_template, {}, _SANDBOX_START_SECONDS)
+    return _deployment(
+        context, attempt, Role.SANDBOX, sandbox.replicas, spec, sandbox.pod_template, {}, _SANDBOX_START_SECONDS
+    )
 
 
 def _deployment(
     context: JobContext,
+    attempt: int,
     role: Role,
     replicas: int,
     pod: Manifest,
@@ -116,15 +125,18 @@ def _deployment(
     deadline_seconds: int,
 ) -> Manifest:
     template = {"metadata": {"labels": labels_of(context, role)}, "spec": pod}
+    group = groups_of(context, attempt).servers
     spec = {
         "replicas": replicas,
         "selector": {"matchLabels": member_labels(context, role)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, **rolling}},
         "progressDeadlineSeconds": deadline_seconds,
         "revisionHistoryLimit": 1,
-        "template": with_users_template(template, users, role),
+        "template": in_group(context, with_users_template(template, users, role), group),
     }
-    return make_object(context, "apps/v1", "Deployment", deployment_name(context.name, role), role, spec=spec)
+    made = make_object(context, "apps/v1", "Deployment", deployment_name(context.name, role), role, spec=spec)
+    made["metadata"]["labels"] |= group_labels(group)
+    return made
 
 
 def _default_resources(context: JobContext) -> Manifest:

@@ -130,6 +130,7 @@ SCHEMA_ROWS: list[Bad] = [
         "this field is required",
     ),
     Bad({"spec.checkpoint.keep": 0}, "spec.checkpoint.keep", "greater than or equal to 1"),
+    Bad({"spec.scheduling.gang": {"scheduler": "volcano"}}, "spec.scheduling.gang.scheduler", "coscheduling"),
     Bad({"spec.monitoring.prometheusUrl": "prometheus:9090"}, "spec.monitoring.prometheusUrl", "match pattern"),
     Bad({"spec.local.ignore": ["learner.resources"]}, "spec.local.ignore[0]", "match pattern"),
     Bad({"spec.local.paths": {"/data": ""}}, "spec.local.paths./data", "at least 1 character"),

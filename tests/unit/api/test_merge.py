@@ -113,6 +113,7 @@ CLUSTER_VALUES: dict[str, Any] = {
     "spec.sandbox.resources": {"limits": {"cpu": 1}},
     "spec.sandbox.runtimeClassName": "gvisor",
     "spec.checkpoint.volume": "m",
+    "spec.scheduling.gang": {"scheduler": "coscheduling"},
     "spec.monitoring.prometheusUrl": "http://prometheus:9090",
     "spec.ttlSecondsAfterFinished": 60,
 }

@@ -183,4 +183,4 @@ def test_a_job_with_every_field_can_be_built() -> None:
     full = type(context)(
         job=read_job(FULL), uid=context.uid, namespace="n", images=context.images, token_key=context.token_key
     )
-    assert len(all_objects(full, 2)) == 13
+    assert len(all_objects(full, 2)) == 14
