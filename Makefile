@@ -91,7 +91,7 @@ test: setup model cluster-build chart-test ## Everything but real containers: fa
 	$(BIN)/pytest -m 'not chaos' tests/unit tests/integration tests/cluster
 
 .PHONY: cluster-build
-cluster-build: setup ## Build a real Kubernetes for tests from Go modules (about 8 minutes, once)
+cluster-build: setup ## Build a real Kubernetes for tests from Go modules (about 15 minutes, once)
 	$(BIN)/python -m tests.testbed build
 
 .PHONY: cluster-up

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ from tests.testbed.control_plane import ControlPlane
 from tests.testbed.images import built_image
 from tests.testbed.node import Node
 from tests.testbed.waiting import wait_until
-from tests.unit.operator.manifest_builders import make_context
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit/operator"))
+from manifest_builders import make_context
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
