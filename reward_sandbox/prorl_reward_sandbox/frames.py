@@ -60,12 +60,13 @@ def receive_exactly(connection: socket.socket, count: int) -> bytes:
 
 def receive(connection: socket.socket) -> Frame | None:
     """Read one frame, waiting for it; None at the end of the connection."""
-    first = connection.recv(1)
+    first = connection.recv(_PREFIX.size)
     if not first:
         return None
-    header_length, count = _checked_prefix(first + receive_exactly(connection, _PREFIX.size - 1))
-    lengths = _checked_lengths(receive_exactly(connection, count * _BLOB_LENGTH.size))
-    header = _checked_header(receive_exactly(connection, header_length))
+    header_length, count = _checked_prefix(first + receive_exactly(connection, _PREFIX.size - len(first)))
+    body = receive_exactly(connection, count * _BLOB_LENGTH.size + header_length)
+    lengths = _checked_lengths(body[: count * _BLOB_LENGTH.size])
+    header = _checked_header(body[count * _BLOB_LENGTH.size :])
     return Frame(header=header, blobs=tuple(receive_exactly(connection, length) for length in lengths))
 
 

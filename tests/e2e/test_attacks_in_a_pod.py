@@ -167,6 +167,7 @@ def sandbox(api: Api, namespace: str, image: str, **rights: object) -> Iterator[
     spec = template["spec"]
     (main,) = spec["containers"]
     main["imagePullPolicy"] = "Never"
+    main["resources"]["requests"]["cpu"] = "100m"  # the node is small
     if rights:
         spec["securityContext"] = {}
         main["securityContext"] = rights

@@ -16,6 +16,7 @@ _SERVICE = "prorl-service"
 _UNLIMITED = 2**63
 _CPU = "cpuacct"
 _MAX_FILE_BYTES = 4096
+_LIMIT_STEP = 2**20
 
 
 class NoControlGroupError(Exception):
@@ -84,7 +85,8 @@ class SlotGroup:
         self._baseline = self._number(self._files.usage)
         self._kills = self._count_kills()
         self._cpu_baseline = self._cpu_total()
-        limit = self._baseline + memory_bytes
+        # In large steps: the baseline moves a little from run to run, and writing a limit costs more than reading.
+        limit = (self._baseline + memory_bytes) // _LIMIT_STEP * _LIMIT_STEP
         if limit != self._limit:
             self._set_limit(limit)
         if processes != self._processes:
