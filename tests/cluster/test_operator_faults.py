@@ -127,7 +127,7 @@ def test_the_end_is_the_same_as_without_faults(faulty: Callable[[Faults], Cluste
     wait_for(lambda: len(world.resets) >= 2, "two resets are asked for")
     world.write_job(schedule={"totalSteps": 10_000}, referenceReset={"mode": "disabled"}, restarts=restarts)
     wait_for(lambda: all(record.condition.is_final for record in world.resets), "all resets are settled")
-    last = metrics(world)[-1]["step"] + 30
+    last = metrics(world)[-1]["step"] + 100  # ten seconds on: the learner must hear of it before it gets there
     world.write_job(schedule={"totalSteps": last}, referenceReset={"mode": "disabled"}, restarts=restarts)
     status = world.wait_until_over()
     assert (succeeded(status), status.step, status.attempt) == (ConditionStatus.TRUE, last, 2)

@@ -40,7 +40,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 IMAGE = "localhost/prorl/reward-sandbox:0.1.0"
 LEVEL = "landlock"
 """What the restricted profile allows."""
-ATTACKS = [attack for attack in (*resources.ATTACKS, *confinement.ATTACKS) if attack.is_held_by(LEVEL)]
+ATTACKS = [
+    attack
+    for attack in (*resources.ATTACKS, *confinement.ATTACKS)
+    if attack.is_held_by(LEVEL) and attack.language == "python"  # the image has no compiler
+]
 MOST_TELLING = (
     "fork bomb that goes on when it is refused",
     "memory split over sixteen processes",
@@ -55,7 +59,6 @@ MOST_TELLING = (
 )
 _OVERHEAD_SECONDS = 5.0
 """Beyond the wall limit, on a busy machine: the queue, killing, reaping, cleaning up."""
-_COMPILE_SECONDS = 60.0
 _WRITABLE = ("tmp", "dev/shm", "var/tmp", "run/lock")
 
 
@@ -74,7 +77,8 @@ class SandboxPod:
     """The pod under attack."""
 
     client: httpx.Client
-    uid: str
+    container: str
+    """The id by which control groups are named."""
     api: Api
     namespace: str
     report: IsolationReport
@@ -92,7 +96,7 @@ class SandboxPod:
     def look(self) -> Traces:
         """What is in it now."""
         pids = [name for name in os.listdir("/proc") if name.isdigit() and self._is_inside(name)]
-        (root,) = {os.readlink(f"/proc/{pid}/ns/mnt"): pid for pid in pids if _name(pid) != "pause"}.values()
+        root = min(pids, key=_depth)
         files = {
             entry.path.partition("/root")[2]
             for folder in _WRITABLE
@@ -121,13 +125,16 @@ class SandboxPod:
 
     def _is_inside(self, pid: str) -> bool:
         try:
-            return self.uid in Path(f"/proc/{pid}/cgroup").read_text()
+            return self.container in Path(f"/proc/{pid}/cgroup").read_text()
         except OSError:
             return False
 
 
-def _name(pid: str) -> str:
-    return Path(f"/proc/{pid}/comm").read_text().strip()
+def _depth(pid: str) -> tuple[int, int]:
+    """Least for the first process of a container: how many pid namespaces deep, and its number in the deepest."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    numbers = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return len(numbers), int(numbers[-1])
 
 
 @pytest.fixture(scope="module")
@@ -173,25 +180,20 @@ def sandbox(api: Api, namespace: str, image: str, **rights: object) -> Iterator[
         main["securityContext"] = rights
     metadata = {"name": "sandbox", "labels": template["metadata"]["labels"]}
     ready = run_pod(api, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}, namespace)
+    container = container_status(ready)["containerID"].rpartition("/")[2]
     headers = {"Authorization": f"Bearer {context.token('learner', 'sandbox')}"}
     url = f"http://{ready['status']['podIP']}:{API_PORT}"
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=120) as client:
         report = IsolationReport.model_validate(client.get("/v1/isolation").raise_for_status().json())
-        found = SandboxPod(client=client, uid=ready["metadata"]["uid"], api=api, namespace=namespace, report=report)
-        for language in ("python", "c", "cpp"):
-            found.execute(_clean(language))  # compilers are looked for before, not during an attack
+        found = SandboxPod(client=client, container=container, api=api, namespace=namespace, report=report)
+        assert found.execute(_clean()).reward == 1.0
         yield found
     api.delete("v1", "Namespace", namespace)
 
 
-def _clean(language: str = "python") -> ExecuteRequest:
-    source = {
-        "python": "print(sum(range(1000)))",
-        "c": '#include <stdio.h>\nint main(void) { puts("499500"); return 0; }',
-        "cpp": '#include <cstdio>\nint main() { puts("499500"); }',
-    }
+def _clean() -> ExecuteRequest:
     test = ProgramTest(expected_stdout="499500")
-    return ExecuteRequest(language=language, source=source[language], tests=(test,), total_wall_seconds=60.0)
+    return ExecuteRequest(source="print(sum(range(1000)))", tests=(test,), total_wall_seconds=60.0)
 
 
 def test_the_restricted_profile_allows_the_second_level(pod: SandboxPod) -> None:
@@ -223,7 +225,6 @@ def hold(pod: SandboxPod, attack: Attack) -> None:
     test = ProgramTest(stdin=attack.stdin, expected_stdout=CONTAINED)
     response = pod.execute(
         ExecuteRequest(
-            language=attack.language,
             source=attack.source,
             tests=(test,),
             limits=limits,
@@ -237,8 +238,7 @@ def hold(pod: SandboxPod, attack: Attack) -> None:
     assert result.verdict in attack.verdicts, said
     assert (response.reward == 1.0) == (result.verdict is Verdict.CORRECT), said
     assert response.isolation_level == pod.report.level
-    is_compiled = response.compilation is not None
-    assert seconds < limits.wall_seconds + _OVERHEAD_SECONDS + (_COMPILE_SECONDS if is_compiled else 0)
+    assert seconds < limits.wall_seconds + _OVERHEAD_SECONDS
     wait_until("nothing to be left", lambda: pod.is_as(before), timeout_seconds=10)
     assert pod.execute(_clean()).reward == 1.0
     assert pod.num_restarts == 0
