@@ -412,7 +412,8 @@ TIME: tuple[Attack, ...] = (
             if os.fork() == 0:
                 while True:
                     pass
-        os.wait()
+        while True:
+            os.wait()
         """,
         Verdict.TIMEOUT_CPU,
         Verdict.TIMEOUT_WALL,
