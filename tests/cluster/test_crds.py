@@ -164,6 +164,9 @@ IMMUTABLE_EDITS: list[tuple[str, Any]] = [
     ("spec.data.sources.0.reasoningGym.tasks.0.config.min_terms", 3),
     ("spec.data.sources.0.prompt.system", "Think."),
     ("spec.data.sources.1", make_source("products")),
+    ("spec.scheduling", REMOVED),
+    ("spec.scheduling.gang", REMOVED),
+    ("spec.scheduling.gang.scheduleTimeoutSeconds", 60),
 ]
 LATER_EDITS: list[tuple[str, Any]] = [
     ("spec.rollout.replicas", 5),
@@ -179,6 +182,7 @@ LATER_EDITS: list[tuple[str, Any]] = [
 ]
 BEGUN: dict[str, Any] = {
     "spec.initFrom": {"run": "./before"},
+    "spec.scheduling": {"gang": {"scheduler": "coscheduling"}},
     "spec.data.sources.0.reasoningGym.tasks.0.config": {"min_terms": 2},
 }
 
