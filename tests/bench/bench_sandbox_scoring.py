@@ -11,10 +11,11 @@ The rate depends on the answers far more than on the service, so every kind of l
 Each is sent as one large request and in requests of the size of a trainer's. Beside the rate stands the CPU time an
 item takes in each process: it says more than the rate where the machine has other work. The verdicts are counted.
 
-The poisoned answer: single answers are judged one after the other, alone, then beside one that hangs until its
-deadline. The figure is the slowest of them beside the poison, over p95 alone. Two controls say how much of it is the
-machine's: the slowest alone, and the slowest beside a foreign process that computes for as long, which the service
-knows nothing of.
+The poisoned answer: requests are judged one after the other, alone, then beside one that hangs until its deadline. The
+figure is the slowest of them beside the poison, over p95 alone, for requests of a trainer's size and for single answers.
+A single answer takes less than the slice that the kernel gives a process that computes, so there two controls say how
+much is the machine's: the slowest alone, and the slowest beside a foreign process that computes for as long, which the
+service knows nothing of.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from tests.bench.bench_verifiers import ORDINARY
 
 ITEMS = 960
 REQUEST_SIZES = (ITEMS, 96)
-SINGLE_ANSWERS = 200
+SAMPLES = {96: 60, 1: 200}
+"""Items of a request: requests alone, from which p95 comes."""
 DEADLINE_SECONDS = 1.0
 POISON = r"\prod_{k=1}^{100000}(x+k)"
 """math-verify expands it for longer than the deadline."""
@@ -112,15 +114,17 @@ def measure(client: httpx.Client, service: psutil.Popen, items: Items, size: int
     return Measured(rate=len(items) / elapsed, cpu=cpu, verdicts=verdicts)
 
 
-def single_latencies(client: httpx.Client, going_on: Callable[[], bool]) -> list[float]:
-    """Seconds of single answers, one after the other."""
+def latencies(client: httpx.Client, size: int, going_on: Callable[[], bool]) -> list[float]:
+    """Seconds of requests of so many ordinary answers, one after the other; sorted."""
     seconds: list[float] = []
     while going_on():
+        items = [
+            make_item(number, *ORDINARY[number % len(ORDINARY)]) for number in range(len(seconds), size + len(seconds))
+        ]
         started = time.perf_counter()
-        item = make_item(len(seconds), *ORDINARY[len(seconds) % len(ORDINARY)])
-        client.post("/v1/score", json={"items": [item]}).raise_for_status()
+        client.post("/v1/score", json={"items": items}).raise_for_status()
         seconds.append(time.perf_counter() - started)
-    return seconds
+    return sorted(seconds)
 
 
 def send_poison(url: str) -> tuple[str, float]:
@@ -139,27 +143,27 @@ def compute(_: str) -> tuple[str, float]:
     return "computed", time.perf_counter() - started
 
 
-def show_poison(client: httpx.Client, url: str, rounds: int) -> None:
+def show_poison(client: httpx.Client, url: str, size: int, rounds: int) -> None:
     """Per round: alone, beside the poison, beside a foreign process."""
     neighbours = {"poison": send_poison, "foreign process": compute}
     ratios: dict[str, list[float]] = {"alone": [], **{name: [] for name in neighbours}}
     for _ in range(rounds):
-        left = iter(range(SINGLE_ANSWERS))
-        alone = sorted(single_latencies(client, lambda left=left: next(left, None) is not None))  # type: ignore[misc]
+        left = iter(range(SAMPLES[size]))
+        alone = latencies(client, size, lambda left=left: next(left, None) is not None)  # type: ignore[misc]
         p95 = alone[int(0.95 * len(alone))]
         ratios["alone"].append(alone[-1] / p95)
-        print(f"single answers alone: {shown(alone)}")
+        print(f"requests of {size} alone: {shown(alone)}")
         for name, start in neighbours.items():
             with ThreadPoolExecutor(1) as thread:
                 busy = thread.submit(start, url)
-                beside = sorted(single_latencies(client, lambda busy=busy: not busy.done()))  # type: ignore[misc]
+                beside = latencies(client, size, lambda busy=busy: not busy.done())  # type: ignore[misc]
                 verdict, seconds = busy.result()
             ratios[name].append(beside[-1] / p95)
             print(f"beside the {name} ({verdict} after {seconds:.2f} s, of {DEADLINE_SECONDS:g}): {shown(beside)}")
     for name, values in ratios.items():
         wanted = "; wanted: at most 3" if name == "poison" else ""
         each = ", ".join(f"{ratio:.1f}" for ratio in values)
-        print(f"slowest over p95 alone, {name}: {statistics.median(values):.1f} ({each}{wanted})")
+        print(f"requests of {size}: slowest over p95 alone, {name}: {statistics.median(values):.1f} ({each}{wanted})")
 
 
 def shown(seconds: list[float]) -> str:
@@ -215,7 +219,8 @@ def main() -> None:
                 f"{', '.join(f'{kind} {value:.2f}' for kind, value in cpu.items() if value >= 0.005)}; "
                 f"{dict(sum((each.verdicts for each in measured), Counter()))}"
             )
-        show_poison(client, url, options.rounds)
+        for size in SAMPLES:
+            show_poison(client, url, size, options.rounds)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from prorl_api.wire.rollout import TensorInfo, WeightChunk, WeightsManifest, Wei
 from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.storage.durable import explained
 
-_CHUNK_BYTES = 512 * 2**20
+_CHUNK_BYTES = 128 * 2**20
+"""To write a chunk takes its size again in memory, to load one as much at the rollout server."""
 _KEPT_FOR_HTTP = 2
 _DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
