@@ -3,8 +3,8 @@
 Server-side apply with a field manager of our own, so that what users and other controllers set stays theirs. Every
 call is counted and timed by verb and resource. All methods block; call them in threads.
 
-The official client brings connections, login and discovery. Requests are built here: its dynamic calls rebuild every
-body and wrap every answer, which costs more than all else that the operator does for a job.
+The official client brings connections, login and discovery. Requests are built here: its own calls rebuild every body
+and wrap every answer, which costs more than all else that the operator does for a job.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
 import tenacity
 from kubernetes import client as kubernetes_client
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError, ResourceNotFoundError
+from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from prorl_api import API_VERSION
 from prorl_operator.telemetry import Telemetry
 
 FIELD_MANAGER = "prorl-operator"
-TIMEOUT_SECONDS = 15.0
+_TIMEOUT = Timeout(total=15.0)
 """Longer than an API server under load needs, short enough for a pass to be tried again."""
 CONFLICT, NOT_FOUND, GONE, TOO_MANY, FORBIDDEN = 409, 404, 410, 429, 403
 _REFUSALS = frozenset({400, 403, 404, 422})
@@ -184,7 +186,7 @@ class Api:
         finally:
             self._telemetry.api_call(verb, what.split(" ", maxsplit=1)[0], status, time.perf_counter() - begun)
         if not 200 <= status <= 299:
-            raise ApiError(status, verb, what, _reason(data))
+            raise ApiError(status, verb, what, reason_of(data))
         return data
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None, media: str) -> tuple[int, bytes]:
@@ -192,12 +194,13 @@ class Api:
         headers = {**self._client.default_headers, "Accept": _JSON, "Content-Type": media}
         # Renews a service account's token when it is due.
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        url = self._client.configuration.host + path
-        answer = self._client.call_api(method, url, headers, body, _request_timeout=TIMEOUT_SECONDS)
-        data: bytes = answer.read()
+        content = None if body is None else msgspec.json.encode(body)
+        answer = self._client.rest_client.pool_manager.urlopen(
+            method, self._client.configuration.host + path, body=content, headers=headers, timeout=_TIMEOUT
+        )
         if answer.status == TOO_MANY:
-            raise _AskedToWaitError(answer.getheader("Retry-After", "1"), data)
-        return int(answer.status), data
+            raise _AskedToWaitError(answer.headers.get("Retry-After", "1"), answer.data)
+        return answer.status, answer.data
 
 
 class _AskedToWaitError(Exception):
@@ -228,7 +231,7 @@ _PATIENCE = tenacity.Retrying(
 """For all threads: its state is each thread's own."""
 
 
-def _reason(data: bytes) -> str:
+def reason_of(data: bytes) -> str:
     """What the API server says of its refusal."""
     try:
         return str(json.loads(data)["message"])

@@ -1,4 +1,4 @@
-"""kopf's side: watches with server-side label selectors, indexes of small views, handlers that only enqueue.
+"""kopf's side: what people make and the operator's Lease; indexes, and handlers that only enqueue.
 
 `on.event` and indexes store nothing on objects and need no finalizer. kopf calls handlers only after every index holds
 the objects that existed at the start, so nothing is ever concluded from absence too early.
@@ -13,34 +13,22 @@ from typing import Any
 
 import kopf
 
-from prorl_api.names import LABEL_JOB
 from prorl_operator.nothing_stored import NoDifferences, NoProgress
 from prorl_operator.view_index import IndexedViews, Key
-from prorl_operator.views import Body, deployment_view, job_key, job_view, plan_view, pod_view
+from prorl_operator.views import Body
 
 GROUP, VERSION = "prorl.dev", "v1alpha1"
-_CHILDREN: dict[str, tuple[tuple[str, ...], Callable[[Body], object]]] = {
-    "plans": (("v1", "configmaps"), plan_view),
-    "jobs": (("batch", "v1", "jobs"), job_view),
-    "deployments": (("apps", "v1", "deployments"), deployment_view),
-    "pods": (("v1", "pods"), pod_view),
-}
-"""Index to resource and what is kept of it."""
-
-
-GATHER_SECONDS = 0.5
-"""Children change in bursts: a pass looks at a burst, not at each change. Four times less than a failed learner has."""
 
 
 class Watches:
     """The registry of one operator, and what its watches have brought."""
 
-    def __init__(self, views: IndexedViews, enqueue: Callable[[Key, float], None], *, lease: tuple[str, str]) -> None:
+    def __init__(self, views: IndexedViews, enqueue: Callable[[Key], None], *, lease: tuple[str, str]) -> None:
         """What to watch for.
 
         Args:
-            views: Gets the indexes.
-            enqueue: Called with a job that is to be looked at and the seconds until then.
+            views: Gets kopf's indexes.
+            enqueue: Called with a job that is to be looked at.
             lease: Namespace and name of the operator's Lease, whose renewals show that watches live.
         """
         self.registry = kopf.OperatorRegistry()
@@ -53,8 +41,6 @@ class Watches:
         self._lease = lease
         self._register_login()
         self._register_jobs()
-        for index, (resource, view) in _CHILDREN.items():
-            self._register_children(index, resource, view)
         self._register_resets()
         self._register_lease()
 
@@ -72,18 +58,6 @@ class Watches:
         @kopf.on.event(GROUP, VERSION, "prorljobs", registry=self.registry)
         async def on_job(namespace: str | None, name: str, **indexes: Any) -> None:
             self._arrived((namespace or "", name), indexes)
-
-    def _register_children(self, index: str, resource: tuple[str, ...], view: Callable[[Body], object]) -> None:
-        labels: dict[str, Any] = {LABEL_JOB: kopf.PRESENT}
-
-        @kopf.index(*resource, id=index, labels=labels, registry=self.registry)
-        async def children(body: kopf.Body, **_: Any) -> dict[Key, object] | None:
-            key, seen = job_key(body), view(body)
-            return None if key is None or seen is None else {key: seen}
-
-        @kopf.on.event(*resource, labels=labels, registry=self.registry)
-        async def on_child(body: kopf.Body, **indexes: Any) -> None:
-            self._arrived(job_key(body), indexes, after=GATHER_SECONDS)
 
     def _register_resets(self) -> None:
         @kopf.index(GROUP, VERSION, "prorlresets", id="resets", registry=self.registry)
@@ -103,19 +77,17 @@ class Watches:
                 self.last_event = time.monotonic()
                 self._arrived(None, indexes)
 
-    def _arrived(self, key: Key | None, indexes: dict[str, Any], *, after: float = 0.0) -> None:
+    def _arrived(self, key: Key | None, indexes: dict[str, Any]) -> None:
         if not self.is_synced:
-            self._views.attach({name: indexes[name] for name in ("prorljobs", "resets", *_CHILDREN)})
+            self._views.attach({name: indexes[name] for name in ("prorljobs", "resets")})
             self.is_synced = True
         if key is not None:
-            self._enqueue(key, after)
+            self._enqueue(key)
 
 
 def kopf_settings(*, lease_name: str, is_scoped: bool) -> kopf.OperatorSettings:
-    """kopf's settings: server-side selectors, streams that are renewed, no events and no state of its own."""
+    """kopf's settings: streams that are renewed, no events and no state of its own."""
     settings = kopf.OperatorSettings()
-    for resource, _ in _CHILDREN.values():
-        settings.watching.label_selectors[resource[-1]] = LABEL_JOB
     settings.watching.field_selectors["leases"] = f"metadata.name={lease_name}"
     settings.watching.server_timeout = 240
     settings.watching.client_timeout = 250

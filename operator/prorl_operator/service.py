@@ -13,6 +13,8 @@ from aiohttp import web
 from kubernetes.client import ApiClient
 
 from prorl_api.errors import ExitCode
+from prorl_operator.api_stream import make_stream
+from prorl_operator.child_watches import GATHER_SECONDS, ChildWatches
 from prorl_operator.client import Api, ApiError
 from prorl_operator.controller import Controller, Parts
 from prorl_operator.election import Election
@@ -38,8 +40,10 @@ class OperatorService:
         self._settings = settings
         self.telemetry = Telemetry()
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.views = IndexedViews()
+        self.children = ChildWatches(settings.namespaces, self.telemetry, self._enqueue_soon)
+        self.views = IndexedViews(self.children.indexes)
         self.watches = Watches(self.views, self._enqueue, lease=(settings.own_namespace, settings.lease_name))
+        self._api_client = api_client
         self._api = Api(api_client, self.telemetry)
         self._election = Election(
             name=settings.lease_name,
@@ -56,7 +60,7 @@ class OperatorService:
         # Each worker blocks one thread at a time; kopf needs none.
         loop.set_default_executor(ThreadPoolExecutor(self._settings.threads, thread_name_prefix="api"))
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
-        async with make_session() as http:
+        async with make_session() as http, make_stream(self._api_client) as stream:
             controller = Controller(
                 Parts(api=self._api, views=self.views, http=http, settings=self._settings, telemetry=self.telemetry)
             )
@@ -65,26 +69,29 @@ class OperatorService:
                 asyncio.create_task(self._work(controller), name=f"worker-{number}")
                 for number in range(self._settings.workers)
             ]
+            background = [*workers, *self.children.start(stream)]
             watching = asyncio.create_task(self._watch(), name="kopf")
-            done, _ = await asyncio.wait([watching, *workers], return_when=asyncio.FIRST_COMPLETED)
-            for task in workers:
+            done, _ = await asyncio.wait([watching, *background], return_when=asyncio.FIRST_COMPLETED)
+            for task in background:
                 task.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+            await asyncio.gather(*background, return_exceptions=True)
             await probes.cleanup()
             self._election.release()
             for task in done:
                 if not task.cancelled():  # kopf cancels what it finds when it ends
                     task.result()
 
-    def _enqueue(self, key: Key, after: float) -> None:
-        if after == 0:  # a job of its own, not one of its children
-            self.telemetry.jobs.set(len(self.views.keys()))
-        if not self._leading.is_set() or not self._serves(key):
-            return
-        if after > 0:
-            self.queue.add_after(key, after)
-        else:
+    def _enqueue(self, key: Key) -> None:
+        self.telemetry.jobs.set(len(self.views.keys()))
+        if self._acts_on(key):
             self.queue.add(key)
+
+    def _enqueue_soon(self, key: Key) -> None:
+        if self._acts_on(key):
+            self.queue.add_after(key, GATHER_SECONDS)
+
+    def _acts_on(self, key: Key) -> bool:
+        return self._leading.is_set() and self._serves(key)
 
     def _begin_leading(self) -> None:
         self.telemetry.leader.set(1)
@@ -98,6 +105,8 @@ class OperatorService:
         return not self._settings.namespaces or key[0] in self._settings.namespaces
 
     async def _watch(self) -> None:
+        # kopf's handlers set passes going, and these look at the children.
+        await self.children.wait_until_filled()
         await kopf.operator(
             registry=self.watches.registry,
             settings=kopf_settings(lease_name=self._settings.lease_name, is_scoped=bool(self._settings.namespaces)),

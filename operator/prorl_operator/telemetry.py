@@ -38,6 +38,12 @@ class Telemetry:
             "Time since the watch of the Lease, which the leader renews every few seconds, brought an event.",
             registry=self.registry,
         )
+        self._watch_breaks = Counter(
+            "prorl_operator_watch_breaks_total",
+            "Watches of children that could not go on and were begun again, by resource.",
+            ["resource"],
+            registry=self.registry,
+        )
         self._states = Gauge(
             "prorl_operator_job_state",
             "1 for the state that a job is in: Running, Suspended, Succeeded, Failed or NotAccepted.",
@@ -55,6 +61,10 @@ class Telemetry:
         if state is not None:
             self._state_of[key] = state
             self._states.labels(*key, state).set(1)
+
+    def watch_broke(self, resource: str) -> None:
+        """Count one watch that has to begin again."""
+        self._watch_breaks.labels(resource).inc()
 
     def reconciled(self, result: str, seconds: float) -> None:
         """Count one pass: `ok`, `stale` (the view was behind) or `error`."""

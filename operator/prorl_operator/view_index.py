@@ -1,4 +1,4 @@
-"""The watched objects of a job at one moment, out of kopf's indexes."""
+"""The watched objects of a job at one moment."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from prorl_operator.child_index import ChildIndex, Key
 from prorl_operator.views import Body, DeploymentView, JobView, PlanView, PodView
 
-Key = tuple[str, str]
-"""Namespace and name of a ProRLJob."""
+__all__ = ["IndexedViews", "Key", "Snapshot", "ViewSource"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,15 @@ class ViewSource(Protocol):
 
 
 class IndexedViews:
-    """Reads kopf's indexes; `attach` hands them over once kopf has made them."""
+    """Reads the indexes: kopf's of jobs and resets, and those of the children."""
 
-    def __init__(self) -> None:
+    def __init__(self, children: Mapping[str, ChildIndex[Any]]) -> None:
+        """Children by name of index: `plans`, `jobs`, `deployments`, `pods`."""
+        self._children = children
         self._indexes: Mapping[str, Mapping[Key, Iterable[Any]]] = {}
 
     def attach(self, indexes: Mapping[str, Mapping[Key, Iterable[Any]]]) -> None:
-        """Take the indexes by name: `prorljobs`, `plans`, `jobs`, `deployments`, `pods`, `resets`."""
+        """Take kopf's indexes `prorljobs` and `resets`, once kopf has made them."""
         self._indexes = indexes
 
     def keys(self) -> list[Key]:
@@ -51,12 +53,13 @@ class IndexedViews:
 
     def snapshot(self, key: Key) -> Snapshot:
         """Everything of one job."""
+        children = {name: index.of(key) for name, index in self._children.items()}
         return Snapshot(
             body=next(iter(self._of("prorljobs", key)), None),
-            plan=next(iter(self._of("plans", key)), None),
-            jobs=self._of("jobs", key),
-            deployments=self._of("deployments", key),
-            pods=self._of("pods", key),
+            plan=next(iter(children["plans"]), None),
+            jobs=children["jobs"],
+            deployments=children["deployments"],
+            pods=children["pods"],
             resets=self._of("resets", key),
         )
 

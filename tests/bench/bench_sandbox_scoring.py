@@ -12,8 +12,8 @@ Each is sent as one large request and in requests of the size of a trainer's. Be
 item takes in each process: it says more than the rate where the machine has other work. The verdicts are counted.
 
 The poisoned answer: requests are judged one after the other, alone, then beside one that hangs until its deadline. The
-figure is the slowest of them beside the poison, over p95 alone, for requests of a trainer's size and for single answers.
-A single answer takes less than the slice that the kernel gives a process that computes, so there two controls say how
+figure is the slowest of them beside the poison, over p95 alone, for requests of a trainer's size and single answers. A
+single answer takes less than the slice that the kernel gives a process that computes, so there two controls say how
 much is the machine's: the slowest alone, and the slowest beside a foreign process that computes for as long, which the
 service knows nothing of.
 """

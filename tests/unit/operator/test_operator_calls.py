@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
+from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 
 from prorl_operator.client import Api, ApiError
 from prorl_operator.learner_api import LearnerApi, make_session
 from prorl_operator.telemetry import Telemetry
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CONFIG_MAPS = {
     "kind": "APIResourceList",
     "groupVersion": "v1",
@@ -29,21 +27,6 @@ DISCOVERY: dict[str, Any] = {
     "/apis": {"kind": "APIGroupList", "groups": []},
     "/api/v1": CONFIG_MAPS,
 }
-
-
-@asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    """Base URL of a server with one handler for everything."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handler)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
 
 
 async def get_config_map(answers: list[web.Response]) -> tuple[dict[str, Any] | None, list[str]]:

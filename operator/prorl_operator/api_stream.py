@@ -1,0 +1,234 @@
+"""Lists and watches of the Kubernetes API in the event loop: the reading half of `client`, for what changes often.
+
+A cluster's controllers change an object ten times for every change that a person makes. kopf gives each such event a
+task, two handlers and copies of the object, ten times what it takes to decode it (docs/decisions/0008).
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import aiohttp
+import msgspec
+from kubernetes.client import ApiClient
+
+from prorl_operator.client import GONE, ApiError, reason_of
+from prorl_operator.views import Body
+
+OK = 200
+PAGE_ITEMS = 250
+"""A page of pods is about 2 MB, and ten times that while it is decoded."""
+WATCH_SECONDS = 300
+"""The server ends a watch after this, and the next one begins where it ended."""
+SILENCE_SECONDS = 100.0
+"""The server sends a bookmark every minute or so; a connection that brings nothing for this long is dead."""
+_LIST_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=10.0)
+_WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=10.0, sock_read=SILENCE_SECONDS)
+
+
+class GoneError(Exception):
+    """The version that a watch was to go on from is too old: list again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Objects of one kind, in one namespace or in all, that carry a label."""
+
+    group: str
+    """Empty for the core group."""
+    version: str
+    plural: str
+    label: str
+    namespace: str | None
+    """None: all namespaces."""
+
+    @property
+    def path(self) -> str:
+        """Of the collection."""
+        root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        return (
+            f"{root}/{self.plural}" if self.namespace is None else f"{root}/namespaces/{self.namespace}/{self.plural}"
+        )
+
+
+class _Metadata(TypedDict, total=False):
+    name: str
+    namespace: str
+    uid: str
+    resourceVersion: str
+    labels: dict[str, str] | None
+    annotations: dict[str, str] | None
+    creationTimestamp: str | None
+    deletionTimestamp: str | None
+
+
+class _Spec(TypedDict, total=False):
+    replicas: int | None
+    completions: int | None
+
+
+class _Container(TypedDict, total=False):
+    name: str
+    state: dict[str, Any] | None
+    lastState: dict[str, Any] | None
+
+
+class _Status(TypedDict, total=False):
+    phase: str
+    reason: str
+    message: str
+    podIP: str
+    conditions: list[dict[str, Any]] | None
+    containerStatuses: list[_Container] | None
+    initContainerStatuses: list[_Container] | None
+
+
+class _Object(TypedDict, total=False):
+    """What `views` reads of a child, or of the status that the API answers with. All else is skipped, not decoded."""
+
+    metadata: _Metadata
+    spec: _Spec | None
+    status: _Status | str | None
+    data: dict[str, str] | None
+    code: int
+    message: str
+
+
+class Change(msgspec.Struct):
+    """One line of a watch."""
+
+    type: str
+    """ADDED, MODIFIED, DELETED or BOOKMARK."""
+    object: _Object
+
+    @property
+    def version(self) -> str:
+        """Where a later watch may go on from."""
+        return str(self.object["metadata"]["resourceVersion"])
+
+
+class _PageMetadata(msgspec.Struct):
+    resourceVersion: str = ""
+    next: str = msgspec.field(default="", name="continue")
+
+
+class _Page(msgspec.Struct):
+    metadata: _PageMetadata
+    items: list[_Object]
+
+
+_decode_page = msgspec.json.Decoder(_Page).decode
+_decode_change = msgspec.json.Decoder(Change).decode
+
+
+class ApiStream:
+    """Reads with the credentials of the official client. To be used in one event loop."""
+
+    def __init__(self, api_client: ApiClient, http: aiohttp.ClientSession) -> None:
+        self._client = api_client
+        self._http = http
+        self._tls = _tls_context(api_client.configuration)
+
+    async def list(self, kind: Kind) -> tuple[list[Body], str]:
+        """All objects, and the version that a watch goes on from.
+
+        Raises:
+            ApiError: The API refused.
+            aiohttp.ClientError: It did not answer.
+            TimeoutError: It took too long.
+        """
+        found: list[Body] = []
+        query = {"labelSelector": kind.label, "limit": str(PAGE_ITEMS)}
+        while True:
+            async with self._get("list", kind, query, _LIST_TIMEOUT) as answer:
+                page = _decode_page(await (await _checked("list", kind, answer)).read())
+            found += page.items
+            if not page.metadata.next:
+                return found, page.metadata.resourceVersion
+            query["continue"] = page.metadata.next
+
+    async def watch(self, kind: Kind, version: str) -> AsyncGenerator[Change]:
+        """Changes after a version, until the server ends the watch.
+
+        Raises:
+            GoneError: The version is too old.
+            ApiError: The API refused.
+            aiohttp.ClientError: The connection broke.
+            TimeoutError: It brought nothing for too long.
+        """
+        query = {
+            "watch": "true",
+            "labelSelector": kind.label,
+            "resourceVersion": version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        async with self._get("watch", kind, query, _WATCH_TIMEOUT) as answer:
+            async for line in _lines((await _checked("watch", kind, answer)).content):
+                change = _decode_change(line)
+                if change.type == "ERROR":
+                    code, message = int(change.object.get("code", 0)), str(change.object.get("message", ""))
+                    raise GoneError(message) if code == GONE else ApiError(code, "watch", kind.path, message)
+                yield change
+
+    def _get(
+        self, verb: str, kind: Kind, query: Mapping[str, str], timeout: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        settings: Any = self._client.configuration
+        # A compressed answer costs both sides more than the wire between them.
+        headers = {**self._client.default_headers, "Accept": "application/json", "Accept-Encoding": "identity"}
+        # Renews a service account's token when it is due.
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], kind.path, verb, None)
+        return self._http.get(
+            settings.host + kind.path,
+            params=query,
+            headers=headers,
+            timeout=timeout,
+            allow_redirects=False,
+            ssl=self._tls,
+            server_hostname=settings.tls_server_name,
+            proxy=settings.proxy,
+            proxy_headers=settings.proxy_headers,
+        )
+
+
+@asynccontextmanager
+async def make_stream(api_client: ApiClient) -> AsyncIterator[ApiStream]:
+    """A stream with connections of its own: every watch keeps one."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as http:
+        yield ApiStream(api_client, http)
+
+
+async def _checked(verb: str, kind: Kind, answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    if answer.status == GONE:
+        raise GoneError(reason_of(await answer.read()))
+    if answer.status != OK:
+        raise ApiError(answer.status, verb, f"{kind.plural} {kind.namespace or ''}/", reason_of(await answer.read()))
+    return answer
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length; aiohttp's own iteration limits them."""
+    rest = b""
+    async for data in content.iter_any():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            if line:
+                yield line
+
+
+def _tls_context(settings: Any) -> ssl.SSLContext:
+    """As the official client connects."""
+    context = ssl.create_default_context(cafile=settings.ssl_ca_cert, cadata=settings.ca_cert_data)
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    if not settings.verify_ssl or settings.assert_hostname is False:
+        context.check_hostname = False
+    if not settings.verify_ssl:
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,236 @@
+"""Indexes of children follow the API through everything that happens to a watch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from aiohttp import web
+from http_server import serving
+from kubernetes.client import ApiClient, Configuration
+from operator_builders import make_pod, running
+
+from prorl_operator.api_stream import ApiStream, GoneError, Kind, make_stream
+from prorl_operator.child_index import ChildIndex
+from prorl_operator.child_watches import ChildWatches
+from prorl_operator.client import ApiError
+from prorl_operator.telemetry import Telemetry
+from prorl_operator.views import PodView, pod_view
+
+PODS = Kind(group="", version="v1", plural="pods", label="prorl.dev/job", namespace="default")
+DEMO = ("default", "demo")
+Object = dict[str, Any]
+
+
+def versioned(body: Object, version: int) -> Object:
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
+def listing(version: int, *bodies: Object, more: str = "") -> web.Response:
+    return web.json_response({"metadata": {"resourceVersion": str(version), "continue": more}, "items": list(bodies)})
+
+
+def line(kind: str, body: Object) -> bytes:
+    return json.dumps({"type": kind, "object": body}).encode() + b"\n"
+
+
+class FakeApi:
+    """Lists and watches of pods, in the order in which they are asked for; then watches that bring nothing."""
+
+    def __init__(self, *answers: web.Response | Sequence[bytes]) -> None:
+        """Answers: a response, or the parts in which a watch arrives."""
+        self.answers = list(answers)
+        self.asked: list[dict[str, str]] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.endswith("/pods"):
+            return listing(1) if "watch" not in request.query else await self._stream(request, None)
+        self.asked.append(dict(request.query))
+        answer = self.answers.pop(0) if self.answers else None
+        return answer if isinstance(answer, web.Response) else await self._stream(request, answer)
+
+    async def _stream(self, request: web.Request, parts: Sequence[bytes] | None) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for part in parts or ():
+            await response.write(part)
+            await asyncio.sleep(0.01)
+        if parts is None:
+            await asyncio.sleep(60)
+        return response
+
+
+@asynccontextmanager
+async def streaming(api: FakeApi) -> AsyncIterator[ApiStream]:
+    async with serving(api.answer) as url, make_stream(ApiClient(Configuration(host=url))) as stream:
+        yield stream
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    for _ in range(1500):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError("it did not come")
+
+
+async def follow(api: FakeApi, check: Callable[[ChildWatches, list[Any]], Awaitable[None]]) -> None:
+    """Have the pods of one namespace watched while `check` runs."""
+    told: list[Any] = []
+    watches = ChildWatches(("default",), Telemetry(), told.append)
+    async with streaming(api) as stream:
+        tasks = watches.start(stream)
+        try:
+            await watches.wait_until_filled()
+            await check(watches, told)
+        finally:
+            for task in tasks:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.gather(*tasks)
+
+
+def names(watches: ChildWatches) -> list[str]:
+    return [pod.name for pod in watches.indexes["pods"].of(DEMO)]
+
+
+def test_a_list_comes_in_pages_and_only_what_views_read_of_it_is_decoded() -> None:
+    pod = {**make_pod(**running()), "spec": {"containers": [{"image": "x" * 10_000}]}}
+    api = FakeApi(listing(7, pod, more="next"), listing(8, make_pod(index=1)))
+
+    async def ask() -> tuple[list[Any], str]:
+        async with streaming(api) as stream:
+            return await stream.list(PODS)
+
+    bodies, version = asyncio.run(ask())
+
+    assert version == "8"
+    assert [pod_view(body) for body in bodies] == [pod_view(pod), pod_view(make_pod(index=1))]
+    assert bodies[0]["spec"] == {}
+    assert [query.get("continue") for query in api.asked] == [None, "next"]
+    assert {query["labelSelector"] for query in api.asked} == {"prorl.dev/job"}
+
+
+def test_a_watch_is_read_across_chunks_and_the_next_goes_on_where_it_ended() -> None:
+    news = line("ADDED", versioned(make_pod(), 5)) + line("MODIFIED", versioned(make_pod(**running()), 6))
+    bookmark = line("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+    api = FakeApi(listing(4), [news[:40], news[40:-10], news[-10:] + bookmark])
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        await until(lambda: len(api.asked) == 3)
+        assert [pod.is_ready for pod in watches.indexes["pods"].of(DEMO)] == [True]
+        assert told == [DEMO, DEMO]
+
+    asyncio.run(follow(api, check))
+
+    assert [query.get("resourceVersion") for query in api.asked] == [None, "4", "9"]
+
+
+def test_what_went_while_nobody_watched_is_dropped_and_told() -> None:
+    expired = {"code": 410, "message": "too old resource version"}
+    kept, lost = make_pod(index=0), make_pod(index=1)
+    api = FakeApi(listing(4, kept, lost), [line("ERROR", expired)], listing(20, kept))
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        assert names(watches) == ["demo-learner-1-0", "demo-learner-1-1"]
+        told.clear()
+        await until(lambda: len(api.asked) == 4)
+        assert names(watches) == ["demo-learner-1-0"]
+        assert told == [DEMO]
+
+    asyncio.run(follow(api, check))
+
+    assert [query.get("resourceVersion") for query in api.asked] == [None, "4", None, "20"]
+
+
+def test_a_deleted_object_goes_and_the_last_of_a_job_leaves_nothing() -> None:
+    pod = make_pod()
+    api = FakeApi(listing(4, pod), [line("DELETED", versioned(pod, 5))])
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        await until(lambda: not names(watches))
+        assert told == [DEMO, DEMO]
+
+    asyncio.run(follow(api, check))
+
+
+@pytest.mark.parametrize(
+    "broken", [[b'{"type": "ADDED", "obj'], [b"not json\n"], []], ids=["cut", "nonsense", "at once"]
+)
+def test_a_broken_watch_begins_again_with_a_list(broken: list[bytes]) -> None:
+    api = FakeApi(listing(4), broken, listing(5, make_pod()))
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        await until(lambda: names(watches) == ["demo-learner-1-0"])
+
+    asyncio.run(follow(api, check))
+
+
+def test_a_refusal_names_the_verb_that_is_missing_and_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    refusal = {"kind": "Status", "code": 403, "message": 'pods is forbidden: User "x" cannot list resource "pods"'}
+    api = FakeApi(web.json_response(refusal, status=403), listing(4, make_pod()))
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        assert names(watches) == ["demo-learner-1-0"]
+
+    asyncio.run(follow(api, check))
+
+    assert "the operator's role lacks verb `list` on pods" in caplog.text
+
+
+def test_the_errors_of_a_watch_are_typed() -> None:
+    async def first(parts: Sequence[bytes]) -> None:
+        async with streaming(FakeApi(parts)) as stream:
+            async for _ in stream.watch(PODS, "4"):
+                pass
+
+    with pytest.raises(GoneError, match="too old"):
+        asyncio.run(first([line("ERROR", {"code": 410, "message": "too old"})]))
+    with pytest.raises(ApiError, match="etcd is slow"):
+        asyncio.run(first([line("ERROR", {"code": 500, "message": "etcd is slow", "status": "Failure"})]))
+
+
+class TestChildIndex:
+    def make(self) -> tuple[ChildIndex[PodView], list[Any]]:
+        told: list[Any] = []
+        return ChildIndex(pod_view, told.append), told
+
+    def test_a_change_that_no_view_shows_is_no_news(self) -> None:
+        index, told = self.make()
+        index.put(versioned(make_pod(), 1))
+        index.put(versioned(make_pod(), 2))
+        assert told == [DEMO]
+
+    def test_an_object_that_changes_its_job_leaves_the_old_one(self) -> None:
+        index, told = self.make()
+        index.put(make_pod())
+        moved = make_pod()
+        moved["metadata"]["labels"]["prorl.dev/job"] = "other"
+        index.put(moved)
+        assert index.of(DEMO) == ()
+        assert [pod.name for pod in index.of(("default", "other"))] == ["demo-learner-1-0"]
+        assert told == [DEMO, DEMO, ("default", "other")]
+
+    def test_an_object_that_loses_its_role_is_dropped(self) -> None:
+        index, _ = self.make()
+        index.put(make_pod())
+        stranger = make_pod()
+        del stranger["metadata"]["labels"]["prorl.dev/role"]
+        index.put(stranger)
+        assert index.of(DEMO) == ()
+
+    def test_the_list_of_one_namespace_leaves_the_others_alone(self) -> None:
+        index, _ = self.make()
+        elsewhere = make_pod()
+        elsewhere["metadata"]["namespace"] = "research"
+        index.put(make_pod())
+        index.put(elsewhere)
+        index.replace("default", [])
+        assert index.of(DEMO) == ()
+        assert len(index.of(("research", "demo"))) == 1
+        index.replace(None, [])
+        assert index.of(("research", "demo")) == ()
