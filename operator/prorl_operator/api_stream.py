@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 import aiohttp
 import msgspec
 from kubernetes.client import ApiClient
+from kubernetes.client.rest import should_bypass_proxies
 
 from prorl_operator.client import GONE, ApiError, reason_of
 from prorl_operator.views import Body
@@ -78,10 +79,10 @@ class _Container(TypedDict, total=False):
 
 
 class _Status(TypedDict, total=False):
-    phase: str
-    reason: str
-    message: str
-    podIP: str
+    phase: str | None
+    reason: str | None
+    message: str | None
+    podIP: str | None
     conditions: list[dict[str, Any]] | None
     containerStatuses: list[_Container] | None
     initContainerStatuses: list[_Container] | None
@@ -113,12 +114,12 @@ class Change(msgspec.Struct):
 
 class _PageMetadata(msgspec.Struct):
     resourceVersion: str = ""
-    next: str = msgspec.field(default="", name="continue")
+    next: str | None = msgspec.field(default=None, name="continue")
 
 
 class _Page(msgspec.Struct):
     metadata: _PageMetadata
-    items: list[_Object]
+    items: list[_Object] | None
 
 
 _decode_page = msgspec.json.Decoder(_Page).decode
@@ -131,7 +132,10 @@ class ApiStream:
     def __init__(self, api_client: ApiClient, http: aiohttp.ClientSession) -> None:
         self._client = api_client
         self._http = http
-        self._tls = _tls_context(api_client.configuration)
+        settings: Any = api_client.configuration
+        self._tls = _tls_context(settings)
+        bypasses = should_bypass_proxies(settings.host, settings.no_proxy or "")
+        self._proxy = None if bypasses else settings.proxy
 
     async def list(self, kind: Kind) -> tuple[list[Body], str]:
         """All objects, and the version that a watch goes on from.
@@ -146,7 +150,7 @@ class ApiStream:
         while True:
             async with self._get("list", kind, query, _LIST_TIMEOUT) as answer:
                 page = _decode_page(await (await _checked("list", kind, answer)).read())
-            found += page.items
+            found += page.items or ()
             if not page.metadata.next:
                 return found, page.metadata.resourceVersion
             query["continue"] = page.metadata.next
@@ -191,7 +195,7 @@ class ApiStream:
             allow_redirects=False,
             ssl=self._tls,
             server_hostname=settings.tls_server_name,
-            proxy=settings.proxy,
+            proxy=self._proxy,
             proxy_headers=settings.proxy_headers,
         )
 

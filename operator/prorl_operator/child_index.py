@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
@@ -10,6 +11,7 @@ from prorl_operator.views import Body, job_key
 View = TypeVar("View")
 Key = tuple[str, str]
 """Namespace and name: of a ProRLJob, or of an object."""
+_logger = logging.getLogger(__name__)
 
 
 class ChildIndex(Generic[View]):
@@ -33,7 +35,12 @@ class ChildIndex(Generic[View]):
 
     def put(self, body: Body) -> None:
         """An object came or changed."""
-        name, job, view = _name(body), job_key(body), self._view(body)
+        name, job = _name(body), job_key(body)
+        try:
+            view = self._view(body)
+        except (KeyError, TypeError, ValueError):  # one object that is not as the API promises must not stop the rest
+            _logger.exception("%s/%s cannot be read and counts as gone", *name)
+            view = None
         if job is None or view is None:
             self._drop(name)
             return

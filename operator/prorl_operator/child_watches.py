@@ -33,7 +33,7 @@ GATHER_SECONDS = 0.5
 _WORKED_SECONDS = 10.0
 """A watch that lived this long worked: what ends it is no reason to wait before the next."""
 _SUDDEN_SECONDS = 1.0
-_TROUBLES = (GoneError, ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError)
+_TROUBLES = (GoneError, ApiError, aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError, UnicodeDecodeError)
 _logger = logging.getLogger(__name__)
 
 
@@ -57,6 +57,7 @@ class ChildWatches:
             for name, (group, version, plural, _) in CHILDREN.items()
             for namespace in (*sorted(namespaces),) or (None,)
         ]
+        self._heard = {kind: time.monotonic() for _, kind in self._kinds}
         self._unfilled = {kind for _, kind in self._kinds}
         self._filled = asyncio.Event()
 
@@ -66,6 +67,11 @@ class ChildWatches:
             asyncio.create_task(self._keep(stream, self.indexes[name], kind), name=f"watch-{kind.path}")
             for name, kind in self._kinds
         ]
+
+    @property
+    def silent_seconds(self) -> float:
+        """Since the API last said anything about the kind that it has been silent about for longest."""
+        return time.monotonic() - min(self._heard.values())
 
     async def wait_until_filled(self) -> None:
         """Until every index holds what exists, so that nothing is concluded from absence too early."""
@@ -84,6 +90,7 @@ class ChildWatches:
         """List, then watch until that cannot go on; what stopped it at once is raised."""
         bodies, version = await stream.list(kind)
         index.replace(kind.namespace, bodies)
+        self._heard[kind] = time.monotonic()
         del bodies
         self._unfilled.discard(kind)
         if not self._unfilled:
@@ -91,29 +98,34 @@ class ChildWatches:
         begun = time.monotonic()
         try:
             while True:
-                version = await _watch(stream, index, kind, version)
+                version = await self._watch(stream, index, kind, version)
         except _TROUBLES as error:
             if time.monotonic() - begun < _WORKED_SECONDS:
                 raise
             self._telemetry.watch_broke(kind.plural)
-            _logger.info("%s: the watch broke (%s); listing again", kind.path, error or type(error).__name__)
+            _logger.info("%s: the watch broke (%s); listing again", kind.path, _words(error))
+
+    async def _watch(self, stream: ApiStream, index: ChildIndex[Any], kind: Kind, version: str) -> str:
+        """One watch to its end; the version that the next goes on from."""
+        begun, at_first = time.monotonic(), version
+        async with aclosing(stream.watch(kind, version)) as changes:
+            async for change in changes:
+                version = change.version
+                self._heard[kind] = time.monotonic()
+                if change.type == "DELETED":
+                    index.remove(change.object)
+                elif change.type != "BOOKMARK":
+                    index.put(change.object)
+        if version == at_first and time.monotonic() - begun < _SUDDEN_SECONDS:
+            raise ApiError(0, "watch", kind.path, "the watch ended as soon as it had begun")
+        return version
 
     def _tell(self, kind: Kind, state: tenacity.RetryCallState) -> None:
         self._telemetry.watch_broke(kind.plural)
         error = state.outcome.exception() if state.outcome is not None else None
-        _logger.warning("%s cannot be watched: %s; trying again", kind.path, error or type(error).__name__)
+        _logger.warning("%s cannot be watched: %s; trying again", kind.path, _words(error))
 
 
-async def _watch(stream: ApiStream, index: ChildIndex[Any], kind: Kind, version: str) -> str:
-    """One watch to its end; the version that the next goes on from."""
-    begun, at_first = time.monotonic(), version
-    async with aclosing(stream.watch(kind, version)) as changes:
-        async for change in changes:
-            version = change.version
-            if change.type == "DELETED":
-                index.remove(change.object)
-            elif change.type != "BOOKMARK":
-                index.put(change.object)
-    if version == at_first and time.monotonic() - begun < _SUDDEN_SECONDS:
-        raise ApiError(0, "watch", kind.path, "the watch ended as soon as it had begun")
-    return version
+def _words(error: BaseException | None) -> str:
+    """Timeouts have no words of their own."""
+    return str(error) or type(error).__name__

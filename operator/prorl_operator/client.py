@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 import tenacity
 from kubernetes import client as kubernetes_client
 from kubernetes.client.exceptions import ApiException
@@ -194,7 +193,8 @@ class Api:
         headers = {**self._client.default_headers, "Accept": _JSON, "Content-Type": media}
         # Renews a service account's token when it is due.
         self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-        content = None if body is None else msgspec.json.encode(body)
+        # Escaped to ASCII: the server reads what is applied as YAML, which refuses or alters some characters of JSON.
+        content = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         answer = self._client.rest_client.pool_manager.urlopen(
             method, self._client.configuration.host + path, body=content, headers=headers, timeout=_TIMEOUT
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from prorl_operator.child_watches import ChildWatches
 from prorl_operator.handlers import Watches
 from prorl_operator.telemetry import Telemetry
 
@@ -16,11 +17,18 @@ STALE_SECONDS = 90.0
 dead, and so is every decision that is made on them: the kubelet is to start the process anew."""
 
 
-def create_app(watches: Watches, telemetry: Telemetry, is_serving: Callable[[], bool]) -> web.Application:
+CHILDREN_STALE_SECONDS = 300.0
+"""A watch of children is begun anew after 100 s of silence, and tried again at most 30 s after a failure."""
+
+
+def create_app(
+    watches: Watches, children: ChildWatches, telemetry: Telemetry, is_serving: Callable[[], bool]
+) -> web.Application:
     """The application.
 
     Args:
         watches: Whose age is the health.
+        children: Likewise.
         telemetry: The metrics.
         is_serving: Whether the Lease is seen: its holder is this process or another.
     """
@@ -29,6 +37,8 @@ def create_app(watches: Watches, telemetry: Telemetry, is_serving: Callable[[], 
         age = time.monotonic() - watches.last_event
         if age > STALE_SECONDS:
             return web.Response(status=503, text=f"no event for {age:.0f} s: the watches are dead\n")
+        if (silence := children.silent_seconds) > CHILDREN_STALE_SECONDS:
+            return web.Response(status=503, text=f"children have not been watched for {silence:.0f} s: see the log\n")
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
@@ -38,6 +48,7 @@ def create_app(watches: Watches, telemetry: Telemetry, is_serving: Callable[[], 
 
     async def metrics(_: web.Request) -> web.Response:
         telemetry.watch_age.set(time.monotonic() - watches.last_event)
+        telemetry.children_age.set(children.silent_seconds)
         body = generate_latest(telemetry.registry)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -71,6 +72,8 @@ class OperatorService:
             ]
             background = [*workers, *self.children.start(stream)]
             watching = asyncio.create_task(self._watch(), name="kopf")
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, watching.cancel)  # until kopf has handlers of its own
             done, _ = await asyncio.wait([watching, *background], return_when=asyncio.FIRST_COMPLETED)
             for task in background:
                 task.cancel()
@@ -144,7 +147,7 @@ class OperatorService:
 
     async def _serve_probes(self) -> web.AppRunner:
         runner = web.AppRunner(
-            create_app(self.watches, self.telemetry, lambda: self.watches.is_synced), access_log=None
+            create_app(self.watches, self.children, self.telemetry, lambda: self.watches.is_synced), access_log=None
         )
         await runner.setup()
         await web.TCPSite(runner, self._settings.http_host, self._settings.http_port).start()

@@ -38,6 +38,11 @@ class Telemetry:
             "Time since the watch of the Lease, which the leader renews every few seconds, brought an event.",
             registry=self.registry,
         )
+        self.children_age = Gauge(
+            "prorl_operator_children_age_seconds",
+            "Time since the API last said anything about the kind of children that it was silent about for longest.",
+            registry=self.registry,
+        )
         self._watch_breaks = Counter(
             "prorl_operator_watch_breaks_total",
             "Watches of children that could not go on and were begun again, by resource.",

@@ -124,7 +124,7 @@ def pod_view(body: Body) -> PodView | None:
         index=_number(labels.get(LABEL_INDEX)),
         created=_time(meta.get("creationTimestamp")) or 0.0,
         deleted=_time(meta.get("deletionTimestamp")),
-        ip=status.get("podIP", ""),
+        ip=status.get("podIP") or "",
         is_ready=ready,
         running_since=_time(((container.get("state") or {}).get("running") or {}).get("startedAt")),
         ended=_ended(status, container),

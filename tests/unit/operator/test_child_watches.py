@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
@@ -18,6 +21,7 @@ from prorl_operator.api_stream import ApiStream, GoneError, Kind, make_stream
 from prorl_operator.child_index import ChildIndex
 from prorl_operator.child_watches import ChildWatches
 from prorl_operator.client import ApiError
+from prorl_operator.health import create_app
 from prorl_operator.telemetry import Telemetry
 from prorl_operator.views import PodView, pod_view
 
@@ -194,7 +198,72 @@ def test_the_errors_of_a_watch_are_typed() -> None:
         asyncio.run(first([line("ERROR", {"code": 500, "message": "etcd is slow", "status": "Failure"})]))
 
 
+def test_hosts_that_bypass_the_proxy_are_asked_directly() -> None:
+    async def ask() -> str:
+        async with serving(FakeApi(listing(4)).answer) as url:
+            settings = Configuration(host=url, proxy="http://127.0.0.1:9", no_proxy="127.0.0.1")
+            async with make_stream(ApiClient(settings)) as stream:
+                return (await stream.list(PODS))[1]
+
+    assert asyncio.run(ask()) == "4"
+
+
+def test_nulls_are_taken_for_absence() -> None:
+    nothing: dict[str, Any] = {"phase": None, "podIP": None, "conditions": None, "containerStatuses": None}
+    pod = {**make_pod(**nothing), "spec": None, "data": None}
+    page = {"metadata": {"resourceVersion": "4", "continue": None}, "items": None}
+
+    async def ask() -> tuple[Any, Any]:
+        async with streaming(FakeApi(listing(3, pod), web.json_response(page))) as stream:
+            return (await stream.list(PODS))[0], (await stream.list(PODS))[0]
+
+    (found,), none = asyncio.run(ask())
+
+    assert pod_view(found) == pod_view(make_pod())
+    assert none == []
+
+
+def test_silence_is_counted_from_what_was_heard_last() -> None:
+    api = FakeApi(listing(4), [line("ADDED", versioned(make_pod(), 5))])
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        begun = time.monotonic()
+        await until(lambda: len(api.asked) == 3)
+        await asyncio.sleep(0.2)
+        assert 0.2 <= watches.silent_seconds <= time.monotonic() - begun + 1.0
+
+    asyncio.run(follow(api, check))
+
+
+@pytest.mark.parametrize(("silent", "status"), [(299.0, 200), (301.0, 503)])
+def test_the_process_is_sick_when_children_are_not_watched(silent: float, status: int) -> None:
+    watches = SimpleNamespace(last_event=time.monotonic())
+    app = create_app(cast("Any", watches), cast("Any", SimpleNamespace(silent_seconds=silent)), Telemetry(), bool)
+
+    async def ask() -> tuple[int, str]:
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.get("/healthz")
+            metrics = await (await client.get("/metrics")).text()
+            assert f"prorl_operator_children_age_seconds {silent}" in metrics
+            return answer.status, await answer.text()
+
+    found, text = asyncio.run(ask())
+
+    assert found == status
+    assert ("children have not been watched for 301 s" in text) == (status == 503)
+
+
 class TestChildIndex:
+    def test_an_object_that_cannot_be_read_stops_nothing(self, caplog: pytest.LogCaptureFixture) -> None:
+        index, told = self.make()
+        broken = make_pod(conditions=[{"status": "True"}])
+        index.put(make_pod())
+        index.put(broken)
+        index.put(make_pod(index=1))
+        assert [pod.index for pod in index.of(DEMO)] == [1]
+        assert "default/demo-learner-1-0 cannot be read" in caplog.text
+        assert told == [DEMO] * 3
+
     def make(self) -> tuple[ChildIndex[PodView], list[Any]]:
         told: list[Any] = []
         return ChildIndex(pod_view, told.append), told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -68,6 +69,33 @@ async def test_what_is_not_there_is_none() -> None:
 async def test_a_refusal_tells_verb_object_status_and_the_server_s_words() -> None:
     with pytest.raises(ApiError, match=r"get configmaps team/plan: 500: etcd is on fire"):
         await get_config_map([web.json_response({"message": "etcd is on fire"}, status=500)])
+
+
+async def test_what_is_applied_is_ascii_since_the_server_reads_it_as_yaml() -> None:
+    received: list[bytes] = []
+    text = "blank \u2028 line \x7f\x85 \N{BLACK STAR}"
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path in DISCOVERY:
+            return web.json_response(DISCOVERY[request.path])
+        received.append(await request.read())
+        return web.json_response({})
+
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "plan", "namespace": "team"},
+        "data": {"text": text},
+    }
+    async with serving(answer) as url:
+        client = ApiClient(Configuration(host=url, no_proxy="*"))
+        api = await asyncio.to_thread(Api, client, Telemetry())
+        await asyncio.to_thread(api.apply, body)
+        client.close()
+
+    assert received[0].isascii()
+    assert b"\x7f" not in received[0]
+    assert json.loads(received[0]) == body
 
 
 async def test_a_learner_s_redirect_is_not_followed_so_that_the_token_stays() -> None:
