@@ -1,7 +1,7 @@
 """Lists and watches of the Kubernetes API in the event loop: the reading half of `client`, for what changes often.
 
-A cluster's controllers change an object ten times for every change that a person makes. kopf gives each such event a
-task, two handlers and copies of the object, ten times what it takes to decode it (docs/decisions/0008).
+Controllers change objects far more often than people do, and kopf's dispatch of such an event costs more than decoding
+what is read of it (docs/decisions/0008).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prorl_operator.views import Body
 
 OK = 200
 PAGE_ITEMS = 250
-"""A page of pods is about 2 MB, and ten times that while it is decoded."""
+"""A page of pods is about 2 MB; of each only what is read is decoded."""
 WATCH_SECONDS = 300
 """The server ends a watch after this, and the next one begins where it ended."""
 SILENCE_SECONDS = 100.0
