@@ -7,7 +7,7 @@ timeline, after the last applied reset, ascending.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prorl_api.resets import Evidence
@@ -19,6 +19,11 @@ ACCURACY = "validation_accuracy"
 _TABLE_NAMES = {"kl": "kl", "klLossShare": "kl_loss_share"}
 DECISIVE = frozenset({ACCURACY, *_TABLE_NAMES.values()})
 """Every metric that a decision or a status rests on: enough to keep for a body that only drives runs."""
+
+
+def longest_window(triggers: Iterable[Trigger]) -> int:
+    """The most newest samples that any trigger averages; validations aside, no trigger looks further back."""
+    return max((trigger.kl_spike.window_steps for trigger in triggers if trigger.kl_spike is not None), default=1)
 
 
 def evidence(trigger: Trigger, samples: Samples, *, step: int, since: int) -> Evidence | None:

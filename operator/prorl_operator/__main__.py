@@ -36,9 +36,7 @@ def main() -> int:
         except ConfigException as error:
             _logger.error("no cluster: neither a service account nor a kubeconfig (%s); set KUBECONFIG", error)
             return ExitCode.BAD_SPEC
-    connections = client.Configuration.get_default_copy()
-    connections.connection_pool_maxsize = settings.threads  # the library's default depends on the machine
-    service = OperatorService(settings, client.ApiClient(connections))
+    service = OperatorService(settings, client.ApiClient())
     _collect_less_often()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(service.run())

@@ -1,4 +1,4 @@
-"""Carries a decision out: writes objects, each only when it has to change. Blocking; runs in threads."""
+"""Carries a decision out: writes objects, each only when it has to change."""
 
 from __future__ import annotations
 
@@ -46,9 +46,15 @@ class BaseDigest:
     def of(self, context: JobContext, attempt: int) -> str:
         """The digest. `context` may be made anew for every pass; its job is the same object while the spec is."""
         known, placement = self._known, context.placement
-        if known is None or known[0] is not context.job or known[1:3] != (attempt, placement):
-            known = self._known = context.job, attempt, placement, digest_of(base_objects(context, attempt))
-        return known[3]
+        if known is not None and known[0] is context.job and known[1:3] == (attempt, placement):
+            return known[3]
+        return self.note(context, attempt, base_objects(context, attempt))
+
+    def note(self, context: JobContext, attempt: int, bodies: list[dict[str, Any]]) -> str:
+        """The digest of these objects, which were built for this job and attempt."""
+        digest = digest_of(bodies)
+        self._known = context.job, attempt, context.placement, digest
+        return digest
 
 
 class Actions:
@@ -64,7 +70,7 @@ class Actions:
         self._snapshot = snapshot
         self._namespace = context.namespace
 
-    def start(self, decision: Decision, *, goes_on: bool) -> int:
+    async def start(self, decision: Decision, *, goes_on: bool) -> int:
         """Create what is missing; the attempt that was started, or 0.
 
         Raises:
@@ -74,22 +80,23 @@ class Actions:
             return 0
         attempts = [start.attempt for start in decision.ensure if start.role is Role.LEARNER]
         if attempts:
-            self._raise_if_behind()
+            if attempts[0] > 1:  # a first one is found by its name
+                await self._raise_if_behind()
             self._place(attempts[0])
-            self._apply_base(attempts[0])
-            self._apply_servers(attempts[0], with_template=True)
-            self._create_learner(attempts[0])
-            self._drop_old_jobs(attempts[0] - 1)
-            self._drop_groups(groups_of(self._context, attempts[0]))
+            await self._apply_base(attempts[0])
+            await self._apply_servers(attempts[0], with_template=True)
+            await self._create_learner(attempts[0])
+            await self._drop_old_jobs(attempts[0] - 1)
+            await self._drop_groups(groups_of(self._context, attempts[0]))
             return attempts[0]
         if goes_on and self._snapshot.plan is not None:
             attempt = self._snapshot.plan.attempt
             self._place(attempt)
-            self._apply_base(attempt)
-            self._apply_servers(attempt, with_template=False)
+            await self._apply_base(attempt)
+            await self._apply_servers(attempt, with_template=False)
         return 0
 
-    def end(self, decision: Decision) -> None:
+    async def end(self, decision: Decision) -> None:
         """Delete what is to end. A gang that broke is ended by its Job controller, which keeps how it ended."""
         roles = {member.role for member in decision.remove}
         attempts = {member.attempt for member in decision.remove if member.role is Role.LEARNER}
@@ -100,70 +107,71 @@ class Actions:
                 if pod.role is Role.LEARNER and pod.attempt == job.attempt
             )
             if job.attempt in attempts and not job.is_deleted and not (broken or job.failed_at is not None):
-                self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
+                await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
         is_ending = decision.outcome.kind is not OutcomeKind.RUNNING or decision.outcome.reason == "Stopping"
         if is_ending:
-            self._delete_deployments(roles)
+            await self._delete_deployments(roles)
 
-    def clean_up(self, decision: Decision) -> None:
+    async def clean_up(self, decision: Decision) -> None:
         """Once nothing runs any more: what stays is the status, the resets, the volumes and the newest Job's pods."""
-        self._delete_deployments(set(_DEPLOYMENTS))
+        await self._delete_deployments(set(_DEPLOYMENTS))
         newest = max((job.attempt for job in self._snapshot.jobs), default=0)
         keeps_newest = decision.outcome.kind is not OutcomeKind.SUSPENDED
         for job in self._snapshot.jobs:
             if not job.is_deleted and not (keeps_newest and job.attempt == newest):
-                self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
+                await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
         plan = self._snapshot.plan
         if plan is None:
             return
-        self._drop_groups(Groups("", ""))
+        await self._drop_groups(Groups("", ""))
         for body in reversed(base_objects(self._context, plan.attempt)):  # the ConfigMap, which says so, last
-            self._api.delete(body["apiVersion"], body["kind"], self._namespace, body["metadata"]["name"])
+            await self._api.delete(body["apiVersion"], body["kind"], self._namespace, body["metadata"]["name"])
 
-    def delete_jobs(self) -> None:
+    async def delete_jobs(self) -> None:
         """Of a run that was over and was edited: how its learners ended says nothing about what is to come."""
         for job in self._snapshot.jobs:
             if not job.is_deleted:
-                self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
+                await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
 
     def _place(self, attempt: int) -> None:
         if wants_gang(self._context.job):
             placement = placement_of(self._plan.job_name, self._snapshot, attempt)
             self._context = dataclasses.replace(self._context, placement=placement)
 
-    def _drop_groups(self, kept: Groups) -> None:
+    async def _drop_groups(self, kept: Groups) -> None:
         """Of attempts before. PodGroups are not watched: few jobs have any, and their definition may be missing."""
         if not wants_gang(self._context.job):
             return
         selector = f"{LABEL_JOB}={self._plan.job_name}"
-        for item in self._api.list(gang.API_VERSION, gang.KIND, self._namespace, label_selector=selector):
+        for item in await self._api.list(gang.API_VERSION, gang.KIND, self._namespace, label_selector=selector):
             name = item["metadata"]["name"]
             if name not in (kept.servers, kept.learner):
-                self._api.delete(gang.API_VERSION, gang.KIND, self._namespace, name)
+                await self._api.delete(gang.API_VERSION, gang.KIND, self._namespace, name)
 
-    def _raise_if_behind(self) -> None:
+    async def _raise_if_behind(self) -> None:
         """Read our own writes: a second Job because the watch is late would be a second gang."""
         selector = f"{LABEL_JOB}={self._plan.job_name}"
-        live = {item["metadata"]["uid"] for item in self._list_jobs(selector)}
+        live = {item["metadata"]["uid"] for item in await self._list_jobs(selector)}
         if not live <= {job.uid for job in self._snapshot.jobs}:
             raise StaleViewError("a learner Job exists that the watch does not show yet")
 
-    def _list_jobs(self, selector: str) -> Iterable[dict[str, Any]]:
-        return self._api.list("batch/v1", "Job", self._namespace, label_selector=selector)
+    async def _list_jobs(self, selector: str) -> Iterable[dict[str, Any]]:
+        return await self._api.list("batch/v1", "Job", self._namespace, label_selector=selector)
 
-    def _apply_base(self, attempt: int) -> None:
-        digest = self._base_digest.of(self._context, attempt)
-        if self._snapshot.plan is not None and self._snapshot.plan.applied == digest:
+    async def _apply_base(self, attempt: int) -> None:
+        plan = self._snapshot.plan
+        if plan is not None and plan.applied == self._base_digest.of(self._context, attempt):
             return
         bodies = base_objects(self._context, attempt)
+        digest = self._base_digest.note(self._context, attempt, bodies)
         others = [body for body in bodies if not _is_plan(body)]
         for body in others:
-            self._api.apply(body)
+            await self._api.apply(body)
         for body in bodies:
             if _is_plan(body):  # last: it says that the others were applied
-                self._api.apply(_marked(body, digest))
+                await self._api.apply(_marked(body, digest))
 
-    def _apply_servers(self, attempt: int, *, with_template: bool) -> None:
+    async def _apply_servers(self, attempt: int, *, with_template: bool) -> None:
         """Templates change between attempts alone; the number of replicas at any time."""
         present = {deployment.role: deployment for deployment in self._snapshot.deployments}
         for role, build in _DEPLOYMENTS.items():
@@ -172,34 +180,34 @@ class Actions:
                 body = build(self._context, attempt)
                 digest = digest_of(body["spec"]["template"])
                 if deployment is None or deployment.applied != digest:
-                    self._api.apply(_marked(body, digest))
+                    await self._api.apply(_marked(body, digest))
                     continue
-            self._scale(deployment, self._plan.count(role))
+            await self._scale(deployment, self._plan.count(role))
 
-    def _scale(self, deployment: DeploymentView, replicas: int) -> None:
+    async def _scale(self, deployment: DeploymentView, replicas: int) -> None:
         if deployment.replicas != replicas and not deployment.is_deleted:
             change = {"spec": {"replicas": replicas}}
-            self._api.patch("apps/v1", "Deployment", self._namespace, deployment.name, change)
+            await self._api.patch("apps/v1", "Deployment", self._namespace, deployment.name, change)
 
-    def _create_learner(self, attempt: int) -> None:
+    async def _create_learner(self, attempt: int) -> None:
         try:
-            self._api.create(learner_job(self._context, attempt))
+            await self._api.create(learner_job(self._context, attempt))
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
             name = learner_job_name(self._plan.job_name, attempt)
             raise StaleViewError(f"{name} exists already") from error
 
-    def _drop_old_jobs(self, newest_kept: int) -> None:
+    async def _drop_old_jobs(self, newest_kept: int) -> None:
         """The attempt before stays for its logs; what was lost before is in the status."""
         for job in self._snapshot.jobs:
             if job.attempt < newest_kept and not job.is_deleted:
-                self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
+                await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
 
-    def _delete_deployments(self, roles: set[Role]) -> None:
+    async def _delete_deployments(self, roles: set[Role]) -> None:
         for deployment in self._snapshot.deployments:
             if deployment.role in roles and not deployment.is_deleted:
-                self._api.delete("apps/v1", "Deployment", self._namespace, deployment.name, uid=deployment.uid)
+                await self._api.delete("apps/v1", "Deployment", self._namespace, deployment.name, uid=deployment.uid)
 
 
 def digest_of(value: Any) -> str:

@@ -6,18 +6,15 @@ what is read of it (docs/decisions/0008).
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
 import aiohttp
 import msgspec
-from kubernetes.client import ApiClient
-from kubernetes.client.rest import should_bypass_proxies
 
-from prorl_operator.client import GONE, ApiError, reason_of
+from prorl_operator.client import GONE, ApiError
+from prorl_operator.connection import Connection, reason_of
 from prorl_operator.views import Body
 
 OK = 200
@@ -127,15 +124,10 @@ _decode_change = msgspec.json.Decoder(Change).decode
 
 
 class ApiStream:
-    """Reads with the credentials of the official client. To be used in one event loop."""
+    """Reads of many objects. To be used in one event loop."""
 
-    def __init__(self, api_client: ApiClient, http: aiohttp.ClientSession) -> None:
-        self._client = api_client
-        self._http = http
-        settings: Any = api_client.configuration
-        self._tls = _tls_context(settings)
-        bypasses = should_bypass_proxies(settings.host, settings.no_proxy or "")
-        self._proxy = None if bypasses else settings.proxy
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     async def list(self, kind: Kind) -> tuple[list[Body], str]:
         """All objects, and the version that a watch goes on from.
@@ -148,7 +140,7 @@ class ApiStream:
         found: list[Body] = []
         query = {"labelSelector": kind.label, "limit": str(PAGE_ITEMS)}
         while True:
-            async with self._get("list", kind, query, _LIST_TIMEOUT) as answer:
+            async with self._connection.request("GET", kind.path, query=query, timeout=_LIST_TIMEOUT) as answer:
                 page = _decode_page(await (await _checked("list", kind, answer)).read())
             found += page.items or ()
             if not page.metadata.next:
@@ -171,41 +163,13 @@ class ApiStream:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        async with self._get("watch", kind, query, _WATCH_TIMEOUT) as answer:
+        async with self._connection.request("GET", kind.path, query=query, timeout=_WATCH_TIMEOUT) as answer:
             async for line in _lines((await _checked("watch", kind, answer)).content):
                 change = _decode_change(line)
                 if change.type == "ERROR":
                     code, message = int(change.object.get("code", 0)), str(change.object.get("message", ""))
                     raise GoneError(message) if code == GONE else ApiError(code, "watch", kind.path, message)
                 yield change
-
-    def _get(
-        self, verb: str, kind: Kind, query: Mapping[str, str], timeout: aiohttp.ClientTimeout
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        settings: Any = self._client.configuration
-        # A compressed answer costs both sides more than the wire between them.
-        headers = {**self._client.default_headers, "Accept": "application/json", "Accept-Encoding": "identity"}
-        # Renews a service account's token when it is due.
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], kind.path, verb, None)
-        return self._http.get(
-            settings.host + kind.path,
-            params=query,
-            headers=headers,
-            timeout=timeout,
-            allow_redirects=False,
-            ssl=self._tls,
-            server_hostname=settings.tls_server_name,
-            proxy=self._proxy,
-            proxy_headers=settings.proxy_headers,
-        )
-
-
-@asynccontextmanager
-async def make_stream(api_client: ApiClient) -> AsyncIterator[ApiStream]:
-    """A stream with connections of its own: every watch keeps one."""
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as http:
-        yield ApiStream(api_client, http)
 
 
 async def _checked(verb: str, kind: Kind, answer: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
@@ -224,15 +188,3 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
         for line in lines:
             if line:
                 yield line
-
-
-def _tls_context(settings: Any) -> ssl.SSLContext:
-    """As the official client connects."""
-    context = ssl.create_default_context(cafile=settings.ssl_ca_cert, cadata=settings.ca_cert_data)
-    if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
-    if not settings.verify_ssl or settings.assert_hostname is False:
-        context.check_hostname = False
-    if not settings.verify_ssl:
-        context.verify_mode = ssl.CERT_NONE
-    return context

@@ -9,13 +9,13 @@ from prorl_operator.client import Api
 _SHARED = "ReadWriteMany"
 
 
-def claim_faults(api: Api, job: ProRLJob, namespace: str) -> list[Fault]:
-    """Faults of the run folder's claim. One that does not exist is none: the pods wait for it and say so. Blocking."""
+async def claim_faults(api: Api, job: ProRLJob, namespace: str) -> list[Fault]:
+    """Faults of the run folder's claim. One that does not exist is none: the pods wait for it and say so."""
     spec = job.spec
     volume = next((volume for volume in spec.volumes if volume.name == spec.checkpoint.volume), None)
     if volume is None or spec.learner.replicas == 1:
         return []
-    claim = api.get("v1", "PersistentVolumeClaim", namespace, volume.claim_name)
+    claim = await api.get("v1", "PersistentVolumeClaim", namespace, volume.claim_name)
     modes = ((claim or {}).get("spec") or {}).get("accessModes") or []
     if claim is None or _SHARED in modes:
         return []

@@ -6,12 +6,10 @@ exists may differ by the watch's delay; where that could do harm (a second attem
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -24,7 +22,8 @@ from prorl_api.wire.learner import StopRequest
 from prorl_control.decision import Decision, OutcomeKind, StopCall
 from prorl_control.plan import RunPlan, plan_in_pods
 from prorl_control.reconcile import reconcile
-from prorl_control.reset_keeper import ResetKeeper
+from prorl_control.reset_changes import advanced, concluded, taken_over
+from prorl_control.reset_triggers import longest_window
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
 from prorl_operator.actions import Actions
@@ -47,6 +46,8 @@ SOON_SECONDS = 1.0
 """While a learner stops."""
 REFUSED_SECONDS = 60.0
 """What is wrong may lie outside the job, such as in a claim, whose change does not wake us."""
+_MIN_LINES = 16
+"""Of the newest metrics that are kept of every run, whatever its triggers look at."""
 ANNOTATION_ADOPT = "prorl.dev/adopt-run"
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Parts:
 
 
 class Controller:
-    """Passes over jobs. Blocking calls of the API go to threads."""
+    """Passes over jobs."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -90,11 +91,11 @@ class Controller:
         goes_on = any(member.role is Role.LEARNER and member.is_alive for member in members)
         accepted = memory.judge.accept(body, snapshot.plan if goes_on else None)
         if accepted.job is not None and not goes_on:
-            faults = await asyncio.to_thread(claim_faults, self._parts.api, accepted.job, key[0])
+            faults = await claim_faults(self._parts.api, accepted.job, key[0])
             accepted = refused(accepted, faults)
         if accepted.job is None:
             status = with_acceptance(memory.status, accepted, now)
-            await asyncio.to_thread(write_status, self._parts.api, snapshot, memory, status, None, now)
+            await write_status(self._parts.api, snapshot, memory, status, None, now)
             memory.status = status
             self._parts.telemetry.job_state(key, "NotAccepted")
             return REFUSED_SECONDS
@@ -108,22 +109,20 @@ class Controller:
         plan = plan_in_pods(job)
         context = self._context(snapshot.body, job)
         actions = Actions(parts.api, context, plan, snapshot, memory.base_digest)
+        memory.series.keep_recent(max(_MIN_LINES, longest_window(plan.reference_reset.triggers)))
         learner = observation.find_learner(snapshot, parts.http, key=parts.settings.token_key, uid=memory.uid)
         await observation.ask_learner(learner, memory, now)
         if observation.must_wait_for_answer(plan, learner, memory, now):
             return SOON_SECONDS
-        if snapshot.resets or memory.outcomes:
-            await asyncio.to_thread(self._look_at_resets, snapshot, memory, plan, now)
-        else:
-            self._look_at_resets(snapshot, memory, plan, now)  # nothing to write, so that it cannot block
+        await self._look_at_resets(snapshot, memory, plan, now)
         if not snapshot.pods:
-            await asyncio.to_thread(events.find_held, parts.api, snapshot, memory, now)
+            await events.find_held(parts.api, snapshot, memory, now)
         generation = int(snapshot.body["metadata"]["generation"])
         seen_generation = (snapshot.body.get("status") or {}).get("observedGeneration")
         settled = observation.settled_outcome(plan, memory.status, is_current=seen_generation == generation)
         if settled is None and not goes_on and observation.was_over(memory.status):
             if snapshot.jobs:
-                await asyncio.to_thread(actions.delete_jobs)
+                await actions.delete_jobs()
                 return SOON_SECONDS
             memory.begin_anew()
         members = observation.members_of(snapshot, memory, now)
@@ -132,9 +131,7 @@ class Controller:
         meta = snapshot.body["metadata"]
         parts.telemetry.job_state((meta["namespace"], meta["name"]), decision.outcome.kind.value.capitalize())
         await self._call_learner(learner, memory, decision)
-        await asyncio.to_thread(
-            self._carry_out, snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now
-        )
+        await self._carry_out(snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now)
         if decision.is_over and (ttl := job.spec.ttl_seconds_after_finished) is not None:
             return await self._expire(snapshot.body, memory, ttl, now)
         return _next_look(decision, has_learner=learner is not None, members_left=bool(members))
@@ -148,11 +145,11 @@ class Controller:
         if left > 0:
             return left
         meta = body["metadata"]
-        delete = partial(self._parts.api.delete, uid=meta["uid"])
-        await asyncio.to_thread(delete, body["apiVersion"], body["kind"], meta["namespace"], meta["name"])
+        where = body["apiVersion"], body["kind"], meta["namespace"], meta["name"]
+        await self._parts.api.delete(*where, uid=meta["uid"])
         return None
 
-    def _carry_out(
+    async def _carry_out(
         self,
         snapshot: Snapshot,
         memory: JobMemory,
@@ -165,32 +162,33 @@ class Controller:
         now: float,
     ) -> None:
         parts = self._parts
-        keeper = ResetKeeper(memory.resets, plan, new_uid=lambda: "")
         # Status before ends: what was decided is known, however far the ends come.
         attempt_before = memory.status.attempt
         memory.status = with_acceptance(decision.status, accepted, now)
         try:
-            actions.start(decision, goes_on=goes_on)
+            await actions.start(decision, goes_on=goes_on)
         except (ApiError, StaleViewError) as error:
             # An attempt that may not have begun uses up no number; if it has, the watch will show it.
             memory.status = memory.status.model_copy(update={"attempt": attempt_before})
             if isinstance(error, ApiError) and error.is_refusal:
                 troubled = with_trouble(memory.status, str(error), now)
-                write_status(parts.api, snapshot, memory, troubled, plan, now)
+                await write_status(parts.api, snapshot, memory, troubled, plan, now)
             raise
-        write_status(parts.api, snapshot, memory, memory.status, plan, now)
-        actions.end(decision)
+        await write_status(parts.api, snapshot, memory, memory.status, plan, now)
+        await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
-            keeper.advance(memory.learner, memory.series.lines, now)
+            records, lines = memory.resets.read(), memory.series.lines
+            changes = advanced(records, plan, memory.learner, lines, new_uid=_uid_of_the_object, now=now)
+            await memory.resets.carry_out(changes)
         if decision.is_over:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:
-                keeper.conclude(memory.series.lines)
-            actions.clean_up(decision)
-        events.tell(parts.api, snapshot, memory, decision)
+                await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))
+            await actions.clean_up(decision)
+        await events.tell(parts.api, snapshot, memory, decision)
 
-    def _look_at_resets(self, snapshot: Snapshot, memory: JobMemory, plan: RunPlan, now: float) -> None:
+    async def _look_at_resets(self, snapshot: Snapshot, memory: JobMemory, plan: RunPlan, now: float) -> None:
         reset = plan.reference_reset
-        memory.resets.look(
+        await memory.resets.look(
             list(snapshot.resets),
             OpenFields(
                 number=memory.status.resets + 1,
@@ -200,8 +198,8 @@ class Controller:
                 optimizer=reset.optimizer,
             ),
         )
-        keeper = ResetKeeper(memory.resets, plan, new_uid=lambda: "")
-        keeper.take(memory.outcomes, attempt=memory.status.attempt, now=now)
+        records, attempt = memory.resets.read(), memory.status.attempt
+        await memory.resets.carry_out(taken_over(records, memory.outcomes, plan, attempt=attempt, now=now))
 
     async def _call_learner(
         self, learner: observation.LearnerPod | None, memory: JobMemory, decision: Decision
@@ -234,6 +232,11 @@ class Controller:
             operator_namespace=settings.own_namespace,
             monitoring_namespace=settings.monitoring_namespace,
         )
+
+
+def _uid_of_the_object() -> str:
+    """A proposal gets its identity from the API server."""
+    return ""
 
 
 def owner_reference(body: Body) -> dict[str, Any]:

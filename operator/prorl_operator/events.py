@@ -19,7 +19,7 @@ _MAX_MESSAGE = 1024
 _logger = logging.getLogger(__name__)
 
 
-def tell(api: Api, snapshot: Snapshot, memory: JobMemory, decision: Decision) -> None:
+async def tell(api: Api, snapshot: Snapshot, memory: JobMemory, decision: Decision) -> None:
     """Post the events that the last pass did not post. One that cannot be posted is logged: nothing depends on it."""
     assert snapshot.body is not None
     new = [event for event in decision.events if event not in memory.events]
@@ -27,7 +27,7 @@ def tell(api: Api, snapshot: Snapshot, memory: JobMemory, decision: Decision) ->
         _logger.info("%s", event.message, extra={"job": snapshot.body["metadata"]["name"], "event": event.kind.value})
     for event in _joined(new):
         try:
-            api.create(_body(snapshot.body, event))
+            await api.create(_body(snapshot.body, event))
         except ApiError as error:
             _logger.warning("cannot post an event: %s", error)
     memory.events = frozenset(decision.events)
@@ -43,7 +43,7 @@ def _joined(events: list[Event]) -> list[Event]:
     ]
 
 
-def find_held(api: Api, snapshot: Snapshot, memory: JobMemory, now: float) -> None:
+async def find_held(api: Api, snapshot: Snapshot, memory: JobMemory, now: float) -> None:
     """Ask why the newest Job has no pods: its controller says so, such as a quota, in events alone."""
     newest = max(snapshot.jobs, key=lambda job: job.attempt, default=None)
     if newest is None or now - newest.created < SETTLE_SECONDS or now - memory.held_asked < _HELD_SECONDS:
@@ -52,7 +52,7 @@ def find_held(api: Api, snapshot: Snapshot, memory: JobMemory, now: float) -> No
     assert snapshot.body is not None
     namespace = snapshot.body["metadata"]["namespace"]
     selector = f"involvedObject.uid={newest.uid},reason=FailedCreate"
-    found = api.list("v1", "Event", namespace, field_selector=selector)
+    found = await api.list("v1", "Event", namespace, field_selector=selector)
     latest = max(found, key=lambda item: item.get("lastTimestamp") or item.get("eventTime") or "", default=None)
     memory.held = str(latest.get("message", "")) if latest is not None else ""
 

@@ -14,8 +14,7 @@ from typing import Any
 import kopf
 
 from prorl_operator.nothing_stored import NoDifferences, NoProgress
-from prorl_operator.view_index import IndexedViews, Key
-from prorl_operator.views import Body
+from prorl_operator.view_index import IndexedViews, Key, Packed, packed
 
 GROUP, VERSION = "prorl.dev", "v1alpha1"
 
@@ -52,8 +51,8 @@ class Watches:
 
     def _register_jobs(self) -> None:
         @kopf.index(GROUP, VERSION, "prorljobs", id="prorljobs", registry=self.registry)
-        async def prorljobs(body: kopf.Body, namespace: str | None, name: str, **_: Any) -> dict[Key, Body]:
-            return {(namespace or "", name): _without_noise(dict(body))}
+        async def prorljobs(body: kopf.Body, namespace: str | None, name: str, **_: Any) -> dict[Key, Packed]:
+            return {(namespace or "", name): packed(body)}
 
         @kopf.on.event(GROUP, VERSION, "prorljobs", registry=self.registry)
         async def on_job(namespace: str | None, name: str, **indexes: Any) -> None:
@@ -61,9 +60,9 @@ class Watches:
 
     def _register_resets(self) -> None:
         @kopf.index(GROUP, VERSION, "prorlresets", id="resets", registry=self.registry)
-        async def resets(body: kopf.Body, namespace: str | None, **_: Any) -> dict[Key, Body] | None:
+        async def resets(body: kopf.Body, namespace: str | None, **_: Any) -> dict[Key, Packed] | None:
             name = (body.get("spec") or {}).get("jobName")
-            return {(namespace or "", name): _without_noise(dict(body))} if name else None
+            return {(namespace or "", name): packed(body)} if name else None
 
         @kopf.on.event(GROUP, VERSION, "prorlresets", registry=self.registry)
         async def on_reset(body: kopf.Body, namespace: str | None, **indexes: Any) -> None:
@@ -99,12 +98,6 @@ def kopf_settings(*, lease_name: str, is_scoped: bool) -> kopf.OperatorSettings:
     # To look for namespaces and definitions takes rights over the cluster; served by name, neither is needed.
     settings.scanning.disabled = is_scoped
     return settings
-
-
-def _without_noise(body: dict[str, Any]) -> dict[str, Any]:
-    """Managed fields are the largest part of an object and nobody reads them here."""
-    meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": meta}
 
 
 def watched_namespaces(namespaces: Collection[str], own: str) -> dict[str, Any]:

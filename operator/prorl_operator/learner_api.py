@@ -11,11 +11,9 @@ from pydantic import BaseModel, ValidationError
 from prorl_api.process.tokens import derive_token
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.learner import (
-    LearnerStatus,
-    MetricsSeries,
+    LearnerReport,
     ResetCommand,
     ResetOutcome,
-    ResetOutcomes,
     StopRequest,
 )
 
@@ -40,17 +38,9 @@ class LearnerApi:
         """The learner that listens on `address` (`host:port`), with the token of the body."""
         return cls(http, f"http://{address}", attempt, derive_token(key, job_uid, "body", "learner"))
 
-    async def status(self) -> LearnerStatus | None:
-        """What it is doing."""
-        return await self._ask("GET", "/v1/status", LearnerStatus)
-
-    async def metrics(self, since_step: int) -> MetricsSeries | None:
-        """The surviving steps after `since_step`."""
-        return await self._ask("GET", f"/v1/metrics?since_step={since_step}", MetricsSeries)
-
-    async def resets(self) -> ResetOutcomes | None:
-        """What became of the resets."""
-        return await self._ask("GET", "/v1/resets", ResetOutcomes)
+    async def report(self, since_step: int) -> LearnerReport | None:
+        """What it is doing, the surviving steps after `since_step`, and what became of the resets."""
+        return await self._ask("GET", f"/v1/report?since_step={since_step}", LearnerReport)
 
     async def post_reset(self, command: ResetCommand) -> ResetOutcome | None:
         """Hand a reset over; harmless to repeat."""
@@ -97,7 +87,7 @@ class LearnerApi:
 def make_session() -> aiohttp.ClientSession:
     """For all learners. To be called in the event loop, and closed there.
 
-    A connection serves the questions of one pass; until the next one the learner would close it.
+    A connection serves one pass; until the next one the learner would close it.
     """
     connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=2.0)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)

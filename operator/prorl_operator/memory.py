@@ -35,11 +35,13 @@ class JobMemory:
     """As last computed."""
     written: str = ""
     """The status as last written, for comparison."""
-    written_urgent: str = ""
+    written_outcome: str = ""
+    written_readiness: str = ""
     written_at: float = 0.0
     learner: LearnerStatus | None = None
     series: Series = field(default_factory=lambda: Series(DECISIVE))
-    """A long run has thousands of lines, and an operator hundreds of runs: no more is kept than is decided on."""
+    """A long run has thousands of lines, and an operator hundreds of runs: no more is kept than is decided on. Every
+    pass says how much that is."""
     outcomes: tuple[ResetOutcome, ...] = ()
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""

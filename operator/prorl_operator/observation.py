@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ import aiohttp
 from prorl_api.names import API_PORT
 from prorl_api.spec.values import Role
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
-from prorl_api.wire.learner import LearnerStatus
+from prorl_api.wire.learner import LearnerReport, LearnerStatus
 from prorl_control.conditions import STARTING_PHASES
 from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import Member, with_losses
@@ -58,20 +57,31 @@ async def ask_learner(pod: LearnerPod | None, memory: JobMemory, now: float) -> 
     memory.asked_first.setdefault(pod.attempt, now)
     if memory.learner is not None and memory.learner.attempt != pod.attempt:
         memory.learner = None
-    status = await pod.api.status()
-    if status is None or status.attempt != pod.attempt:
+    report = await _report_of_the_attempt(pod, memory)
+    if report is None:
         return  # busy for a moment: what it said last still stands
-    memory.learner = status
+    memory.learner = status = report.status
     memory.highest_step = max(memory.highest_step, status.step)
     if status.phase in STARTING_PHASES:
         return
-    memory.series.begin_attempt(status)
-    asked = memory.series.next_question
-    metrics, outcomes = await asyncio.gather(pod.api.metrics(asked[1]), pod.api.resets())
-    if metrics is not None:
-        memory.series.take(asked, metrics, now)
-        memory.highest_step = max(memory.highest_step, memory.series.last_step)
-    memory.outcomes = outcomes.resets if outcomes is not None else ()
+    memory.series.take((status.attempt, memory.series.last_step), report.metrics, now)
+    memory.highest_step = max(memory.highest_step, memory.series.last_step)
+    memory.outcomes = report.resets.resets
+
+
+async def _report_of_the_attempt(pod: LearnerPod, memory: JobMemory) -> LearnerReport | None:
+    """With every line that is not known yet: an attempt that goes on from an earlier step is asked twice."""
+    for _ in range(2):
+        asked = memory.series.next_question
+        report = await pod.api.report(asked[1])
+        if report is None or report.status.attempt != pod.attempt:
+            return None
+        if report.status.phase in STARTING_PHASES:
+            return report
+        memory.series.begin_attempt(report.status)
+        if memory.series.next_question[1] >= asked[1]:
+            return report
+    return None
 
 
 def members_of(snapshot: Snapshot, memory: JobMemory, now: float) -> tuple[Member, ...]:

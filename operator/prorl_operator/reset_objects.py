@@ -1,15 +1,16 @@
-"""Reset records as `ProRLReset` objects: the store behind the same reset keeper that works with files locally."""
+"""Reset records as `ProRLReset` objects; on one machine they are files, and the same functions decide what changes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prorl_api import API_VERSION
 from prorl_api.crd import OpenFields, reset_from_object, reset_status, reset_to_object
 from prorl_api.crd.reset_object import RESET_KIND
 from prorl_api.resets import ResetRecord
+from prorl_control.reset_changes import Creation, ResetChange, Update
 from prorl_operator.client import CONFLICT, Api, ApiError
 
 ANNOTATION_LEARNER_UID = "prorl.dev/learner-uid"
@@ -38,7 +39,7 @@ class ResetObjects:
         self._open_fields: OpenFields | None = None
         self._highest = 0
 
-    def look(self, bodies: list[Body], open_fields: OpenFields) -> None:
+    async def look(self, bodies: list[Body], open_fields: OpenFields) -> None:
         """Begin a pass with what the watch shows; objects of a person that were never seen get their open fields now.
 
         Args:
@@ -56,19 +57,27 @@ class ResetObjects:
         }
         for body in sorted(self._bodies(), key=lambda body: str(body["metadata"]["creationTimestamp"])):
             if not body.get("status"):
-                self._adopt(body)
+                await self._adopt(body)
 
     def read(self) -> list[ResetRecord]:
         """All records by number."""
         return sorted((self._record(body) for body in self._bodies()), key=lambda record: record.number)
 
-    def create(self, build: Callable[[int], ResetRecord]) -> ResetRecord:
-        """Create the object under the next number.
+    async def carry_out(self, changes: Iterable[ResetChange]) -> None:
+        """Write what is to change, one after the other.
 
         Raises:
-            StaleViewError: One of that name exists, of another operator: decide again.
+            StaleViewError: A new reset's name is taken, by another operator: decide again.
             ApiError: The API refuses.
         """
+        for change in changes:
+            if isinstance(change, Creation):
+                await self._create(change.build)
+            else:
+                await self._update(change)
+
+    async def _create(self, build: Callable[[int], ResetRecord]) -> None:
+        """Create the object under the next number."""
         number = 1 + max([self._highest, *(record.number for record in self.read())])
         record = build(number)
         body = reset_to_object(record, job_name=self._job_name, namespace=self._namespace)
@@ -76,28 +85,26 @@ class ResetObjects:
         if record.uid:
             body["metadata"]["annotations"] = {ANNOTATION_LEARNER_UID: record.uid}
         try:
-            created = self._api.create(body)
+            created = await self._api.create(body)
         except ApiError as error:
             if error.status != CONFLICT:
                 raise
-            existing = self._api.get(API_VERSION, RESET_KIND, self._namespace, record.name)
+            existing = await self._api.get(API_VERSION, RESET_KIND, self._namespace, record.name)
             if existing is not None:
                 self._keep(existing)
             raise StaleViewError(f"{record.name} exists already") from error
         self._highest = number
         uid = created["metadata"]["uid"]
         stored = record if record.uid else record.model_copy(update={"uid": uid})
-        self._write(created, stored)
-        return stored
+        await self._write(created, stored)
 
-    def update(self, name: str, change: Callable[[ResetRecord], ResetRecord]) -> ResetRecord:
+    async def _update(self, update: Update) -> None:
         """Change one record's status."""
-        body = next(body for body in self._bodies() if body["metadata"]["name"] == name)
+        body = next(body for body in self._bodies() if body["metadata"]["name"] == update.name)
         before = self._record(body)
-        after = change(before)
+        after = update.change(before)
         if after != before:
-            self._write(body, after)
-        return after
+            await self._write(body, after)
 
     def _bodies(self) -> list[Body]:
         newer = {uid: body for uid, (_, body) in self._written.items()}
@@ -108,7 +115,7 @@ class ResetObjects:
         own = (body["metadata"].get("annotations") or {}).get(ANNOTATION_LEARNER_UID)
         return record.model_copy(update={"uid": own}) if own else record
 
-    def _adopt(self, body: Body) -> None:
+    async def _adopt(self, body: Body) -> None:
         """Settle what a person left open, once, so that it stays the same."""
         assert self._open_fields is not None
         record = self._record(body)
@@ -121,13 +128,13 @@ class ResetObjects:
             source=fields.source,
             optimizer=fields.optimizer,
         )
-        self._write(body, record)
+        await self._write(body, record)
 
-    def _write(self, body: Body, record: ResetRecord) -> None:
+    async def _write(self, body: Body, record: ResetRecord) -> None:
         meta = body["metadata"]
         generation = int(meta.get("generation", 1))
         status = reset_status(record, generation=generation, now=time.time(), before=body.get("status"))
-        self._api.write_status(RESET_KIND, self._namespace, meta["name"], status)
+        await self._api.write_status(RESET_KIND, self._namespace, meta["name"], status)
         self._keep({**body, "status": status})
 
     def _keep(self, body: Body) -> None:

@@ -7,16 +7,16 @@ import logging
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import kopf
 from aiohttp import web
 from kubernetes.client import ApiClient
 
 from prorl_api.errors import ExitCode
-from prorl_operator.api_stream import make_stream
+from prorl_operator.api_stream import ApiStream
 from prorl_operator.child_watches import GATHER_SECONDS, ChildWatches
 from prorl_operator.client import Api, ApiError
+from prorl_operator.connection import connect
 from prorl_operator.controller import Controller, Parts
 from prorl_operator.election import Election
 from prorl_operator.handlers import Watches, kopf_settings, watched_namespaces
@@ -45,7 +45,6 @@ class OperatorService:
         self.views = IndexedViews(self.children.indexes)
         self.watches = Watches(self.views, self._enqueue, lease=(settings.own_namespace, settings.lease_name))
         self._api_client = api_client
-        self._api = Api(api_client, self.telemetry)
         self._election = Election(
             name=settings.lease_name,
             namespace=settings.own_namespace,
@@ -58,19 +57,23 @@ class OperatorService:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which kopf takes."""
         loop = asyncio.get_running_loop()
-        # Each worker blocks one thread at a time; kopf needs none.
-        loop.set_default_executor(ThreadPoolExecutor(self._settings.threads, thread_name_prefix="api"))
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
-        async with make_session() as http, make_stream(self._api_client) as stream:
+        async with make_session() as http, connect(self._api_client) as connection:
             controller = Controller(
-                Parts(api=self._api, views=self.views, http=http, settings=self._settings, telemetry=self.telemetry)
+                Parts(
+                    api=Api(connection, self.telemetry),
+                    views=self.views,
+                    http=http,
+                    settings=self._settings,
+                    telemetry=self.telemetry,
+                )
             )
             probes = await self._serve_probes()
             workers = [
                 asyncio.create_task(self._work(controller), name=f"worker-{number}")
                 for number in range(self._settings.workers)
             ]
-            background = [*workers, *self.children.start(stream)]
+            background = [*workers, *self.children.start(ApiStream(connection))]
             watching = asyncio.create_task(self._watch(), name="kopf")
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, watching.cancel)  # until kopf has handlers of its own

@@ -62,11 +62,6 @@ class OperatorSettings:
     lease_seconds: int = 8
     """How long a leader that does not renew stays leader; failover takes at most this and one retry."""
 
-    @property
-    def threads(self) -> int:
-        """Threads that call the API; there are as many connections."""
-        return self.workers + 4
-
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> OperatorSettings:
         """Read the variables.

@@ -55,13 +55,17 @@ class Telemetry:
             ["prorl_namespace", "prorl_job", "state"],
             registry=self.registry,
         )
+        self._known_calls: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._state_of: dict[tuple[str, str], str] = {}
         self.jobs = Gauge("prorl_operator_jobs", "ProRLJobs known.", registry=self.registry)
 
     def job_state(self, key: tuple[str, str], state: str | None) -> None:
         """Where a job stands after a pass; None: it is gone."""
-        before = self._state_of.pop(key, None)
-        if before is not None and before != state:
+        before = self._state_of.get(key)
+        if before == state:
+            return
+        self._state_of.pop(key, None)
+        if before is not None:
             self._states.remove(*key, before)
         if state is not None:
             self._state_of[key] = state
@@ -78,5 +82,12 @@ class Telemetry:
 
     def api_call(self, verb: str, resource: str, status: int, seconds: float) -> None:
         """Count one call."""
-        self._calls.labels(verb, resource, str(status)).inc()
-        self._call_seconds.labels(verb).observe(seconds)
+        key = verb, resource, status
+        known = self._known_calls.get(key)
+        if known is None:  # to look labels up costs more than to count
+            known = self._known_calls[key] = (
+                self._calls.labels(verb, resource, str(status)),
+                self._call_seconds.labels(verb),
+            )
+        known[0].inc()
+        known[1].observe(seconds)

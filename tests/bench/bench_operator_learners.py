@@ -57,12 +57,14 @@ class Learners:
         attempt = int(request.headers.get(ATTEMPT_HEADER, "1"))
         if request.path == "/v1/status":
             return _json(_status(run, attempt, now))
-        if request.path == "/v1/metrics":
-            since = int(request.query.get("since_step", "-1"))
-            steps = range(max(since, 0) + 1, run.step(now) + 1)
-            return _json({"steps": [_VALUES | {"step": step, "attempt": attempt, "kl": 0.01} for step in steps]})
-        if request.path == "/v1/resets" and request.method == "GET":
-            return _json({"resets": []})
+        if request.path == "/v1/report":
+            return _json(
+                {
+                    "status": _status(run, attempt, now),
+                    "metrics": {"steps": _lines(run, int(request.query.get("since_step", "-1")), attempt, now)},
+                    "resets": {"resets": []},
+                }
+            )
         if request.path == "/v1/stop":
             if run.stopped_at is None:
                 run.stopped_at = run.step(now)
@@ -77,6 +79,11 @@ class Learners:
 
 def _json(document: object) -> web.Response:
     return web.Response(text=json.dumps(document), content_type="application/json")
+
+
+def _lines(run: Run, since_step: int, attempt: int, now: float) -> list[dict[str, float]]:
+    steps = range(max(since_step, 0) + 1, run.step(now) + 1)
+    return [_VALUES | {"step": step, "attempt": attempt, "kl": 0.01} for step in steps]
 
 
 def _status(run: Run, attempt: int, now: float) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from kubernetes.client import (
 from prorl_api import API_VERSION
 from prorl_operator.client import Api as OperatorApi
 from prorl_operator.client import ApiError
+from prorl_operator.connection import connect
 from prorl_operator.telemetry import Telemetry
 from tests.cluster.helm import CHART, Helm
 from tests.cluster.objects import make_pod
@@ -198,23 +200,33 @@ def test_not_even_the_operator_of_all_namespaces_may(installed: ControlPlane, ri
 
 
 def test_the_operator_applies_a_secret_that_it_can_neither_read_nor_list(installed: ControlPlane) -> None:
-    operator = OperatorApi(installed.client_of(*ONE), Telemetry())
     body = {**secret("demo-tokens"), "metadata": {"name": "demo-tokens", "namespace": "team-b"}}
-    for _ in range(2):  # create, then change
-        operator.apply(body)
-    with pytest.raises(ApiError, match="the operator's role lacks verb `get` on secrets"):
-        operator.get("v1", "Secret", "team-b", "demo-tokens")
-    with pytest.raises(ApiError, match="the operator's role lacks verb `list` on secrets"):
-        operator.list("v1", "Secret", "team-b")
-    operator.delete("v1", "Secret", "team-b", "demo-tokens")
+
+    async def write_and_try_to_read() -> None:
+        async with connect(installed.client_of(*ONE)) as connection:
+            operator = OperatorApi(connection, Telemetry())
+            for _ in range(2):  # create, then change
+                await operator.apply(body)
+            with pytest.raises(ApiError, match="the operator's role lacks verb `get` on secrets"):
+                await operator.get("v1", "Secret", "team-b", "demo-tokens")
+            with pytest.raises(ApiError, match="the operator's role lacks verb `list` on secrets"):
+                await operator.list("v1", "Secret", "team-b")
+            await operator.delete("v1", "Secret", "team-b", "demo-tokens")
+
+    asyncio.run(write_and_try_to_read())
 
 
 def test_the_operator_writes_a_reset_s_status_and_not_its_spec(installed: ControlPlane) -> None:
     installed.api().create(reset("waiting"), "team-b")
-    operator = OperatorApi(installed.client_of(*ONE), Telemetry())
-    operator.write_status("ProRLReset", "team-b", "waiting", {"appliedStep": 3})
-    with pytest.raises(ApiError, match="the operator's role lacks verb `patch` on prorlresets"):
-        operator.patch(API_VERSION, "ProRLReset", "team-b", "waiting", {"spec": {"approved": True}})
+
+    async def write() -> None:
+        async with connect(installed.client_of(*ONE)) as connection:
+            operator = OperatorApi(connection, Telemetry())
+            await operator.write_status("ProRLReset", "team-b", "waiting", {"appliedStep": 3})
+            with pytest.raises(ApiError, match="the operator's role lacks verb `patch` on prorlresets"):
+                await operator.patch(API_VERSION, "ProRLReset", "team-b", "waiting", {"spec": {"approved": True}})
+
+    asyncio.run(write())
     stored = installed.api().get(API_VERSION, "ProRLReset", "waiting", "team-b")
     assert (stored["status"]["appliedStep"], stored["spec"]["approved"]) == (3, False)
 

@@ -191,3 +191,14 @@ class MetricsSeries(WireModel):
 
     steps: tuple[dict[str, Any], ...]
     """Each a line of metrics.jsonl: see `prorl_api.metrics`."""
+
+
+class LearnerReport(WireModel):
+    """`GET /v1/report?since_step=N`: all that a body asks a learner in every pass, of one moment."""
+
+    status: LearnerStatus
+    """As `GET /v1/status`."""
+    metrics: MetricsSeries
+    """As `GET /v1/metrics?since_step=N`."""
+    resets: ResetOutcomes
+    """As `GET /v1/resets`."""

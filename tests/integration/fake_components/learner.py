@@ -34,6 +34,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.learner import (
     LearnerPhase,
+    LearnerReport,
     LearnerStatus,
     MemberAnswer,
     MemberHeartbeat,
@@ -258,5 +259,9 @@ def create_learner_app(learner: FakeLearner) -> FastAPI:
     @app.get("/v1/metrics")
     def metrics(since_step: int = -1) -> MetricsSeries:
         return learner.series(since_step)
+
+    @app.get("/v1/report")
+    def report(since_step: int = -1) -> LearnerReport:
+        return LearnerReport(status=status(), metrics=metrics(since_step), resets=resets())
 
     return app

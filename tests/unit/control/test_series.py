@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from prorl_api.metrics import BY_NAME
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, MetricsSeries
 from prorl_control.reset_triggers import DECISIVE
-from prorl_control.series import Series
+from prorl_control.series import ALL_STEPS, Series
 
 
 def make_series(names: frozenset[str] | None = None) -> Series:
@@ -39,3 +41,68 @@ def test_a_series_of_some_metrics_keeps_them_with_step_and_attempt() -> None:
 def test_decisions_rest_on_metrics_of_the_table() -> None:
     assert set(BY_NAME) >= DECISIVE
     assert {"kl", "kl_loss_share", "validation_accuracy"} == DECISIVE
+
+
+def steps(*numbers: int, validated: int = 0) -> list[dict[str, Any]]:
+    """Lines of steps; every so many with a validation."""
+    lines: list[dict[str, Any]] = [{"step": number, "attempt": 1, "kl": 0.1} for number in numbers]
+    for line in lines:
+        if validated and line["step"] % validated == 0:
+            line["validation_accuracy"] = 0.5
+    return lines
+
+
+def kept(series: Series) -> list[int]:
+    return [line["step"] for line in series.lines]
+
+
+def test_of_old_steps_only_validations_are_kept() -> None:
+    series = make_series()
+    series.keep_recent(3)
+    for first in range(1, 40, 4):
+        take(series, *steps(*range(first, first + 4), validated=10))
+    assert kept(series)[-3:] == [38, 39, 40]
+    assert [step for step in kept(series) if step % 10 == 0] == [10, 20, 30, 40]
+    assert len(series.lines) <= 2 * 3 + 4
+    assert series.next_question == (1, 40)
+
+
+def test_whoever_wants_more_than_was_kept_asks_for_everything_again() -> None:
+    series = make_series()
+    series.keep_recent(3)
+    take(series, *steps(*range(1, 21)))
+    series.keep_recent(2)
+    assert series.next_question == (1, 20)
+    series.keep_recent(5)
+    assert series.next_question == (1, ALL_STEPS)
+    take(series, *steps(*range(1, 21)))
+    assert kept(series)[-5:] == [16, 17, 18, 19, 20]
+
+
+def test_nothing_is_asked_for_again_while_everything_is_kept() -> None:
+    series = make_series()
+    series.keep_recent(3)
+    take(series, *steps(1, 2, 3, 4))
+    series.keep_recent(100)
+    assert kept(series) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("num_steps", "next_step"), [(4, 2), (20, ALL_STEPS)])
+def test_a_new_attempt_is_asked_for_everything_where_lines_before_it_are_missing(
+    num_steps: int, next_step: int
+) -> None:
+    series = make_series()
+    series.keep_recent(3)
+    take(series, *steps(*range(1, num_steps + 1)))
+    series.begin_attempt(
+        LearnerStatus(
+            attempt=2,
+            phase=LearnerPhase.SAMPLING,
+            phase_since=0,
+            heartbeat=0,
+            step=2,
+            total_steps=9,
+            resumed_from_step=num_steps - 2,
+        )
+    )
+    assert series.next_question == (2, next_step)

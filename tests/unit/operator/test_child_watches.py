@@ -17,10 +17,11 @@ from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
 
-from prorl_operator.api_stream import ApiStream, GoneError, Kind, make_stream
+from prorl_operator.api_stream import ApiStream, GoneError, Kind
 from prorl_operator.child_index import ChildIndex
 from prorl_operator.child_watches import ChildWatches
 from prorl_operator.client import ApiError
+from prorl_operator.connection import connect
 from prorl_operator.health import create_app
 from prorl_operator.telemetry import Telemetry
 from prorl_operator.views import PodView, pod_view
@@ -70,8 +71,8 @@ class FakeApi:
 
 @asynccontextmanager
 async def streaming(api: FakeApi) -> AsyncIterator[ApiStream]:
-    async with serving(api.answer) as url, make_stream(ApiClient(Configuration(host=url))) as stream:
-        yield stream
+    async with serving(api.answer) as url, connect(ApiClient(Configuration(host=url))) as connection:
+        yield ApiStream(connection)
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -202,8 +203,8 @@ def test_hosts_that_bypass_the_proxy_are_asked_directly() -> None:
     async def ask() -> str:
         async with serving(FakeApi(listing(4)).answer) as url:
             settings = Configuration(host=url, proxy="http://127.0.0.1:9", no_proxy="127.0.0.1")
-            async with make_stream(ApiClient(settings)) as stream:
-                return (await stream.list(PODS))[1]
+            async with connect(ApiClient(settings)) as connection:
+                return (await ApiStream(connection).list(PODS))[1]
 
     assert asyncio.run(ask()) == "4"
 

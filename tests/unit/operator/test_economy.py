@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ class WrittenEvents:
     def __init__(self) -> None:
         self.notes: list[tuple[str, str]] = []
 
-    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def create(self, body: dict[str, Any]) -> dict[str, Any]:
         self.notes.append((body["reason"], body["note"]))
         return body
 
@@ -59,7 +60,7 @@ def tell_all(written: WrittenEvents, memory: JobMemory, *events: Event) -> None:
         "kind": "ProRLJob",
         "metadata": {"name": "a", "namespace": "b", "uid": "u"},
     }
-    tell(cast("Api", written), Snapshot(body=job), memory, make_decision(*events))
+    asyncio.run(tell(cast("Api", written), Snapshot(body=job), memory, make_decision(*events)))
 
 
 def test_an_unchanged_spec_is_judged_once() -> None:

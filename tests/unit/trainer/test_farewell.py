@@ -20,7 +20,8 @@ from prorl_trainer.storage.lines import LineFile
 
 
 @pytest.mark.parametrize(
-    ("asked", "is_told"), [((), False), (("/v1/metrics",), False), (("/v1/metrics", "/v1/resets"), True)]
+    ("asked", "is_told"),
+    [((), False), (("/v1/metrics",), False), (("/v1/metrics", "/v1/resets"), True), (("/v1/report",), True)],
 )
 async def test_it_has_told_everything_once_metrics_and_resets_were_asked_for(
     tmp_path: Path, asked: tuple[str, ...], is_told: bool

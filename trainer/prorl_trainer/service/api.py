@@ -13,6 +13,7 @@ from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.wire.base import ErrorKind, WireModel
 from prorl_api.wire.learner import (
     EARLY_PHASES,
+    LearnerReport,
     LearnerStatus,
     MemberAnswer,
     MemberHeartbeat,
@@ -89,9 +90,9 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
     from fastapi.responses import FileResponse, JSONResponse, Response
     from starlette.background import BackgroundTask
 
-    def answered(what: str, answer: WireModel) -> Response:
-        """The answer to one of the last questions, which counts once it is sent."""
-        told = BackgroundTask(board.has_told, what)
+    def answered(answer: WireModel, *what: str) -> Response:
+        """The answer to some of the last questions, which count once it is sent."""
+        told = BackgroundTask(board.has_told, *what)
         return Response(answer.model_dump_json(), media_type="application/json", background=told)
 
     app = FastAPI(title="ProRL learner", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
@@ -150,11 +151,18 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered("resets", desk.outcomes())
+        return answered(desk.outcomes(), "resets")
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
-        return answered("metrics", MetricsSeries(steps=tuple(board.metrics_since(since_step))))
+        return answered(MetricsSeries(steps=tuple(board.metrics_since(since_step))), "metrics")
+
+    @app.get("/v1/report", response_model=LearnerReport)
+    async def report(since_step: int = -1) -> Response:
+        status = board.status  # first: what is told with the phase `done` is complete
+        metrics = MetricsSeries(steps=tuple(board.metrics_since(since_step)))
+        told = LearnerReport(status=status, metrics=metrics, resets=desk.outcomes())
+        return answered(told, "metrics", "resets")
 
     return app
 

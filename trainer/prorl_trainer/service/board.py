@@ -89,10 +89,10 @@ class Board:
         if self._on_stop is not None:
             self._on_stop()
 
-    def has_told(self, what: str) -> None:
-        """An answer to the question `what` of `FAREWELL` is on its way. It counts once the loop is done."""
+    def has_told(self, *what: str) -> None:
+        """An answer to questions of `FAREWELL` is on its way. It counts once the loop is done."""
         if self.status.phase is LearnerPhase.DONE:
-            self._told.add(what)
+            self._told.update(what)
             if self._told >= FAREWELL:
                 self._told_all.set()
 
