@@ -58,10 +58,12 @@ def node(name: str, capacity: Mapping[str, str] = DEFAULT_CAPACITY) -> Object:
 
 
 def ready_nodes(api: Api) -> set[str]:
-    """Names of the nodes that are Ready."""
+    """Names of the nodes that are Ready and take pods: a new one is tainted until the node controller has seen it."""
     return {item["metadata"]["name"] for item in api.list("v1", "Node") if _is_ready(item)}
 
 
 def _is_ready(item: Object) -> bool:
     conditions = item["status"].get("conditions", ())
+    if any(taint["key"].startswith("node.kubernetes.io/") for taint in item["spec"].get("taints") or ()):
+        return False
     return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
