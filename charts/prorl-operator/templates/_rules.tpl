@@ -3,7 +3,17 @@ The operator's rights where it serves jobs, verb by verb. What is not here it do
 no pod, changes no spec of a person's object, and knows no `*`.
 */}}
 {{- define "prorl-operator.jobRules" -}}
-{{ include "prorl-operator.watchRules" . }}
+{{ include "prorl-operator.ownRules" . }}
+# Children. Only those with the label prorl.dev/job are asked for; a role cannot say so.
+- apiGroups: [""]
+  resources: [pods, configmaps]
+  verbs: [list, watch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch]
 # Its own fields of the status, by server-side apply. Specs belong to people: no verb changes them.
 - apiGroups: [prorl.dev]
   resources: [prorljobs/status, prorlresets/status]
@@ -66,22 +76,12 @@ no pod, changes no spec of a person's object, and knows no `*`.
 {{- end -}}
 
 {{/*
-What the operator watches. It watches each kind in all its namespaces or in none, so that the Lease, whose renewals show
-that the watches live, is among them, and in a list of namespaces its own is too.
+What kopf watches. It watches each kind in all its namespaces or in none, so that the Lease, whose renewals show that the
+watches live, is among them, and in a list of namespaces its own is too.
 */}}
-{{- define "prorl-operator.watchRules" -}}
+{{- define "prorl-operator.ownRules" -}}
 - apiGroups: [prorl.dev]
   resources: [prorljobs, prorlresets]
-  verbs: [list, watch]
-# Only those with the label prorl.dev/job are asked for; a role cannot say so.
-- apiGroups: [""]
-  resources: [pods, configmaps]
-  verbs: [list, watch]
-- apiGroups: [batch]
-  resources: [jobs]
-  verbs: [list, watch]
-- apiGroups: [apps]
-  resources: [deployments]
   verbs: [list, watch]
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
