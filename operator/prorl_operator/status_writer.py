@@ -1,6 +1,6 @@
 """Writes a job's status: at once when a condition changes, else at most twice a minute, never when nothing changed.
 
-What becomes ready while a job starts is gathered for a few seconds: a status costs the API server 6 ms of CPU.
+What becomes ready while a job starts is gathered for a few seconds.
 """
 
 from __future__ import annotations
