@@ -11,8 +11,8 @@ import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 # PyDLL: also called between a clone and the program, where nobody else could take the interpreter's lock.
@@ -43,17 +43,12 @@ def ignore_terminal_signals() -> None:
 
 def die_with_parent() -> None:
     """Have the kernel kill this process when its parent ends."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def make_undumpable() -> None:
     """Keep other processes of the same user out of this one's memory and /proc entries; no core dump."""
-    _prctl(_PR_SET_DUMPABLE, 0)
-
-
-def make_dumpable() -> None:
-    """Let this process look at itself in /proc again."""
-    _prctl(_PR_SET_DUMPABLE, 1)
+    _prctl(PR_SET_DUMPABLE, 0)
 
 
 def become_subreaper() -> None:

@@ -14,6 +14,7 @@ import sys
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import linux
 from prorl_reward_sandbox.execution.jail.numbers import NUMBERS, Architecture
+from prorl_reward_sandbox.execution.jail.steps import carry_out
 
 USER = 65532
 _REFUSED = ("unshare", "setns", "mount", "pivot_root", "chroot", "ptrace", "bpf", "keyctl")
@@ -37,10 +38,10 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(USER, USER, USER)
     os.setresuid(USER, USER, USER)
-    linux.drop_capabilities()
+    carry_out((linux.dropping_capabilities(),))
     hygiene.forbid_new_privileges()
     if kind == "restricted":
-        linux.SystemCallFilter(runtime_default_filter()).install()
+        carry_out((linux.installing_filter(runtime_default_filter()),))
     os.execvp(command[0], command)
 
 

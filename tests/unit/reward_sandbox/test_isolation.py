@@ -95,7 +95,10 @@ SCRIPTS = [
     ("import os; print('lost', end=''); os._exit(4)", 4, b"", b""),
     ("f = open(1, 'w', closefd=False); f.write('unflushed')", 0, b"unflushed", b""),
     ("class A:\n  def __del__(self): print('gone')\na = A()", 0, b"gone\n", b""),
+    ("class A:\n  def __del__(self): print('gone')\na = A(); a.me = a", 0, b"gone\n", b""),
+    ("import gc\nclass A:\n  def __del__(self): print('gone')\na = A(); a.me = a; gc.collect()", 0, b"gone\n", b""),
     ("import __main__; x = 5; print(__main__.x, __main__.__file__[-7:])", 0, b"5 main.py\n", b""),
+    ("print([name for name in dir() if not name.startswith('_')])", 0, b"[]\n", b""),
     ("import sys; sys.excepthook = lambda *_: print('hook'); 1 / 0", 1, b"hook\n", b""),
     (
         "import sys; print('prorl_reward_sandbox' in sys.modules, sys.stdin.seekable(), sys.path[0][-4:])",

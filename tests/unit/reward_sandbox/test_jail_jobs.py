@@ -69,14 +69,14 @@ def test_a_job_that_is_cut_off_is_none() -> None:
 def test_a_run_gets_its_own_file_system_unless_its_folder_is_there() -> None:
     inside = plan_job(request(kept=("tool",)), "", memory_is_bounded=True, other_tasks=0)
     # Room for four files of the largest size but not for more than memory, and twice what it is given.
-    assert inside.box == f"size={100 * 2**20 + 2 * (2**20 + 8)},nr_inodes=16384,mode=755"
+    assert inside.box == b"size=%d,nr_inodes=16384,mode=755" % (100 * 2**20 + 2 * (2**20 + 8))
     assert [(name, len(content), oct(mode)) for name, content, mode in inside.files] == [
         ("main.py", 8, "0o600"),
         ("tool", 2**20, "0o700"),
     ]
     assert (inside.folder, inside.hands_over) == ("/sandbox/work", True)
     outside = plan_job(request(kept=("tool",)), "/tmp/x", memory_is_bounded=True, other_tasks=0)
-    assert (outside.folder, outside.box, outside.files, outside.hands_over) == ("/tmp/x", "", (), False)
+    assert (outside.folder, outside.box, outside.files, outside.hands_over) == ("/tmp/x", b"", (), False)
 
 
 def test_only_a_python_program_has_a_source() -> None:

@@ -92,8 +92,7 @@ class SlotGroup:
         if processes != self._processes:
             _write(os.path.join(self._pids, self._files.processes), str(processes + 1))  # the zygote
             self._processes = processes
-        with contextlib.suppress(OSError):  # version 2 can do so since Linux 6.12
-            _write(os.path.join(self._memory, self._files.peak), "0")
+        self._begin_peak()
 
     def peak_bytes(self) -> int | None:
         """Most memory that the run used, file cache included; None if this kernel cannot tell."""
@@ -131,15 +130,25 @@ class SlotGroup:
                 _write(path, str(value))
         self._limit = limit
 
+    def _begin_peak(self) -> None:
+        """Version 2 can do so since Linux 6.12, for whoever reads by the same descriptor, and says nothing before."""
+        if self._files is _V2:
+            return
+        with contextlib.suppress(OSError):
+            os.pwrite(self._descriptor(self._memory, self._files.peak, os.O_RDWR), b"0", 0)
+
     def _number(self, name: str) -> int:
         return int(self._read(self._memory, name))
 
     def _read(self, folder: str, name: str) -> bytes:
-        """Files are opened once: they are read for every run."""
+        return os.pread(self._descriptor(folder, name, os.O_RDONLY), _MAX_FILE_BYTES, 0)
+
+    def _descriptor(self, folder: str, name: str, mode: int) -> int:
+        """Files are opened once: they are used for every run."""
         path = os.path.join(folder, name)
         if path not in self._open:
-            self._open[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(self._open[path], _MAX_FILE_BYTES, 0)
+            self._open[path] = os.open(path, mode | os.O_CLOEXEC)
+        return self._open[path]
 
     def _cpu_total(self) -> float:
         if not self._cpu:

@@ -1,7 +1,7 @@
 """A clone of the zygote becomes the program: its own file system, limits, user, filter, and then the program's code.
 
 What goes wrong before that is ours, and is said on the job's socket, which the program never gets. Everything here is
-written to look at few objects: see `jobs`.
+written to look at few objects: see `jobs` and `steps`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import dataclass, field
-from typing import NoReturn
+from collections.abc import Sequence
 
-from prorl_reward_sandbox import hygiene
+# By name, since to look one up in a module may cost a clone the copies of three pages.
+from os import chdir, close, closerange, dup2
+from resource import setrlimit
+from typing import NamedTuple, NoReturn
+
 from prorl_reward_sandbox.execution.files import write_file
-from prorl_reward_sandbox.execution.jail import landlock, linux, root
+from prorl_reward_sandbox.execution.jail import landlock, root
 from prorl_reward_sandbox.execution.jail.filter import build_filter
-from prorl_reward_sandbox.execution.jail.jobs import Job, read_job
+from prorl_reward_sandbox.execution.jail.jobs import read_job
+from prorl_reward_sandbox.execution.jail.linux import installing_filter, mount_memory
 from prorl_reward_sandbox.execution.jail.numbers import Architecture
 from prorl_reward_sandbox.execution.jail.script import Script
-from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, Containment, ZygoteSettings
+from prorl_reward_sandbox.execution.jail.settings import Containment, ZygoteSettings
+from prorl_reward_sandbox.execution.jail.steps import Steps, carry_out, prepare_steps
 from prorl_reward_sandbox.execution.launch import TALK_FD, program_environment, program_path
 
 FAILED = b"F"
@@ -34,114 +39,89 @@ FIRST_FREE = 5
 """Below it are the program's descriptors and the job's socket."""
 _FAILED_EXIT_CODE = 126
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives")
+_BOX = root.BOX.encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Confinement(NamedTuple):
+    """What Landlock needs to know."""
+
+    readable: tuple[str, ...]
+    """Folders that programs may read besides the system's."""
+    own_pid_only: bool
+    """See `Containment`."""
+
+
+class Context(NamedTuple):
     """What a run needs of the zygote; nothing of any request."""
 
-    settings: ZygoteSettings
-    containment: Containment
-    script: Script = field(init=False)
-    is_contained: bool = field(init=False)
-    filter: linux.SystemCallFilter = field(init=False)
-    max_descriptors: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Make once what is the same for all runs."""
-        in_namespaces = self.settings.level == NAMESPACES
-        program = build_filter(Architecture.here(), in_namespaces=in_namespaces)
-        for name, value in (
-            ("script", Script()),
-            ("is_contained", in_namespaces),
-            ("filter", linux.SystemCallFilter(program)),
-            ("max_descriptors", resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
-        ):
-            object.__setattr__(self, name, value)
-        os.environ.clear()
-        os.environ.update(program_environment(root.WORK, temporary=root.TEMPORARY))
+    steps: Steps
+    script: Script
+    max_descriptors: int
+    confinement: Confinement
 
 
-def become_program(context: Context, descriptors: list[int]) -> NoReturn:
+def make_context(settings: ZygoteSettings, containment: Containment) -> Context:
+    """Make once what is the same for all runs, the environment of programs included."""
+    os.environ.clear()
+    os.environ.update(program_environment(root.WORK, temporary=root.TEMPORARY))
+    return Context(
+        steps=prepare_steps(settings, containment),
+        script=Script(),
+        max_descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        confinement=Confinement(settings.readable, containment.own_pid_only),
+    )
+
+
+def become_program(context: Context, descriptors: Sequence[int]) -> NoReturn:
     """Turn this clone into the program."""
     code = _FAILED_EXIT_CODE
     talk = descriptors[0]
     try:
         job = read_job(talk)
         if job is not None:
-            if job.box:
-                _make_box(context, job)
-            _arrange_descriptors(descriptors, context.max_descriptors)
+            steps, script, max_descriptors, confinement = context
+            in_box, in_session, as_user, filtering, as_script = steps
+            folder, box, files, argv, source, hands_over, limits = job
+            if box:
+                mount_memory(_BOX, box)
+                carry_out(in_box)
+            _arrange_descriptors(descriptors, max_descriptors)
             talk = _JOB_FD
-            _contain(context, job)
-            code = _run(context, job)
+            chdir(folder)
+            carry_out(in_session)
+            if hands_over:
+                _hand_over_folder()
+            carry_out(as_user)
+            for name, content, mode in files:
+                write_file(name, content, mode)
+            for kind, soft, hard in limits:
+                setrlimit(kind, (soft, hard))
+            if not box:
+                _confine(folder, confinement)
+            carry_out(filtering)
+            if source is None:
+                code = _run_executable(folder, argv)
+            else:
+                carry_out(as_script)
+                if folder != root.WORK:
+                    os.environ.update(program_environment(folder, temporary=folder))
+                close(_JOB_FD)
+                code = script.run(folder, argv, source)
     except BaseException as error:  # noqa: BLE001  (process edge: the zygote's stack must not unwind in a clone)
         os.write(talk, FAILED + f"{type(error).__name__}: {error}".encode()[:500])
     finally:
         os._exit(code)
 
 
-def _make_box(context: Context, job: Job) -> None:
-    """This run's file system, with its folders."""
-    root.mount_run(job.box, with_proc=context.containment.with_proc)
-    user_id = context.settings.user_id
-    for folder in (root.TEMPORARY, root.WORK):
-        os.mkdir(folder, 0o700)
-        if user_id is not None:
-            os.chown(folder, user_id, user_id)
-
-
-def _arrange_descriptors(descriptors: list[int], maximum: int) -> None:
+def _arrange_descriptors(descriptors: Sequence[int], maximum: int) -> None:
     """Standard input, output and error, the conversation, the job, and nothing else."""
     # The zygote sees to it that no target is a source.
-    os.dup2(descriptors[0], _JOB_FD, inheritable=False)
+    dup2(descriptors[0], _JOB_FD, False)
     for target, source in enumerate(descriptors[1:]):
-        os.dup2(source, target)
+        dup2(source, target)
     if len(descriptors) <= TALK_FD + 1:
-        os.close(TALK_FD)
-    os.closerange(FIRST_FREE, maximum)
-
-
-def _contain(context: Context, job: Job) -> None:
-    """Files, limits, user, and the doors that close for good."""
-    user_id = context.settings.user_id
-    os.setsid()
-    os.chdir(job.folder)
-    os.umask(0o077)
-    linux.unblock_signals()
-    _offer_to_the_memory_killer()
-    if context.is_contained and context.containment.with_proc:
-        root.make_proc_read_only()
-    if job.hands_over:
-        _hand_over_folder()
-    if user_id is not None:
-        os.setgroups([])
-        os.setresgid(user_id, user_id, user_id)
-        os.setresuid(user_id, user_id, user_id)
-    linux.drop_capabilities()
-    for name, content, mode in job.files:
-        write_file(name, content, mode)
-    for kind, soft, hard in job.limits:
-        resource.setrlimit(kind, (soft, hard))
-    hygiene.die_with_parent()  # after the change of user, which would reset it
-    if not context.is_contained:
-        own = f"/proc/{os.getpid()}"
-        landlock.confine(readable=(*_SYSTEM, *context.settings.readable, own), writable=(job.folder,))
-        if context.containment.own_pid_only:
-            program = build_filter(Architecture.here(), in_namespaces=False, own_pid=os.getpid())
-            linux.SystemCallFilter(program).install()
-            return
-    context.filter.install()
-
-
-def _offer_to_the_memory_killer() -> None:
-    """Where memory ends, the program goes before the zygote and the service."""
-    try:
-        descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
-        os.write(descriptor, b"1000")
-        os.close(descriptor)
-    except OSError:  # there is no /proc
-        return
+        close(TALK_FD)
+    closerange(FIRST_FREE, maximum)
 
 
 def _hand_over_folder() -> None:
@@ -151,22 +131,25 @@ def _hand_over_folder() -> None:
     os.close(descriptor)
 
 
-def _run(context: Context, job: Job) -> int:
-    if job.source is not None:
-        os.close(_JOB_FD)
-        if job.folder != root.WORK:
-            os.environ.update(program_environment(job.folder, temporary=job.folder))
-        hygiene.make_dumpable()  # as any program may look at itself
-        return context.script.run(job.folder, job.argv, job.source)
-    path = program_path(job.argv[0])
+def _confine(folder: str, confinement: Confinement) -> None:
+    """Where there is no file system of the run's own."""
+    own = f"/proc/{os.getpid()}"
+    landlock.confine(readable=(*_SYSTEM, *confinement.readable, own), writable=(folder,))
+    if confinement.own_pid_only:
+        program = build_filter(Architecture.here(), in_namespaces=False, own_pid=os.getpid())
+        carry_out((installing_filter(program),))
+
+
+def _run_executable(folder: str, argv: tuple[str, ...]) -> int:
+    path = program_path(argv[0])
     defaults = (signal.SIGPIPE, signal.SIGXFSZ)
-    if job.folder != root.WORK:
+    if folder != root.WORK:
         for number in defaults:
             signal.signal(number, signal.SIG_DFL)
-        environment = program_environment(job.folder, temporary=job.folder)
-        os.execve(path, list(job.argv), environment)  # noqa: S606  (the purpose)
+        environment = program_environment(folder, temporary=folder)
+        os.execve(path, list(argv), environment)  # noqa: S606  (the purpose)
     # The first process of a pid namespace ignores signals that it does not handle, `abort` included: so it only waits.
-    program = os.posix_spawn(path, list(job.argv), os.environ, setsigdef=defaults)
+    program = os.posix_spawn(path, list(argv), os.environ, setsigdef=defaults)
     while True:
         pid, status = os.wait()
         if pid == program:

@@ -30,6 +30,7 @@ class Job(NamedTuple):
     Attributes:
         folder: The working folder.
         box: Mount options of the run's own file system; empty: it has none, and the folder is there with its files.
+            Bytes, as the kernel takes them.
         files: (name, content, mode) of what to write into the folder.
         argv: The program and its arguments.
         source: The script, for a Python program; None: `argv[0]` is executed.
@@ -38,12 +39,24 @@ class Job(NamedTuple):
     """
 
     folder: str
-    box: str
+    box: bytes
     files: tuple[tuple[str, bytes, int], ...]
     argv: tuple[str, ...]
     source: bytes | None
     hands_over: bool
     limits: tuple[tuple[int, int, int], ...]
+
+
+Fields = tuple[
+    str,
+    bytes,
+    tuple[tuple[str, bytes, int], ...],
+    tuple[str, ...],
+    bytes | None,
+    bool,
+    tuple[tuple[int, int, int], ...],
+]
+"""A `Job` in the clone: whose names would have to be looked up."""
 
 
 def plan_job(request: Request, folder: str, *, memory_is_bounded: bool, other_tasks: int) -> Job:
@@ -61,7 +74,7 @@ def plan_job(request: Request, folder: str, *, memory_is_bounded: bool, other_ta
     memory_bytes = None if memory_is_bounded and not is_python else limits.memory_bytes
     return Job(
         folder=folder or WORK,
-        box="" if folder else _box_options(request),
+        box=b"" if folder else _box_options(request),
         files=() if folder else tuple(_files(request.files, request.executables)),
         argv=request.argv,
         source=request.files.get(request.argv[0]) if is_python else None,
@@ -76,7 +89,7 @@ def encode_job(job: Job) -> bytes:
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
 
-def read_job(descriptor: int) -> Job | None:
+def read_job(descriptor: int) -> Fields | None:
     """Read what `encode_job` made; None if the far end closed before."""
     data = os.read(descriptor, _CHUNK)
     size = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
@@ -85,14 +98,15 @@ def read_job(descriptor: int) -> Job | None:
         if not part:
             return None
         data += part
-    return Job(*marshal.loads(data[_LENGTH_BYTES:]))  # noqa: S302  (of the runner's making)
+    fields: Fields = marshal.loads(data[_LENGTH_BYTES:])  # noqa: S302  (of the runner's making)
+    return fields
 
 
-def _box_options(request: Request) -> str:
+def _box_options(request: Request) -> bytes:
     given = sum(len(content) for content in request.files.values())
     limits = request.limits
     room = min(limits.memory_bytes, max(_MIN_BOX_BYTES, _BOX_FILES * limits.file_bytes))
-    return f"size={room + 2 * given},nr_inodes={MAX_INODES},mode=755"
+    return f"size={room + 2 * given},nr_inodes={MAX_INODES},mode=755".encode()
 
 
 def _files(files: Mapping[str, bytes], executables: frozenset[str]) -> list[tuple[str, bytes, int]]:

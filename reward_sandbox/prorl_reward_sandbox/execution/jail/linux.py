@@ -1,7 +1,7 @@
 """System calls that Python 3.11 has no function for. Thin: no decisions.
 
 `PyDLL` keeps the interpreter's lock during a call: a process that was just cloned has no other thread to hand it to.
-Functions, their types and constant arguments are made once, here, so that a clone makes none.
+Some calls are prepared: made with their arguments before there is a clone that makes the call (see `steps`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
+Step = Callable[[], object]
+"""A call with its arguments. Python's own raise an error; the C library's return `FAILED`."""
+FAILED = -1
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
@@ -65,8 +71,19 @@ def _syscall(number: int, what: str, *arguments: object) -> int:
 
 def mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     """mount(2)."""
-    if _mount(source.encode(), os.fsencode(target), kind and kind.encode(), flags, data and data.encode()) != 0:
+    if mounting(source, target, kind, flags, data)() == FAILED:
         raise _error(f"mount {kind or ''} at {target}")
+
+
+def mounting(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> Step:
+    """mount(2), prepared."""
+    return partial(_mount, source.encode(), os.fsencode(target), kind and kind.encode(), flags, data and data.encode())
+
+
+def mount_memory(target: bytes, options: bytes) -> None:
+    """mount(2) of a memory file system, for who has the arguments as bytes."""
+    if _mount(_MEMORY, target, _MEMORY, MS_NOSUID | MS_NODEV, options) == FAILED:
+        raise _error("mount of a memory file system")
 
 
 def unmount(target: str) -> None:
@@ -84,36 +101,45 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), f"unshare {flags:#x}")
 
 
-_CAPABILITY_HEADER = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-_NO_CAPABILITIES = (ctypes.c_uint32 * 6)()
-_NO_SIGNALS = ctypes.create_string_buffer(_LARGEST_SIGNAL_SET)
+def _address(record: ctypes.Array[Any] | ctypes.Structure) -> ctypes.c_void_p:
+    """Where it lies; keeps it. What is a pointer already needs no look at its type when it is passed."""
+    return ctypes.cast(ctypes.pointer(record), ctypes.c_void_p)
 
 
-def drop_capabilities() -> None:
-    """Empty this process's capability sets."""
-    if _capset(_CAPABILITY_HEADER, _NO_CAPABILITIES) != 0:
-        raise _error("capset")
+_CAPABILITY_HEADER = _address((ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0))
+_NO_CAPABILITIES = _address((ctypes.c_uint32 * 6)())
+_NO_SIGNALS = _address(ctypes.create_string_buffer(_LARGEST_SIGNAL_SET))
+_MEMORY = b"tmpfs"
 
 
-def unblock_signals() -> None:
-    """Let all signals through. As `signal.pthread_sigmask`, which makes an enumeration's member of each signal."""
-    if _sigprocmask(signal.SIG_SETMASK, _NO_SIGNALS, None) != 0:
-        raise _error("sigprocmask")
+def dropping_capabilities() -> Step:
+    """Empties a process's capability sets."""
+    return partial(_capset, _CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
-class SystemCallFilter:
-    """A system call filter: BPF instructions of eight bytes each."""
+def unblocking_signals() -> Step:
+    """Lets all signals through. As `signal.pthread_sigmask`, which makes an enumeration's member of each signal."""
+    return partial(_sigprocmask, int(signal.SIG_SETMASK), _NO_SIGNALS, None)
 
-    def __init__(self, program: bytes) -> None:
-        class Program(ctypes.Structure):
-            _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
-        self._record = ctypes.pointer(Program(len(program) // 8, program))
+def preparing_prctl(option: int, value: int) -> Step:
+    """prctl(2) with one number."""
+    return partial(_prctl, option, int(value), None, 0, 0)
 
-    def install(self) -> None:
-        """Submit this process to it, for good."""
-        if _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, self._record, 0, 0) != 0:
-            raise _error("seccomp")
+
+def installing_filter(program: bytes) -> Step:
+    """Submits a process to a system call filter for good: BPF instructions of eight bytes each."""
+
+    class Program(ctypes.Structure):
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    record = _address(Program(len(program) // 8, program))
+    return partial(_prctl, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, record, 0, 0)
+
+
+def failure_of(step: Step) -> OSError:
+    """Why a step of the C library's has just failed."""
+    return _error(getattr(getattr(step, "func", step), "__name__", "a prepared call"))
 
 
 def landlock_version() -> int:
@@ -139,7 +165,7 @@ def landlock_restrict(ruleset: int) -> None:
 
 
 class Cloner:
-    """clone(2) for a single-threaded Python: as `os.fork`, with flags.
+    """Makes clone(2) for a single-threaded Python: as `os.fork`, with flags.
 
     The C library keeps the thread's id in its own record, and a plain clone would leave the parent's there (its own
     `fork` has the kernel write the child's). The place is found by looking where both a parent and its forked child
@@ -151,24 +177,29 @@ class Cloner:
         self._flags = signal.SIGCHLD | (_CLONE_CHILD_SETTID | _CLONE_CHILD_CLEARTID if place else 0)
         # The two last arguments are swapped on aarch64.
         self._last = (place, None) if _IS_X86 else (None, place)
-        self._number = ctypes.c_long(_SYS_CLONE)
-        self._before, self._in_parent, self._in_child = (
+
+    def cloning(self, flags: int) -> Callable[[], int]:
+        """clone(2), prepared: 0 in the child, the child's id in the parent; raises `OSError`."""
+        call = partial(
+            _libc.syscall, ctypes.c_long(_SYS_CLONE), ctypes.c_long(flags | self._flags), None, None, *self._last
+        )
+        before, in_parent, in_child = (
             getattr(ctypes.pythonapi, f"PyOS_{name}") for name in ("BeforeFork", "AfterFork_Parent", "AfterFork_Child")
         )
 
-    def clone(self, flags: int) -> int:
-        """0 in the child, the child's id in the parent."""
-        arguments = ctypes.c_long(flags | self._flags)
-        self._before()
-        pid: int = _libc.syscall(self._number, arguments, None, None, *self._last)
-        if pid == 0:
-            self._in_child()
-            return 0
-        code = ctypes.get_errno()
-        self._in_parent()
-        if pid < 0:
-            raise OSError(code, f"clone {flags:#x}: {os.strerror(code)}")
-        return pid
+        def clone() -> int:
+            before()
+            pid: int = call()
+            if pid == 0:
+                in_child()
+                return 0
+            code = ctypes.get_errno() if pid < 0 else 0
+            in_parent()
+            if pid < 0:
+                raise OSError(code, f"clone {flags:#x}: {os.strerror(code)}")
+            return pid
+
+        return clone
 
 
 def _find_thread_id() -> int:

@@ -71,21 +71,14 @@ def _mounts_are_shared() -> bool:
         return any(" shared:" in line.partition(" - ")[0] for line in file)
 
 
-def mount_run(options: str, *, with_proc: bool) -> None:
-    """What only one run sees. In a fresh mount namespace, and a fresh pid namespace for /proc."""
-    linux.mount("run", BOX, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, options)
-    if with_proc:
-        mount_proc()
+def mounting_proc() -> linux.Step:
+    """Mounts the processes of this pid namespace, and nothing about the machine."""
+    return linux.mounting("proc", "/proc", "proc", _PROC, "subset=pid")
 
 
-def mount_proc() -> None:
-    """The processes of this pid namespace, and nothing about the machine."""
-    linux.mount("proc", "/proc", "proc", _PROC, "subset=pid")
-
-
-def make_proc_read_only() -> None:
-    """Nothing in it may be changed from here on, the memory killer's preferences for one."""
-    linux.mount("none", "/proc", None, _READ_ONLY_PROC)
+def making_proc_read_only() -> linux.Step:
+    """Lets nothing in it be changed from there on, the memory killer's preferences for one."""
+    return linux.mounting("none", "/proc", None, _READ_ONLY_PROC)
 
 
 def _bind(path: str, root: str) -> None:

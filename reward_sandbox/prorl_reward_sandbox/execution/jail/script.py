@@ -97,8 +97,11 @@ def _finish(names: dict[str, object], code: int) -> int:
         for name in list(names):
             if name.startswith("_") == private and name != "__builtins__":
                 names[name] = None
-    sys.last_type = sys.last_value = sys.last_traceback = None
-    gc.collect()
+    if "last_value" in vars(sys):
+        sys.last_type = sys.last_value = sys.last_traceback = None
+    # Everything is collected either way, but a collection of the oldest generation also empties the interpreter's lists
+    # of free objects, which are the zygote's: that is a look at each.
+    gc.collect(2 if gc.get_objects(generation=2) else 1)
     return _flush(code)
 
 

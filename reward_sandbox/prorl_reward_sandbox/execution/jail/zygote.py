@@ -15,14 +15,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from types import ModuleType
 
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import child, linux, root
 from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
+from prorl_reward_sandbox.execution.jail.rehearsal import rehearse
 from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, Containment, ZygoteSettings
+from prorl_reward_sandbox.execution.jail.steps import carry_out
 from prorl_reward_sandbox.execution.launch import forbid_resources
 
 INSIDE_USER = 64000
@@ -30,6 +33,7 @@ INSIDE_USER = 64000
 _SHARED = linux.CLONE_NEWNET | linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 # A network namespace is the dearest: all runs share the zygote's empty one.
 _OWN = linux.CLONE_NEWPID | linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+_MAX_DESCRIPTORS = 5
 
 
 def main() -> None:
@@ -48,13 +52,14 @@ def main() -> None:
         control.send(json.dumps({"fault": f"{type(error).__name__}: {error}"}).encode())
         return
     hygiene.make_undumpable()
-    context = child.Context(settings=settings, containment=containment)
+    rehearse()
+    context = child.make_context(settings, containment)
     ours = _hide_own_modules()
     gc.collect()
     gc.freeze()  # so that a program's garbage collections do not copy the shared pages
     control.send(json.dumps(asdict(containment)).encode())
     flags = linux.CLONE_PARENT | (_OWN if settings.level == NAMESPACES else 0)
-    _serve(control, cloner, flags, context)
+    _serve(control, cloner.cloning(flags), context)
     del ours
 
 
@@ -129,24 +134,26 @@ def _leave_namespaces() -> bool:
 
 
 def _can_mount_proc(cloner: linux.Cloner) -> bool:
-    pid = cloner.clone(_OWN)
+    pid = cloner.cloning(_OWN)()
     if pid == 0:
         status = 1
         try:
-            root.mount_proc()
+            carry_out((root.mounting_proc(),))
             status = 0
         finally:
             os._exit(status)
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _serve(control: socket.socket, cloner: linux.Cloner, flags: int, context: child.Context) -> None:
+def _serve(control: socket.socket, clone: Callable[[], int], context: child.Context) -> None:
+    room = socket.CMSG_SPACE(_MAX_DESCRIPTORS * array("i").itemsize)
     while True:
-        message, descriptors, _, _ = socket.recv_fds(control, 1, 5)
+        message, ancillary, _, _ = control.recvmsg(1, room)
         if not message:
             return
+        descriptors = array("i", ancillary[0][2])
         try:
-            pid = cloner.clone(flags)
+            pid = clone()
         except OSError as error:
             pid = -(error.errno or 1)
         if pid == 0:
