@@ -35,8 +35,7 @@ class JobMemory:
     """As last computed."""
     written: str = ""
     """The status as last written, for comparison."""
-    written_outcome: str = ""
-    written_readiness: str = ""
+    written_urgent: str = ""
     written_at: float = 0.0
     learner: LearnerStatus | None = None
     series: Series = field(default_factory=lambda: Series(DECISIVE))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
+
+from prorl_api.status import JobStatus
+from prorl_operator.memory import JobMemory
 
 CREATED = "2026-01-01T00:00:00Z"
 CREATED_AT = 1767225600.0
@@ -80,3 +83,9 @@ def make_deployment(role: str = "rollout", replicas: int = 1, failure: str = "")
         "spec": {"replicas": replicas},
         "status": {"conditions": conditions},
     }
+
+
+def make_memory() -> JobMemory:
+    """Of a job that has just been taken up."""
+    resets = cast("Any", None)
+    return JobMemory(uid="u", resets=resets, losses=(), restarts_before={}, highest_step=0, status=JobStatus())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from prorl_api.status import JobStatus
+from operator_builders import make_memory
+
 from prorl_api.wire.learner import LearnerPhase, LearnerReport, LearnerStatus, MetricsSeries, ResetOutcomes
 from prorl_control.series import ALL_STEPS
 from prorl_operator.learner_api import LearnerApi
@@ -32,12 +33,6 @@ class FakeLearner:
         self.asked.append(since_step)
         steps = tuple(line for line in self.lines if line["step"] > since_step)
         return LearnerReport(status=self.status, metrics=MetricsSeries(steps=steps), resets=ResetOutcomes(resets=()))
-
-
-def make_memory() -> JobMemory:
-    return JobMemory(
-        uid="u", resets=cast("Any", None), losses=(), restarts_before={}, highest_step=0, status=JobStatus()
-    )
 
 
 def ask(memory: JobMemory, learner: FakeLearner) -> list[int]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 import kopf
 from api_builders import changed, make_manifest
 from manifest_builders import CLUSTER, make_cluster_job, make_context
+from operator_builders import make_memory
 
 from prorl_api.status import JobStatus
 from prorl_control.decision import Decision, Event, EventKind, Outcome, OutcomeKind
@@ -38,11 +39,6 @@ def make_object(generation: int, changes: dict[str, Any] | None = None) -> dict[
     manifest: dict[str, Any] = changed(make_manifest(copy.deepcopy(CLUSTER)), changes or {})
     manifest["metadata"] = {**manifest["metadata"], "namespace": "research", "generation": generation}
     return manifest
-
-
-def make_memory() -> JobMemory:
-    resets = cast("Any", None)
-    return JobMemory(uid="u", resets=resets, losses=(), restarts_before={}, highest_step=0, status=JobStatus())
 
 
 def make_decision(*events: Event) -> Decision:

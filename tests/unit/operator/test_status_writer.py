@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from operator_builders import make_memory
+
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_operator.client import Api
-from prorl_operator.memory import JobMemory
 from prorl_operator.status_writer import write_status
 from prorl_operator.view_index import Snapshot
 
@@ -43,21 +44,15 @@ def make_status(step: int, *, reason: str = "Starting", ready: str = "") -> JobS
 def written(*looks: tuple[float, JobStatus]) -> list[int]:
     """The steps of the statuses that are written, given what is found at which time."""
     api = WrittenStatuses()
-    memory = JobMemory(
-        uid="u", resets=cast("Any", None), losses=(), restarts_before={}, highest_step=0, status=JobStatus()
-    )
+    memory = make_memory()
     for now, status in looks:
         asyncio.run(write_status(cast("Api", api), Snapshot(body=JOB), memory, status, None, now))
     return api.steps
 
 
-def test_what_becomes_ready_while_a_job_starts_is_told_together() -> None:
+def test_what_becomes_ready_is_told_at_once() -> None:
     looks = [(100.0, make_status(0)), (101.0, make_status(1, ready="r")), (103.0, make_status(2, ready="rs"))]
-    assert written(*looks, (106.0, make_status(3, ready="rs"))) == [0, 3]
-
-
-def test_that_it_runs_is_told_at_once() -> None:
-    assert written((100.0, make_status(0)), (101.0, make_status(1, reason="Running", ready="rsl"))) == [0, 1]
+    assert written(*looks, (104.0, make_status(3, ready="rs"))) == [0, 1, 2]
 
 
 def test_what_is_lost_while_it_runs_is_told_at_once() -> None:

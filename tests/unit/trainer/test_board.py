@@ -28,15 +28,16 @@ def test_a_stop_is_told_to_whoever_waits_and_to_whoever_begins_to() -> None:
     assert (before, board.is_stopping, board.stop_with_checkpoint) == (False, True, False)
 
 
-def test_the_last_questions_count_only_once_the_loop_is_done() -> None:
+def test_the_last_questions_count_only_if_answered_once_the_loop_is_done() -> None:
     board = Board(1, 10)
-    for what in FAREWELL:
-        board.has_told(what)
-    before = board.wait_until_told(0.0)
+    phase = board.status.phase
     board.enter(LearnerPhase.DONE)
-    board.has_told("resets")
+    for what in FAREWELL:
+        board.has_told(phase, what)
+    before = board.wait_until_told(0.0)
+    board.has_told(LearnerPhase.DONE, "resets")
     halfway = board.wait_until_told(0.0)
-    board.has_told("metrics")
+    board.has_told(LearnerPhase.DONE, "metrics")
     assert (before, halfway, board.wait_until_told(0.0)) == (False, False, True)
 
 

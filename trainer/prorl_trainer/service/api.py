@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,17 +88,17 @@ class LearnerService:
 def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFence) -> FastAPI:
     """The application; routes only, the work is the service's."""
     from fastapi import FastAPI
-    from fastapi.responses import FileResponse, JSONResponse, Response
-    from starlette.background import BackgroundTask
-
-    def answered(answer: WireModel, *what: str) -> Response:
-        """The answer to some of the last questions, which count once it is sent."""
-        told = BackgroundTask(board.has_told, *what)
-        return Response(answer.model_dump_json(), media_type="application/json", background=told)
 
     app = FastAPI(title="ProRL learner", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
     install(app, tokens, fence)
-    board, members, desk = service.board, service.members, service.desk
+    _add_probes(app, service)
+    _add_routes_of_members(app, service)
+    _add_routes_of_bodies(app, service)
+    return app
+
+
+def _add_probes(app: FastAPI, service: LearnerService) -> None:
+    from fastapi.responses import JSONResponse, Response
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -105,17 +106,21 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        phase = board.status.phase
+        phase = service.board.status.phase
         waiting = phase in EARLY_PHASES
         return JSONResponse({"phase": phase}, status_code=503 if waiting else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(exposition(service.job, board), media_type="text/plain; version=0.0.4")
+        return Response(exposition(service.job, service.board), media_type="text/plain; version=0.0.4")
+
+
+def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
+    from fastapi.responses import FileResponse
 
     @app.put("/v1/members/{incarnation}")
     async def member(incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        return members.heartbeat(incarnation, beat)
+        return service.members.heartbeat(incarnation, beat)
 
     @app.get("/v1/model-files")
     async def model_files() -> ModelFiles:
@@ -136,6 +141,23 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
             raise ApiError(ErrorKind.NOT_FOUND, f"chunk {index} of {len(manifest.chunks)}")
         return FileResponse(folder / manifest.chunks[index].file_name)
 
+
+def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
+    from fastapi.responses import Response
+    from starlette.background import BackgroundTask
+
+    board, desk = service.board, service.desk
+
+    def answered(find: Callable[[LearnerStatus], WireModel], *what: str) -> Response:
+        """The answer to some of the last questions, which count once it is sent."""
+        status = board.status  # first: what is found in the phase `done` is complete
+        content = find(status).model_dump_json()
+        told = BackgroundTask(board.has_told, status.phase, *what)
+        return Response(content, media_type="application/json", background=told)
+
+    def series_since(step: int) -> MetricsSeries:
+        return MetricsSeries(steps=tuple(board.metrics_since(step)))
+
     @app.get("/v1/status")
     async def status() -> LearnerStatus:
         return board.status
@@ -151,20 +173,18 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered(desk.outcomes(), "resets")
+        return answered(lambda _: desk.outcomes(), "resets")
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
-        return answered(MetricsSeries(steps=tuple(board.metrics_since(since_step))), "metrics")
+        return answered(lambda _: series_since(since_step), "metrics")
 
     @app.get("/v1/report", response_model=LearnerReport)
     async def report(since_step: int = -1) -> Response:
-        status = board.status  # first: what is told with the phase `done` is complete
-        metrics = MetricsSeries(steps=tuple(board.metrics_since(since_step)))
-        told = LearnerReport(status=status, metrics=metrics, resets=desk.outcomes())
-        return answered(told, "metrics", "resets")
+        def found(status: LearnerStatus) -> LearnerReport:
+            return LearnerReport(status=status, metrics=series_since(since_step), resets=desk.outcomes())
 
-    return app
+        return answered(found, "metrics", "resets")
 
 
 async def serve(app: FastAPI, listening: socket.socket) -> None:

@@ -89,9 +89,9 @@ class Board:
         if self._on_stop is not None:
             self._on_stop()
 
-    def has_told(self, *what: str) -> None:
-        """An answer to questions of `FAREWELL` is on its way. It counts once the loop is done."""
-        if self.status.phase is LearnerPhase.DONE:
+    def has_told(self, phase: LearnerPhase, *what: str) -> None:
+        """An answer to questions of `FAREWELL` was sent. It counts if the loop was done before the answer was found."""
+        if phase is LearnerPhase.DONE:
             self._told.update(what)
             if self._told >= FAREWELL:
                 self._told_all.set()
