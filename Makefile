@@ -95,8 +95,9 @@ cluster-build: setup ## Build a real Kubernetes for tests from Go modules (about
 	$(BIN)/python -m tests.testbed build
 
 .PHONY: cluster-up
-cluster-up: cluster-build ## Start such a cluster, to work with by hand (NODE=1: with a node that runs pods)
-	$(BIN)/python -m tests.testbed up $(if $(NODE),--nodes $(NODE))
+cluster-up: cluster-build ## Start such a cluster, to work with by hand (NODE=1: with a node that runs pods; LOAD=1: and has the built images)
+	$(BIN)/python -m tests.testbed up $(if $(NODE),--nodes $(NODE)) \
+	  $(if $(LOAD),$(foreach image,$(IMAGES),--image localhost/$(REGISTRY)/$(image):$(TAG)))
 
 .PHONY: cluster-down
 cluster-down: setup ## End it

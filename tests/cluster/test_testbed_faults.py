@@ -180,6 +180,9 @@ def test_the_command_line_brings_a_cluster_up_and_down() -> None:
         command = [sys.executable, "-m", "tests.testbed", *words, "--name", name]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
+    homeless = testbed("up", "--image", "localhost/prorl/operator:0.1.0")
+    assert homeless.returncode == 1
+    assert "need a real node" in homeless.stderr
     try:
         assert testbed("up").returncode == 0
         parts = [line.split()[0] for line in testbed("status").stdout.splitlines()]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from tests.testbed.packages import install_command, install_packages, missing_pa
 from tests.testbed.processes import processes_of
 from tests.testbed.teardown import end
 from tests.testbed.tools import CACHE, TOOLS, version
+
+if TYPE_CHECKING:
+    from tests.testbed.node import Node
 
 app = typer.Typer(
     help="A real Kubernetes control plane on this machine.",
@@ -72,6 +76,9 @@ def up(
         int | None, typer.Option(min=0, help="Nodes that kwok plays; 2, or none beside real ones, unless given.")
     ] = None,
     nodes: Annotated[int, typer.Option(min=0, max=MAX_NODES, help="Real nodes, which need root.")] = 0,
+    image: Annotated[
+        list[str] | None, typer.Option(help="An image of buildah's store, by its full name, for all real nodes.")
+    ] = None,
 ) -> None:
     """Start a cluster that stays until `down`."""
     # These load the Kubernetes client, seconds that the other commands can do without.
@@ -80,16 +87,21 @@ def up(
     from tests.testbed.node import Node
 
     folder = _folder(name)
+    references = image or []
     with _errors_for_people():
         if folder.exists():
             raise TestbedError(f"cluster {name} is there already: {_restart_advice(name)}")
+        if references and not nodes:
+            raise TestbedError(f"images ({', '.join(references)}) need a real node to hold them: give --nodes 1 too")
         cluster = ControlPlane(folder, real_nodes=nodes > 0)
         try:
             cluster.start()
-            for index in range(nodes):
-                worker = Node(cluster, f"node-{index}")
+            workers = [Node(cluster, f"node-{index}") for index in range(nodes)]
+            for worker in workers:
                 worker.start()
                 worker.import_image(toolbox_image())
+            for reference in references:
+                _load(reference, workers)
             num_fake = fake_nodes if fake_nodes is not None else 0 if nodes else 2
             if num_fake:
                 cluster.add_fake_nodes([f"fake-{index}" for index in range(num_fake)])
@@ -131,6 +143,17 @@ def env(name: Name = "default") -> None:
             raise TestbedError(f"there is no cluster {name}; to start it: {_command('up', name)}")
     typer.echo(f"export KUBECONFIG={kubeconfig}")
     typer.echo(f"export PATH={os.pathsep.join(str(folder_of(tool)) for tool in TOOLS)}{os.pathsep}$PATH")
+
+
+def _load(reference: str, workers: Sequence[Node]) -> None:
+    """Hand a built image to all nodes."""
+    from tests.testbed.images import built_image
+
+    with TemporaryDirectory() as folder:
+        archive = built_image(reference, Path(folder))
+        for worker in workers:
+            worker.import_image(archive)
+    typer.echo(f"{reference} is on {', '.join(worker.name for worker in workers)}")
 
 
 def _folder(name: str) -> Path:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from prorl_api import yaml12
 from prorl_api.manifest import read_job
 from prorl_operator.manifests import cluster_faults
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "cluster"
-JOBS = sorted(set(FOLDER.glob("*.yaml")) - {FOLDER / "volumes.yaml"})
+JOBS = sorted(set(FOLDER.glob("*.yaml")) - set(FOLDER.glob("*volumes.yaml")))
 
 
 @pytest.mark.parametrize("example", JOBS, ids=lambda path: path.name)
@@ -20,3 +22,14 @@ def test_an_example_has_no_fault_in_a_cluster(example: Path) -> None:
 
 def test_there_is_an_example_for_every_size() -> None:
     assert [path.stem for path in JOBS] == ["cpu-trial", "eight-gpu-nodes", "one-gpu-node"]
+
+
+def test_the_volumes_of_one_node_fit_the_claims() -> None:
+    def wants(spec: dict[str, Any], size: dict[str, str]) -> tuple[str, list[str]]:
+        return size["storage"], spec["accessModes"]
+
+    claims = {item["metadata"]["name"]: item["spec"] for item in yaml12.load((FOLDER / "volumes.yaml").read_text())}
+    volumes = [item["spec"] for item in yaml12.load((FOLDER / "one-node-volumes.yaml").read_text())]
+    assert {spec["claimRef"]["name"]: wants(spec, spec["capacity"]) for spec in volumes} == {
+        name: wants(spec, spec["resources"]["requests"]) for name, spec in claims.items()
+    }
