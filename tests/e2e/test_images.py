@@ -30,6 +30,8 @@ from prorl_api.wire.sandbox import (
     ScoreResponse,
     Verdict,
 )
+from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES
+from prorl_reward_sandbox.execution.jail.zygote import INSIDE_USER
 from tests.e2e.image_containers import USER_ID, Image, mounted_image, running
 from tests.integration.tiny_model import write_model
 from tests.testbed.waiting import wait_until
@@ -212,9 +214,11 @@ def test_the_sandbox_judges_answers_and_runs_programs(image: Image, tmp_path: Pa
         return ScoreItem(item_id=item_id, domain=Domain.MATH, row={"answer": "42"}, completion=completion)
 
     score = ScoreRequest(items=(item("right", r"It is \boxed{42}"), item("wrong", r"It is \boxed{41}")))
+    # Where namespaces can be had, programs have a user of their own in there.
+    users = {LANDLOCK: USER_ID, NAMESPACES: INSIDE_USER}
     who = ExecuteRequest(
         source="import os\nprint(os.getuid())",
-        tests=(ProgramTest(expected_stdout=str(USER_ID)),),
+        tests=tuple(ProgramTest(expected_stdout=str(user)) for user in users.values()),
         total_wall_seconds=60,
     )
     with running(image, tmp_path, environment=LOCAL) as container:
@@ -223,7 +227,8 @@ def test_the_sandbox_judges_answers_and_runs_programs(image: Image, tmp_path: Pa
             scored = ScoreResponse.model_validate(post(client, "/v1/score", score))
             executed = ExecuteResponse.model_validate(post(client, "/v1/execute", who))
         assert {result.item_id: result.reward for result in scored.results} == {"right": 1.0, "wrong": 0.0}
-        assert [test.verdict for test in executed.tests] == [Verdict.CORRECT]
+        verdicts = dict(zip(users, (test.verdict for test in executed.tests), strict=True))
+        assert verdicts[executed.isolation_level] is Verdict.CORRECT, executed
         assert container.stop() == ExitCode.OK, container.text()
 
 
