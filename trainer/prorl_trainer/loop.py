@@ -167,7 +167,10 @@ class Learner:
     def _publish(self) -> None:
         """Offer the policy's weights and wait until at least one server serves them."""
         board, parts = self.parts.board, self.parts
-        board.enter(LearnerPhase.PUBLISHING)
+        if self._published is None:  # servers start with these: the run has not begun
+            board.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
+        else:
+            board.enter(LearnerPhase.PUBLISHING)
         with self.clock.part("publishing"):
             published = parts.publisher.publish(self.state.step, parts.engine.weights())
             weights_id, sources = published.manifest.weights_id, parts.publisher.sources(published)

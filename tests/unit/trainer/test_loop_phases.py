@@ -1,0 +1,69 @@
+"""What the learner says that it is doing while it publishes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from prorl_api.wire.learner import EARLY_PHASES, LearnerPhase
+from prorl_trainer.live_spec import LiveSpec
+from prorl_trainer.loop import Learner
+from prorl_trainer.parts import LearnerParts
+from prorl_trainer.service.board import Board
+from prorl_trainer.storage.checkpoints import LearnerState
+
+
+class Io:
+    """An event loop that is done at once."""
+
+    def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(coroutine)
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(asyncio.run(coroutine))
+        return future
+
+
+class Rollouts:
+    """Servers, of which none may be there yet; remembers what the learner was doing meanwhile."""
+
+    def __init__(self, board: Board, *served: int) -> None:
+        self.seen: list[LearnerPhase] = []
+        self._board, self._served = board, list(served)
+
+    async def publish(self, *_: object) -> int:
+        self.seen.append(self._board.status.phase)
+        return self._served.pop(0)
+
+    async def wait_ready(self) -> None:
+        self.seen.append(self._board.status.phase)
+
+
+@pytest.mark.parametrize("found_at_once", [0, 1])
+def test_a_run_has_not_begun_before_the_first_weights_are_served(found_at_once: int) -> None:
+    async def want(*_: object) -> None:
+        return
+
+    board = Board(1, 10)
+    rollouts = Rollouts(board, found_at_once, 1)
+    published = SimpleNamespace(manifest=SimpleNamespace(weights_id=None))
+    parts = SimpleNamespace(
+        board=board,
+        io=Io(),
+        rollouts=rollouts,
+        want=want,
+        engine=SimpleNamespace(weights=list),
+        publisher=SimpleNamespace(publish=lambda *_: published, sources=lambda _: ()),
+    )
+    state = SimpleNamespace(step=0)
+    learner = Learner(cast("LiveSpec", None), cast("LearnerParts", parts), cast("LearnerState", state))
+    learner._publish()
+    assert set(rollouts.seen) <= EARLY_PHASES, "a job that is told to run would be told to start again"
+    learner._publish()
+    assert rollouts.seen[-1] is LearnerPhase.PUBLISHING
