@@ -17,6 +17,18 @@ from prorl_control.plan import RunPlan
 STARTING_PHASES = frozenset({LearnerPhase.STARTING, LearnerPhase.LOADING_MODEL})
 """Phases in which the learner answers but has not taken up the run."""
 
+_TRAINING = frozenset(
+    {
+        LearnerPhase.PUBLISHING,
+        LearnerPhase.VALIDATING,
+        LearnerPhase.SAMPLING,
+        LearnerPhase.UPDATING,
+        LearnerPhase.CHECKPOINTING,
+        LearnerPhase.RESETTING,
+    }
+)
+"""They follow each other several times a minute: one reason for all, or every look would be news worth a write."""
+
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -129,6 +141,9 @@ def _learner_ready(observed: Observed) -> _Finding:
     message = learner.error or learner.phase_detail or learner.phase.value
     if learner.phase in STARTING_PHASES:
         return _Finding(kind, _FALSE, "Starting", message)
+    if learner.phase in _TRAINING:
+        detail = f": {learner.phase_detail}" if learner.phase_detail else ""
+        return _Finding(kind, _TRUE, "Training", learner.error or f"{learner.phase.value}{detail}")
     reason = "".join(part.capitalize() for part in learner.phase.value.split("-"))
     return _Finding(kind, _TRUE, reason, message)
 

@@ -25,6 +25,8 @@ from prorl_api.names import API_PORT
 from prorl_api.wire.base import ATTEMPT_HEADER
 
 STEP_SECONDS = 2.0
+PHASE_SECONDS = 0.7
+_PHASES = ("sampling", "updating", "publishing")
 TOTAL_STEPS = 1_000_000
 _VALUES = {metric.name: 0.5 for metric in TABLE if not metric.by_source and metric.name != "validation_accuracy"}
 
@@ -90,7 +92,7 @@ def _status(run: Run, attempt: int, now: float) -> dict[str, object]:
     step = run.step(now)
     return {
         "attempt": attempt,
-        "phase": "sampling" if run.stopped_at is None else "stopping",
+        "phase": _PHASES[int(now / PHASE_SECONDS) % len(_PHASES)] if run.stopped_at is None else "stopping",
         "phase_since": run.begun,
         "heartbeat": now,
         "step": step,

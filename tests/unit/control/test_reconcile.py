@@ -64,6 +64,18 @@ def test_when_all_are_there_nothing_is_done() -> None:
     assert succeeded.status is ConditionStatus.UNKNOWN
 
 
+def test_the_phases_of_a_step_are_told_in_the_message_and_not_in_the_reason() -> None:
+    phases = (LearnerPhase.SAMPLING, LearnerPhase.UPDATING, LearnerPhase.VALIDATING, LearnerPhase.CHECKPOINTING)
+    found = [
+        at(
+            0.0, LEARNER, ROLLOUT, SANDBOX, learner=make_status(phase=phase, phase_detail="part 1 of 2")
+        ).status.condition(ConditionType.LEARNER_READY)
+        for phase in phases
+    ]
+    assert {(said.status, said.reason) for said in found if said is not None} == {(ConditionStatus.TRUE, "Training")}
+    assert [said.message for said in found if said is not None] == [f"{phase.value}: part 1 of 2" for phase in phases]
+
+
 @pytest.mark.parametrize("role", [Role.ROLLOUT, Role.SANDBOX])
 def test_a_lost_server_is_replaced_alone_after_its_back_off(role: Role) -> None:
     lost = make_member(role, exit=KILLED)
