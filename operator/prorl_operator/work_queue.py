@@ -7,11 +7,16 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
+
+TICK_SECONDS = 0.25
+"""Delays end together, at the next multiple of this: hundreds of jobs are looked at in a few lots each second, by code
+that is still in the processor's caches, instead of the process waking up for each of them."""
 
 
 class WorkQueue(Generic[Key]):
@@ -23,55 +28,48 @@ class WorkQueue(Generic[Key]):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._ready: dict[Key, None] = {}
+        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._waiting: set[Key] = set()
+        """What `_ready` holds."""
         self._active: set[Key] = set()
         self._again: set[Key] = set()
         self._due: dict[Key, float] = {}
         self._heap: list[tuple[float, int, Key]] = []
         self._order = itertools.count()
-        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
 
     def __len__(self) -> int:
         """Keys that wait to be worked on now."""
-        return len(self._ready)
+        return len(self._waiting)
 
     def add(self, key: Key) -> None:
         """Have the key worked on as soon as a worker is free."""
         if key in self._active:
             self._again.add(key)
             return
-        self._ready.setdefault(key)
         self._due.pop(key, None)
-        self._changed.set()
+        if key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
 
     def add_after(self, key: Key, seconds: float) -> None:
-        """Have the key worked on after so many seconds, unless that happens earlier anyway."""
-        due = self._clock() + max(0.0, seconds)
-        if key in self._ready or self._due.get(key, float("inf")) <= due:
+        """Have the key worked on after so many seconds or a tick more, unless that happens earlier anyway."""
+        due = math.ceil((self._clock() + max(0.0, seconds)) / TICK_SECONDS) * TICK_SECONDS
+        if key in self._waiting or self._due.get(key, math.inf) <= due:
             return
         self._due[key] = due
         heapq.heappush(self._heap, (due, next(self._order), key))
-        self._changed.set()
-
-    def forget(self, key: Key) -> None:
-        """Drop a key's delay: what it stood for is gone."""
-        self._due.pop(key, None)
+        self._set_timer()
 
     async def take(self) -> Key:
         """The next key; call `done` with it when its pass has ended."""
-        while True:
-            self._promote()
-            for key in self._ready:
-                del self._ready[key]
-                self._due.pop(key, None)
-                self._active.add(key)
-                return key
-            self._changed.clear()
-            wait = self._heap[0][0] - self._clock() if self._heap else None
-            try:
-                await asyncio.wait_for(self._changed.wait(), None if wait is None else max(0.0, wait))
-            except TimeoutError:
-                continue
+        self._promote()
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._due.pop(key, None)
+        self._active.add(key)
+        return key
 
     def done(self, key: Key) -> None:
         """The key's pass has ended."""
@@ -88,3 +86,18 @@ class WorkQueue(Generic[Key]):
             if self._due.get(key) == due:
                 del self._due[key]
                 self.add(key)
+
+    def _set_timer(self) -> None:
+        """For what falls due first. One timer for all: workers that wait are woken by a key alone."""
+        due = self._heap[0][0] if self._heap else math.inf
+        if due >= self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, due - self._clock()), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_due = None, math.inf
+        self._promote()
+        self._set_timer()

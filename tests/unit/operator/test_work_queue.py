@@ -87,10 +87,24 @@ async def test_a_waiting_worker_is_woken_by_an_add() -> None:
     assert await asyncio.wait_for(waiting, 1) == "a"
 
 
-async def test_a_forgotten_delay_does_not_come() -> None:
+async def test_delays_that_end_within_a_tick_end_together() -> None:
     clock = Clock()
     queue: WorkQueue[str] = WorkQueue(clock)
-    queue.add_after("a", 1)
-    queue.forget("a")
-    clock.now = 2.0
+    queue.add_after("a", 0.45)
+    queue.add_after("b", 0.30)
+    clock.now = 0.49
     assert await taken(queue) is None
+    clock.now = 0.5
+    assert {await taken(queue), await taken(queue)} == {"a", "b"}
+
+
+async def test_a_delay_that_ends_wakes_one_worker_for_each_key() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    workers = [asyncio.create_task(queue.take()) for _ in range(3)]
+    await asyncio.sleep(0)
+    queue.add_after("a", 0.3)
+    queue.add_after("b", 0.01)
+    done, pending = await asyncio.wait(workers, timeout=1.0)
+    assert {worker.result() for worker in done} == {"a", "b"}
+    assert len(pending) == 1
+    pending.pop().cancel()
