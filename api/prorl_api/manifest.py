@@ -87,7 +87,7 @@ def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> P
             if not remaining.take_out(problems):
                 raise SpecError(faults, source=source) from None
             continue
-        locations = {id(model): location for location, model in _walk(job, ())}
+        locations = {id(model): location for location, model in _walk(job, ())} if broken.found else {}
         for model, message in broken.found:
             place = remaining.place(locations[id(model)])
             if not remaining.lacks_what(message, place):
@@ -116,7 +116,9 @@ class _Remaining:
     """A document from which faulty parts are taken out, while what is left keeps the places it had."""
 
     def __init__(self, document: dict[str, Any]) -> None:
-        self.document: Any = copy.deepcopy(document)
+        self.document: Any = document
+        self._is_whole = True
+        """Nothing was taken out, and the document is still the caller's."""
         self._taken: set[_Location] = set()
         self._indexes: dict[int, list[int]] = {}
         """Of each list that lost items, by identity: the first index of every item left."""
@@ -151,6 +153,8 @@ class _Remaining:
             for problem in problems
         } - {()}
         self._taken |= {self.place(location) for location in locations}
+        if self._is_whole:
+            self.document, self._is_whole = copy.deepcopy(self.document), False
         for location in sorted(locations, reverse=True):  # the last item of a list first: indexes stay true
             *parents, last = location
             container = self.document

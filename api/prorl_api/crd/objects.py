@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -71,7 +72,13 @@ def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
 
 def to_time(unix_seconds: float) -> str:
     """A Unix time as objects hold it, cut to the whole second, so that it is never in the future."""
-    return datetime.fromtimestamp(math.floor(unix_seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _written(math.floor(unix_seconds))
+
+
+@functools.lru_cache(maxsize=1024)
+def _written(second: int) -> str:
+    """Cached: the conditions of a job's status changed at few different seconds, and are written again and again."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def from_time(text: str) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from types import UnionType
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+_CONTAINERS = (dict, list)
 
 
 def without_nulls(value: Any, annotation: Any) -> Any:
@@ -18,23 +22,36 @@ def without_nulls(value: Any, annotation: Any) -> Any:
         value: As parsed from JSON or YAML.
         annotation: Type of the value: `ProRLJob` for a whole manifest.
     """
-    annotation = _plain(annotation)
-    arguments = get_args(annotation)
-    if isinstance(value, list) and get_origin(annotation) is tuple:
-        return [without_nulls(item, arguments[0]) for item in value]
+    return _without_nulls(value, _plain(annotation))
+
+
+def _without_nulls(value: Any, kind: Any) -> Any:
+    """The same, of a plain type."""
+    if isinstance(value, list):
+        return (
+            [_without_nulls(item, _plain(get_args(kind)[0])) for item in value] if get_origin(kind) is tuple else value
+        )
     if not isinstance(value, dict):
         return value
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        kinds = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-    elif get_origin(annotation) is dict and arguments[1] is not Any:
-        kinds = dict.fromkeys(value, arguments[1])
+    kinds: Mapping[str, Any]
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        kinds = _fields(kind)
+    elif get_origin(kind) is dict and get_args(kind)[1] is not Any:
+        kinds = dict.fromkeys(value, _plain(get_args(kind)[1]))
     else:
         return value
     return {
-        key: without_nulls(item, kinds.get(key, Any))
+        key: _without_nulls(item, kinds.get(key, Any)) if isinstance(item, _CONTAINERS) else item
         for key, item in value.items()
         if item is not None or key not in kinds
     }
+
+
+@functools.cache
+def _fields(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Plain types by the manifest's names."""
+    fields = model.model_fields.items()
+    return MappingProxyType({field.alias or name: _plain(field.annotation) for name, field in fields})
 
 
 def _plain(annotation: Any) -> Any:
