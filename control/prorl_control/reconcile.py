@@ -7,6 +7,7 @@ only when nothing of the old one is left.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from prorl_api.resets import ResetCondition
@@ -37,15 +38,22 @@ class _Actions:
     due: float | None = None
     """Unix time at which something falls due by time alone."""
 
-    def __add__(self, other: _Actions) -> _Actions:
-        dues = [due for due in (self.due, other.due) if due is not None]
-        return _Actions(
-            ensure=self.ensure + other.ensure,
-            remove=self.remove + other.remove,
-            calls=self.calls + other.calls,
-            events=self.events + other.events,
-            due=min(dues, default=None),
-        )
+
+_NOTHING = _Actions()
+
+
+def _joined(parts: Iterable[_Actions]) -> _Actions:
+    """All of them; most parts of most looks want nothing done."""
+    wanted = [part for part in parts if part is not _NOTHING]
+    if len(wanted) <= 1:
+        return wanted[0] if wanted else _NOTHING
+    return _Actions(
+        ensure=tuple(start for part in wanted for start in part.ensure),
+        remove=tuple(member for part in wanted for member in part.remove),
+        calls=tuple(call for part in wanted for call in part.calls),
+        events=tuple(event for part in wanted for event in part.events),
+        due=min((part.due for part in wanted if part.due is not None), default=None),
+    )
 
 
 def reconcile(plan: RunPlan, observed: Observed, now: float) -> Decision:
@@ -56,7 +64,7 @@ def reconcile(plan: RunPlan, observed: Observed, now: float) -> Decision:
     elif plan.suspend or observed.suspend:
         outcome, actions = _suspend(observed)
     else:
-        actions = _servers(plan, observed, now) + _learner(plan, observed, now) + _post_resets(observed)
+        actions = _joined([*_servers(plan, observed, now), _learner(plan, observed, now), _post_resets(observed)])
         outcome = _progress(observed, actions)
     attempts = [current_attempt(observed), *(start.attempt for start in actions.ensure)]
     alive = any(member.is_alive for member in observed.members)
@@ -84,26 +92,23 @@ def _progress(observed: Observed, actions: _Actions) -> Outcome:
     return Outcome(kind=OutcomeKind.RUNNING, reason="Running", message=observed.learner.phase_detail)
 
 
-def _servers(plan: RunPlan, observed: Observed, now: float) -> _Actions:
+def _servers(plan: RunPlan, observed: Observed, now: float) -> Iterator[_Actions]:
     """Rollout servers and sandboxes: each is replaced alone; those beyond the wanted number end."""
-    total = _Actions()
     for role in (Role.SANDBOX, Role.ROLLOUT):
         present = {member.index: member for member in observed.members if member.role is role}
-        recent = losses_without_progress(observed, role)
+        not_before = retry_at(plan.restarts, losses_without_progress(observed, role))
         for index in range(plan.count(role)):
-            total += _server(
-                present.get(index), MemberStart(role=role, index=index), retry_at(plan.restarts, recent), now
-            )
+            yield _server(present.get(index), MemberStart(role=role, index=index), not_before, now)
         surplus = tuple(member for member in present.values() if member.index >= plan.count(role) and member.is_alive)
-        total += _Actions(remove=surplus, events=tuple(_ending(member, "no longer wanted") for member in surplus))
-    return total
+        if surplus:
+            yield _Actions(remove=surplus, events=tuple(_ending(member, "no longer wanted") for member in surplus))
 
 
 def _server(member: Member | None, start: MemberStart, not_before: float, now: float) -> _Actions:
     if member is None:
         return _Actions(ensure=(start,), events=(_started(start),))
     if member.exit is None:
-        return _Actions()
+        return _NOTHING
     lost = _lost(member)
     if now < not_before:
         return _Actions(events=(lost,), due=not_before)
@@ -167,7 +172,7 @@ def _post_resets(observed: Observed) -> _Actions:
     """Every approved reset is posted until the learner reports what became of it."""
     learner = observed.learner
     if learner is None or learner.phase in STARTING_PHASES:
-        return _Actions()
+        return _NOTHING
     approved = (record for record in observed.resets if record.condition is ResetCondition.APPROVED)
     return _Actions(calls=tuple(ResetCall(command=command(record)) for record in approved if not record.dry_run))
 
