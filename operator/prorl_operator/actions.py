@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
+
+import msgspec
 
 from prorl_api.names import LABEL_JOB, learner_job_name
 from prorl_api.spec.job import ProRLJob
@@ -211,8 +212,8 @@ class Actions:
 
 
 def digest_of(value: Any) -> str:
-    """sha256 of the canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """sha256 of the JSON with its keys in order."""
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
 def _is_plan(body: dict[str, Any]) -> bool:

@@ -30,6 +30,11 @@ CHILDREN: dict[str, tuple[str, str, str, Callable[[Body], object]]] = {
 """Index to group, version and plural, and what is kept of an object."""
 GATHER_SECONDS = 0.5
 """Children change in bursts: a pass looks at a burst, not at each change. Four times less than a failed learner has."""
+SILENCE_SECONDS = 100.0
+"""The server sends a bookmark every minute or so; a watch that brings nothing for this long is dead."""
+_PUT_OFF_SECONDS = 1.0
+"""The end of a silent watch is put off at most this often: changes come far faster, and to move a timer costs more than
+to decode one of them."""
 _WORKED_SECONDS = 10.0
 """A watch that lived this long worked: what ends it is no reason to wait before the next."""
 _SUDDEN_SECONDS = 1.0
@@ -108,10 +113,18 @@ class ChildWatches:
     async def _watch(self, stream: ApiStream, index: ChildIndex[Any], kind: Kind, version: str) -> str:
         """One watch to its end; the version that the next goes on from."""
         begun, at_first = time.monotonic(), version
-        async with aclosing(stream.watch(kind, version)) as changes:
+        clock = asyncio.get_running_loop().time
+        put_off = clock()
+        async with (
+            asyncio.timeout_at(put_off + SILENCE_SECONDS) as end,
+            aclosing(stream.watch(kind, version)) as changes,
+        ):
             async for change in changes:
                 version = change.version
                 self._heard[kind] = time.monotonic()
+                if clock() > put_off + _PUT_OFF_SECONDS:
+                    put_off = clock()
+                    end.reschedule(put_off + SILENCE_SECONDS)
                 if change.type == "DELETED":
                     index.remove(change.object)
                 elif change.type != "BOOKMARK":

@@ -139,7 +139,7 @@ class Api:
         """
         meta = body["metadata"]
         where = _Where(body["apiVersion"], body["kind"], meta["namespace"], meta["name"], is_new=True)
-        created: dict[str, Any] = json.loads(await self._call("create", where, "POST", body, query=_MANAGED))
+        created: dict[str, Any] = msgspec.json.decode(await self._call("create", where, "POST", body, query=_MANAGED))
         return created
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
@@ -150,7 +150,7 @@ class Api:
             if error.status == NOT_FOUND:
                 return None
             raise
-        found: dict[str, Any] = json.loads(answer)
+        found: dict[str, Any] = msgspec.json.decode(answer)
         return found
 
     async def list(
@@ -160,7 +160,7 @@ class Api:
         selectors = {"labelSelector": label_selector, "fieldSelector": field_selector}
         query = {key: value for key, value in selectors.items() if value}
         answer = await self._call("list", _Where(api_version, kind, namespace), "GET", query=query)
-        return list(json.loads(answer)["items"])
+        return list(msgspec.json.decode(answer)["items"])
 
     async def patch(self, api_version: str, kind: str, namespace: str, name: str, change: dict[str, Any]) -> None:
         """Merge `change` into the object. One that is gone is no error: the next pass sees it."""

@@ -6,17 +6,22 @@ operator does for a job (docs/decisions/0009).
 
 from __future__ import annotations
 
-import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
+import msgspec
 from kubernetes.client import ApiClient
 from kubernetes.client.rest import should_bypass_proxies
+from yarl import URL
 
 JSON = "application/json"
+_CREDENTIALS_SECONDS = 1.0
+"""A renewed token is taken up so much later; the old one is good for minutes more."""
 
 
 class Connection:
@@ -30,6 +35,8 @@ class Connection:
         self._tls = _tls_context(settings)
         bypasses = should_bypass_proxies(settings.host, settings.no_proxy or "")
         self._proxy = None if bypasses else settings.proxy
+        self._headers: Mapping[str, str] = {}
+        self._headers_until = 0.0
 
     def request(
         self,
@@ -45,23 +52,20 @@ class Connection:
 
         Args:
             method: Of HTTP.
-            path: From the root of the server.
+            path: From the root of the server, as it goes over the wire: names of objects need no escapes.
             timeout: After which it ends as `TimeoutError`.
             query: Parameters.
             content: The body.
             media: Type of the body.
         """
         settings: Any = self._client.configuration
-        # A compressed answer costs both sides more than the wire between them.
-        headers = {**self._client.default_headers, "Accept": JSON, "Accept-Encoding": "identity"}
+        headers = self._credentials()
         if content is not None:
-            headers["Content-Type"] = media
-        # Renews a service account's token when it is due.
-        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+            headers = {**headers, "Content-Type": media}
+        address = f"{self._host}{path}?{urlencode(query)}" if query else self._host + path
         return self._http.request(
             method,
-            self._host + path,
-            params=query,
+            URL(address, encoded=True),
             data=content,
             headers=headers,
             timeout=timeout,
@@ -71,6 +75,16 @@ class Connection:
             proxy=self._proxy,
             proxy_headers=settings.proxy_headers,
         )
+
+    def _credentials(self) -> Mapping[str, str]:
+        """Headers of every request; the official client renews a service account's token when it is due."""
+        now = time.monotonic()
+        if now > self._headers_until:
+            # A compressed answer costs both sides more than the wire between them.
+            headers = {**self._client.default_headers, "Accept": JSON, "Accept-Encoding": "identity"}
+            self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "", None)
+            self._headers, self._headers_until = headers, now + _CREDENTIALS_SECONDS
+        return self._headers
 
 
 @asynccontextmanager
@@ -84,7 +98,7 @@ async def connect(api_client: ApiClient) -> AsyncIterator[Connection]:
 def reason_of(data: bytes) -> str:
     """What the API server says of its refusal."""
     try:
-        return str(json.loads(data)["message"])
+        return str(msgspec.json.decode(data)["message"])
     except (ValueError, TypeError, KeyError):
         return data.decode(errors="replace")[:500]
 

@@ -20,7 +20,7 @@ from prorl_api.spec.values import Role
 from prorl_api.status import ConditionStatus, ConditionType
 from prorl_api.wire.learner import StopRequest
 from prorl_control.decision import Decision, OutcomeKind, StopCall
-from prorl_control.plan import RunPlan, plan_in_pods
+from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
 from prorl_control.reset_changes import advanced, concluded, taken_over
 from prorl_control.reset_triggers import longest_window
@@ -33,7 +33,6 @@ from prorl_operator.manifests import JobContext
 from prorl_operator.memory import JobMemory, Memories, from_status
 from prorl_operator.reset_objects import ResetObjects, StaleViewError
 from prorl_operator.settings import OperatorSettings
-from prorl_operator.status_writer import write_status
 from prorl_operator.telemetry import Telemetry
 from prorl_operator.view_index import Key, Snapshot, ViewSource
 from prorl_operator.views import Body
@@ -95,7 +94,7 @@ class Controller:
             accepted = refused(accepted, faults)
         if accepted.job is None:
             status = with_acceptance(memory.status, accepted, now)
-            await write_status(self._parts.api, snapshot, memory, status, None, now)
+            await memory.statuses.write(self._parts.api, snapshot, status, None, now)
             memory.status = status
             self._parts.telemetry.job_state(key, "NotAccepted")
             return REFUSED_SECONDS
@@ -106,7 +105,7 @@ class Controller:
     ) -> float | None:
         parts = self._parts
         assert snapshot.body is not None
-        plan = plan_in_pods(job)
+        plan = memory.plan_of(job)
         context = self._context(snapshot.body, job)
         actions = Actions(parts.api, context, plan, snapshot, memory.base_digest)
         memory.series.keep_recent(max(_MIN_LINES, longest_window(plan.reference_reset.triggers)))
@@ -172,9 +171,9 @@ class Controller:
             memory.status = memory.status.model_copy(update={"attempt": attempt_before})
             if isinstance(error, ApiError) and error.is_refusal:
                 troubled = with_trouble(memory.status, str(error), now)
-                await write_status(parts.api, snapshot, memory, troubled, plan, now)
+                await memory.statuses.write(parts.api, snapshot, troubled, plan, now)
             raise
-        await write_status(parts.api, snapshot, memory, memory.status, plan, now)
+        await memory.statuses.write(parts.api, snapshot, memory.status, plan, now)
         await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
             records, lines = memory.resets.read(), memory.series.lines

@@ -23,9 +23,8 @@ async def tell(api: Api, snapshot: Snapshot, memory: JobMemory, decision: Decisi
     """Post the events that the last pass did not post. One that cannot be posted is logged: nothing depends on it."""
     assert snapshot.body is not None
     new = [event for event in decision.events if event not in memory.events]
-    for event in new:
-        _logger.info("%s", event.message, extra={"job": snapshot.body["metadata"]["name"], "event": event.kind.value})
     for event in _joined(new):
+        _logger.info("%s", event.message, extra={"job": snapshot.body["metadata"]["name"], "event": event.kind.value})
         try:
             await api.create(_body(snapshot.body, event))
         except ApiError as error:

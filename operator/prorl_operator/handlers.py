@@ -1,7 +1,7 @@
 """kopf's side: what people make and the operator's Lease; indexes, and handlers that only enqueue.
 
-`on.event` and indexes store nothing on objects and need no finalizer. kopf calls handlers only after every index holds
-the objects that existed at the start, so nothing is ever concluded from absence too early.
+`on.event` and indexes store nothing on objects and need no finalizer. kopf calls handlers only after its index holds
+the resets that existed at the start, so that no job is looked at as if it had none.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Watches:
         self.last_event = time.monotonic()
         """When the Lease's watch last brought something."""
         self.is_synced = False
-        """Every index was filled once."""
+        """The index of resets was filled once."""
         self._views = views
         self._enqueue = enqueue
         self._lease = lease
@@ -50,13 +50,12 @@ class Watches:
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
     def _register_jobs(self) -> None:
-        @kopf.index(GROUP, VERSION, "prorljobs", id="prorljobs", registry=self.registry)
-        async def prorljobs(body: kopf.Body, namespace: str | None, name: str, **_: Any) -> dict[Key, Packed]:
-            return {(namespace or "", name): packed(body)}
-
         @kopf.on.event(GROUP, VERSION, "prorljobs", registry=self.registry)
-        async def on_job(namespace: str | None, name: str, **indexes: Any) -> None:
-            self._arrived((namespace or "", name), indexes)
+        async def on_job(event: kopf.RawEvent, namespace: str | None, name: str, **indexes: Any) -> None:
+            key = namespace or "", name
+            body = None if event["type"] == "DELETED" else event["object"]
+            is_news = self._views.put_job(key, body)
+            self._arrived(key if is_news else None, indexes)
 
     def _register_resets(self) -> None:
         @kopf.index(GROUP, VERSION, "prorlresets", id="resets", registry=self.registry)
@@ -78,7 +77,7 @@ class Watches:
 
     def _arrived(self, key: Key | None, indexes: dict[str, Any]) -> None:
         if not self.is_synced:
-            self._views.attach({name: indexes[name] for name in ("prorljobs", "resets")})
+            self._views.attach(indexes["resets"])
             self.is_synced = True
         if key is not None:
             self._enqueue(key)
@@ -95,6 +94,8 @@ def kopf_settings(*, lease_name: str, is_scoped: bool) -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDifferences()
     settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
+    # What handles an object's events keeps the last of them for as long as it waits for another.
+    settings.queueing.idle_timeout = 0.5
     # To look for namespaces and definitions takes rights over the cluster; served by name, neither is needed.
     settings.scanning.disabled = is_scoped
     return settings

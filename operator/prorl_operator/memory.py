@@ -7,16 +7,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_api.status import JobStatus
 from prorl_api.wire.learner import LearnerStatus, ResetOutcome
 from prorl_control.decision import Event
 from prorl_control.members import Exit, Loss
+from prorl_control.plan import RunPlan, plan_in_pods
 from prorl_control.reset_triggers import DECISIVE
 from prorl_control.series import Series
 from prorl_operator.acceptance import Judge
 from prorl_operator.actions import BaseDigest
 from prorl_operator.reset_objects import ResetObjects
+from prorl_operator.status_writer import StatusWriter
 
 EXPECTATION_SECONDS = 30.0
 """A created object that the watch does not show after so long is asked for instead."""
@@ -33,10 +36,7 @@ class JobMemory:
     highest_step: int
     status: JobStatus
     """As last computed."""
-    written: str = ""
-    """The status as last written, for comparison."""
-    written_urgent: str = ""
-    written_at: float = 0.0
+    statuses: StatusWriter = field(default_factory=StatusWriter)
     learner: LearnerStatus | None = None
     series: Series = field(default_factory=lambda: Series(DECISIVE))
     """A long run has thousands of lines, and an operator hundreds of runs: no more is kept than is decided on. Every
@@ -48,10 +48,17 @@ class JobMemory:
     expected_attempt: int = 0
     expected_since: float = 0.0
     judge: Judge = field(default_factory=Judge)
+    planned: tuple[ProRLJob, RunPlan] | None = None
     base_digest: BaseDigest = field(default_factory=BaseDigest)
     held: str = ""
     """Why the newest Kubernetes Job has no pods."""
     held_asked: float = 0.0
+
+    def plan_of(self, job: ProRLJob) -> RunPlan:
+        """The plan of the job, made once for the same object, which the judge gives while the spec is the same."""
+        if self.planned is None or self.planned[0] is not job:
+            self.planned = job, plan_in_pods(job)
+        return self.planned[1]
 
     def begin_anew(self) -> None:
         """The run was over and goes on after an edit: its losses stay counted, and no budget is spent by them."""

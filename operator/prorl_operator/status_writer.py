@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from typing import Any
 
 from prorl_api.crd import status_to_object
@@ -10,37 +10,61 @@ from prorl_api.spec.values import Role
 from prorl_api.status import JobStatus
 from prorl_control.plan import RunPlan
 from prorl_operator.client import Api
-from prorl_operator.memory import JobMemory
 from prorl_operator.view_index import Snapshot
 
 UNCHANGED_SECONDS = 30.0
+_MOMENTS: dict[str, Any] = {"updated": 0.0, "last_metrics_time": None}
+"""Times that change with every look."""
 
 
-async def write_status(
-    api: Api, snapshot: Snapshot, memory: JobMemory, status: JobStatus, plan: RunPlan | None, now: float
-) -> None:
-    """Write it if it is due."""
-    assert snapshot.body is not None
-    meta = snapshot.body["metadata"]
-    replicas = sum(pod.role is Role.ROLLOUT and pod.deleted is None for pod in snapshot.pods)
-    document = status_to_object(
-        status, job_name=meta["name"], generation=int(meta["generation"]), rollout_replicas=replicas if plan else 0
-    )
-    urgent, everything = _urgent(document), _comparable(document)
-    if everything == memory.written:
-        return
-    if urgent == memory.written_urgent and now - memory.written_at < UNCHANGED_SECONDS:
-        return
-    await api.write_status("ProRLJob", meta["namespace"], meta["name"], document)
-    memory.written, memory.written_urgent, memory.written_at = everything, urgent, now
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written:
+    """What a status is made of."""
+
+    status: JobStatus
+    generation: int
+    """Of the spec that the status speaks of."""
+    rollout_replicas: int
+    at: float
+    """Unix time."""
+
+    @property
+    def awaited(self) -> tuple[Any, ...]:
+        """What people and other controllers wait for."""
+        status = self.status
+        conditions = tuple((condition.type, condition.status, condition.reason) for condition in status.conditions)
+        return self.generation, status.attempt, status.resets, conditions
+
+    @property
+    def lasting(self) -> tuple[Any, ...]:
+        """Everything else, too."""
+        return self.generation, self.rollout_replicas, self.status.model_copy(update=_MOMENTS)
 
 
-def _urgent(document: dict[str, Any]) -> str:
-    """What people and other controllers wait for."""
-    conditions = [(condition["type"], condition["status"], condition["reason"]) for condition in document["conditions"]]
-    return json.dumps([conditions, document.get("attempt"), document.get("observedGeneration"), document.get("resets")])
+class StatusWriter:
+    """Of one job. Whether a status is news is found out before the object is built: most looks bring none."""
+
+    def __init__(self) -> None:
+        self._last: _Written | None = None
+
+    async def write(self, api: Api, snapshot: Snapshot, status: JobStatus, plan: RunPlan | None, now: float) -> None:
+        """Write it if it is due."""
+        assert snapshot.body is not None
+        meta = snapshot.body["metadata"]
+        replicas = sum(pod.role is Role.ROLLOUT and pod.deleted is None for pod in snapshot.pods)
+        new = _Written(
+            status=status, generation=int(meta["generation"]), rollout_replicas=replicas if plan else 0, at=now
+        )
+        if self._last is not None and not _is_due(self._last, new):
+            return
+        document = status_to_object(
+            status, job_name=meta["name"], generation=new.generation, rollout_replicas=new.rollout_replicas
+        )
+        await api.write_status("ProRLJob", meta["namespace"], meta["name"], document)
+        self._last = new
 
 
-def _comparable(document: dict[str, Any]) -> str:
-    """Without the times that change with every look."""
-    return json.dumps({key: value for key, value in document.items() if key not in ("updated", "lastMetricsTime")})
+def _is_due(last: _Written, new: _Written) -> bool:
+    if new.at - last.at < UNCHANGED_SECONDS and new.awaited == last.awaited:
+        return False
+    return new.lasting != last.lasting

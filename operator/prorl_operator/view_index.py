@@ -46,33 +46,60 @@ class ViewSource(Protocol):
         """Every job."""
 
 
+_Asked = tuple[Any, ...]
+"""What people ask of a job."""
+
+
 class IndexedViews:
-    """Reads the indexes: kopf's of jobs and resets, and those of the children."""
+    """Reads the indexes: kopf's of resets, and those of jobs and children."""
 
     def __init__(self, children: Mapping[str, ChildIndex[Any]]) -> None:
         """Children by name of index: `plans`, `jobs`, `deployments`, `pods`."""
         self._children = children
-        self._indexes: Mapping[str, Mapping[Key, Iterable[Packed]]] = {}
+        self._jobs: dict[Key, tuple[_Asked, Packed]] = {}
+        self._resets: Mapping[Key, Iterable[Packed]] = {}
 
-    def attach(self, indexes: Mapping[str, Mapping[Key, Iterable[Packed]]]) -> None:
-        """Take kopf's indexes `prorljobs` and `resets`, once kopf has made them."""
-        self._indexes = indexes
+    def attach(self, resets: Mapping[Key, Iterable[Packed]]) -> None:
+        """Take kopf's index of resets, once kopf has filled it."""
+        self._resets = resets
+
+    def put_job(self, key: Key, body: Body | None) -> bool:
+        """Keep a ProRLJob as its watch has brought it, or None where it went.
+
+        Returns:
+            Whether that is news. A status is none, as long as there is one: the operator wrote it.
+        """
+        if body is None:
+            return self._jobs.pop(key, None) is not None
+        before, asked = self._jobs.get(key), _asked(body)
+        self._jobs[key] = asked, packed(body)
+        return before is None or before[0] != asked
 
     def keys(self) -> list[Key]:
         """Every job."""
-        return list(self._indexes.get("prorljobs", {}))
+        return list(self._jobs)
 
     def snapshot(self, key: Key) -> Snapshot:
         """Everything of one job."""
         children = {name: index.of(key) for name, index in self._children.items()}
+        job = self._jobs.get(key)
         return Snapshot(
-            body=next(iter(self._of("prorljobs", key)), None),
+            body=None if job is None else msgspec.json.decode(job[1]),
             plan=next(iter(children["plans"]), None),
             jobs=children["jobs"],
             deployments=children["deployments"],
             pods=children["pods"],
-            resets=self._of("resets", key),
+            resets=tuple(map(msgspec.json.decode, self._resets.get(key, ()))),
         )
 
-    def _of(self, name: str, key: Key) -> tuple[Body, ...]:
-        return tuple(map(msgspec.json.decode, self._indexes.get(name, {}).get(key, ())))
+
+def _asked(body: Body) -> _Asked:
+    meta = body["metadata"]
+    return (
+        meta["uid"],
+        meta["generation"],
+        meta.get("deletionTimestamp"),
+        meta.get("labels") or None,
+        meta.get("annotations") or None,
+        bool(body.get("status")),
+    )

@@ -14,6 +14,7 @@ from prorl_control.members import Exit
 LABEL_INDEX = "batch.kubernetes.io/job-completion-index"
 ANNOTATION_APPLIED = "prorl.dev/applied"
 """Digest of what the operator last applied, on the object itself."""
+_ROLES = {role.value: role for role in Role}
 _SIGNALLED = 128
 """A container's exit code above this is a signal's number plus this."""
 
@@ -190,7 +191,7 @@ def _labels(body: Body) -> Mapping[str, str]:
 
 
 def _role(labels: Mapping[str, str]) -> Role | None:
-    return next((role for role in Role if role.value == labels.get(LABEL_ROLE)), None)
+    return _ROLES.get(labels.get(LABEL_ROLE, ""))
 
 
 def _number(text: str | None) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
+
+import msgspec
 
 from prorl_api.names import (
     API_PORT,
@@ -46,7 +47,8 @@ def token_key_name(caller: Role, callee: Role) -> str:
 
 def plan_text(job: ProRLJob) -> str:
     """The job as it stands in the ConfigMap."""
-    return json.dumps(job.model_dump(mode="json", by_alias=True, exclude_none=True), sort_keys=True, ensure_ascii=False)
+    document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return msgspec.json.encode(document, order="deterministic").decode()
 
 
 def _plan(context: JobContext, attempt: int) -> Manifest:

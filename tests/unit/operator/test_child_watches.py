@@ -17,6 +17,7 @@ from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
 
+from prorl_operator import child_watches
 from prorl_operator.api_stream import ApiStream, GoneError, Kind
 from prorl_operator.child_index import ChildIndex
 from prorl_operator.child_watches import ChildWatches
@@ -46,8 +47,8 @@ def line(kind: str, body: Object) -> bytes:
 class FakeApi:
     """Lists and watches of pods, in the order in which they are asked for; then watches that bring nothing."""
 
-    def __init__(self, *answers: web.Response | Sequence[bytes]) -> None:
-        """Answers: a response, or the parts in which a watch arrives."""
+    def __init__(self, *answers: web.Response | Sequence[bytes] | None) -> None:
+        """Answers: a response, the parts in which a watch arrives, or None: a watch that brings nothing."""
         self.answers = list(answers)
         self.asked: list[dict[str, str]] = []
 
@@ -222,6 +223,17 @@ def test_nulls_are_taken_for_absence() -> None:
 
     assert pod_view(found) == pod_view(make_pod())
     assert none == []
+
+
+def test_a_watch_that_brings_nothing_any_more_is_given_up_and_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_watches, "SILENCE_SECONDS", 0.3)
+    api = FakeApi(listing(4), None, listing(5, make_pod()))
+
+    async def check(watches: ChildWatches, told: list[Any]) -> None:
+        await until(lambda: names(watches) == ["demo-learner-1-0"])
+        assert told == [DEMO]
+
+    asyncio.run(follow(api, check))
 
 
 def test_silence_is_counted_from_what_was_heard_last() -> None:

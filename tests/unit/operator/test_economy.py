@@ -15,12 +15,14 @@ from prorl_api.status import JobStatus
 from prorl_control.decision import Decision, Event, EventKind, Outcome, OutcomeKind
 from prorl_operator.acceptance import Judge
 from prorl_operator.actions import BaseDigest, digest_of
+from prorl_operator.child_index import ChildIndex
+from prorl_operator.child_watches import CHILDREN
 from prorl_operator.client import Api
 from prorl_operator.events import tell
 from prorl_operator.manifests import base_objects
 from prorl_operator.memory import JobMemory
 from prorl_operator.nothing_stored import NoDifferences
-from prorl_operator.view_index import Snapshot
+from prorl_operator.view_index import IndexedViews, Snapshot
 from prorl_operator.views import PlanView
 
 
@@ -109,3 +111,34 @@ def test_kopf_finds_no_difference_between_two_objects() -> None:
     storage = NoDifferences()
     one, two = (storage.build(body=kopf.Body(cast("Any", {"spec": {"a": value}}))) for value in (1, 2))
     assert one == two
+
+
+def test_a_job_is_news_when_people_ask_something_else_of_it_and_not_when_its_status_moves() -> None:
+    views, key = IndexedViews({}), ("research", "demo")
+    job = make_object(1)
+    job["metadata"]["uid"] = "u"
+    running = {**job, "status": {"step": 1}}
+    steps = [
+        (job, True),
+        (running, True),  # it has a status now, which somebody may have put there
+        ({**running, "status": {"step": 2}}, False),
+        ({**running, "metadata": {**job["metadata"], "resourceVersion": "7"}}, False),
+        ({**running, "metadata": {**job["metadata"], "annotations": {"prorl.dev/adopt-run": "x"}}}, True),
+        ({**running, "metadata": {**job["metadata"], "generation": 2}}, True),
+        ({**job, "metadata": {**job["metadata"], "generation": 2}}, True),  # its status was taken away
+        (None, True),
+        (None, False),
+    ]
+    assert [views.put_job(key, body) for body, _ in steps] == [is_news for _, is_news in steps]
+    assert views.keys() == []
+
+
+def test_the_job_of_a_snapshot_is_the_newest_even_if_it_was_no_news() -> None:
+    views, key = IndexedViews({kind: ChildIndex(lambda _: None, print) for kind in CHILDREN}), ("research", "demo")
+    job = make_object(1)
+    job["metadata"]["uid"] = "u"
+    for step in (1, 2):
+        views.put_job(key, {**job, "status": {"step": step}})
+    body = views.snapshot(key).body
+    assert body is not None
+    assert body["status"] == {"step": 2}

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from operator_builders import make_memory
-
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_operator.client import Api
-from prorl_operator.status_writer import write_status
+from prorl_operator.status_writer import StatusWriter
 from prorl_operator.view_index import Snapshot
 
 JOB = {"metadata": {"name": "demo", "namespace": "team", "generation": 1, "uid": "u"}}
@@ -44,9 +42,9 @@ def make_status(step: int, *, reason: str = "Starting", ready: str = "") -> JobS
 def written(*looks: tuple[float, JobStatus]) -> list[int]:
     """The steps of the statuses that are written, given what is found at which time."""
     api = WrittenStatuses()
-    memory = make_memory()
+    writer = StatusWriter()
     for now, status in looks:
-        asyncio.run(write_status(cast("Api", api), Snapshot(body=JOB), memory, status, None, now))
+        asyncio.run(writer.write(cast("Api", api), Snapshot(body=JOB), status, None, now))
     return api.steps
 
 
