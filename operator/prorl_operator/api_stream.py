@@ -6,6 +6,7 @@ what is read of it (docs/decisions/0008).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypedDict
@@ -22,6 +23,9 @@ PAGE_ITEMS = 250
 """A page of pods is about 2 MB; of each only what is read is decoded."""
 WATCH_SECONDS = 300
 """The server ends a watch after this, and the next one begins where it ended."""
+PAUSE_SECONDS = 0.1
+"""Between two reads of a watch. The server sends each change in several pieces as it happens; to wake up, decrypt and
+parse for every piece costs more than all that is done with the changes."""
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=10.0)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=10.0)
 
@@ -172,7 +176,7 @@ class ApiStream:
             "timeoutSeconds": str(WATCH_SECONDS),
         }
         async with self._connection.request("GET", kind.path, query=query, timeout=_WATCH_TIMEOUT) as answer:
-            async for line in _lines((await _checked("watch", kind, answer)).content):
+            async for line in _lines(await _checked("watch", kind, answer)):
                 change = _decode_change(line)
                 if change.type == "ERROR":
                     code, message = int(change.object.get("code", 0)), str(change.object.get("message", ""))
@@ -188,11 +192,25 @@ async def _checked(verb: str, kind: Kind, answer: aiohttp.ClientResponse) -> aio
     return answer
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Lines of any length; aiohttp's own iteration limits them."""
     rest = b""
-    async for data in content.iter_any():
+    async for data in answer.content.iter_any():
         *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             if line:
                 yield line
+        await _pause(answer)
+
+
+async def _pause(answer: aiohttp.ClientResponse) -> None:
+    """Have what comes next come together."""
+    transport = answer.connection.transport if answer.connection is not None else None
+    if transport is None or transport.is_closing():
+        return
+    transport.pause_reading()
+    try:
+        await asyncio.sleep(PAUSE_SECONDS)
+    finally:
+        if not transport.is_closing():
+            transport.resume_reading()

@@ -37,8 +37,8 @@ from prorl_operator.telemetry import Telemetry
 from prorl_operator.view_index import Key, Snapshot, ViewSource
 from prorl_operator.views import Body
 
-POLL_SECONDS = 5.0
-"""How often a learner that trains is asked; a step takes longer."""
+POLL_SECONDS = 10.0
+"""How often a learner that trains is asked: a step takes longer, and its status is told every half minute."""
 STARTING_SECONDS = 3.0
 """How often one that starts is asked: it takes a minute at least, and many may start at once."""
 SOON_SECONDS = 1.0

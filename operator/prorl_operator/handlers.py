@@ -94,8 +94,8 @@ def kopf_settings(*, lease_name: str, is_scoped: bool) -> kopf.OperatorSettings:
     settings.persistence.diffbase_storage = NoDifferences()
     settings.persistence.progress_storage = NoProgress()
     settings.posting.enabled = False
-    # What handles an object's events keeps the last of them for as long as it waits for another.
-    settings.queueing.idle_timeout = 0.5
+    # What handles a job's events keeps the last of them, whole, for as long as it waits for another.
+    settings.queueing.idle_timeout = 1.0
     # To look for namespaces and definitions takes rights over the cluster; served by name, neither is needed.
     settings.scanning.disabled = is_scoped
     return settings

@@ -18,7 +18,7 @@ from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
 
 from prorl_operator import child_watches
-from prorl_operator.api_stream import ApiStream, GoneError, Kind
+from prorl_operator.api_stream import PAUSE_SECONDS, ApiStream, GoneError, Kind
 from prorl_operator.child_index import ChildIndex
 from prorl_operator.child_watches import ChildWatches
 from prorl_operator.client import ApiError
@@ -134,6 +134,19 @@ def test_a_watch_is_read_across_chunks_and_the_next_goes_on_where_it_ended() -> 
     asyncio.run(follow(api, check))
 
     assert [query.get("resourceVersion") for query in api.asked] == [None, "4", "9"]
+
+
+def test_a_burst_of_changes_is_taken_together_however_many_pieces_it_comes_in() -> None:
+    pieces = [line("ADDED", versioned(make_pod(index=index), 5 + index)) for index in range(200)]
+    api = FakeApi(listing(4), pieces)
+
+    async def check(watches: ChildWatches, _: list[Any]) -> None:
+        begun = time.monotonic()
+        await until(lambda: len(names(watches)) == len(pieces))
+        # They take two seconds and a bit to be sent; one at a time, with a pause after each, they would take twenty.
+        assert time.monotonic() - begun < len(pieces) * PAUSE_SECONDS / 2
+
+    asyncio.run(follow(api, check))
 
 
 def test_what_went_while_nobody_watched_is_dropped_and_told() -> None:
