@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from prorl_api.names import LABEL_JOB, learner_job_name
+from prorl_api.names import LABEL_JOB, learner_job_name, ranks_service_name
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_control.decision import Decision, OutcomeKind
@@ -125,6 +125,8 @@ class Actions:
         if plan is None:
             return
         await self._drop_groups(Groups("", ""))
+        # Of an attempt that had more pods than the newest spec asks for.
+        await self._api.delete("v1", "Service", self._namespace, ranks_service_name(self._plan.job_name))
         for body in reversed(base_objects(self._context, plan.attempt)):  # the ConfigMap, which says so, last
             await self._api.delete(body["apiVersion"], body["kind"], self._namespace, body["metadata"]["name"])
 

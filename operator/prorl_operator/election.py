@@ -21,10 +21,21 @@ from urllib3.exceptions import HTTPError
 _logger = logging.getLogger(__name__)
 
 
-class _PatientLock(LeaseLock):  # type: ignore[misc]
-    """An API server that cannot be reached is a failure to renew, not the end of the election's thread."""
+class PatientLock(LeaseLock):  # type: ignore[misc]
+    """An API server that cannot be reached is a failure to renew, not the end of the election's thread.
+
+    What was written last is not asked for again before it is renewed: its version goes with the next write, which the
+    server refuses if anybody else has written since.
+    """
+
+    lease_reference: Any
+    _is_mine = False
+    """The Lease at hand is the one that we wrote, as the server answered it."""
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
+        """Whether it could be read, and its record or the error."""
+        if self._is_mine:
+            return True, self.get_lock_object(self.lease_reference)
         try:
             found: tuple[bool, Any] = super().get(name, namespace)
             return found
@@ -32,23 +43,43 @@ class _PatientLock(LeaseLock):  # type: ignore[misc]
             return False, ApiException(status=0, reason=str(error))
 
     def create(self, name: str, namespace: str, election_record: Any) -> bool:
+        """Whether it could be created."""
         try:
             return bool(super().create(name, namespace, election_record))
         except (HTTPError, OSError):
             return False
 
     def update(self, name: str, namespace: str, updated_record: Any) -> bool:
+        """Whether it could be replaced, as it was when it was last seen."""
+        self._is_mine = False
+        lease: V1Lease = self.lease_reference
+        lease.spec = self.get_lease_spec(updated_record, lease.spec)
         try:
-            return bool(super().update(name, namespace, updated_record))
-        except (HTTPError, OSError):
+            self.lease_reference = self.api_instance.replace_namespaced_lease(name, namespace, lease)
+        except (ApiException, HTTPError, OSError) as error:
+            _logger.info("the Lease was not written: %s", error)
             return False
+        self._is_mine = True
+        return True
+
+
+class _PatientElection(LeaderElection):  # type: ignore[misc]
+    """A follower looks often, so that it takes over soon; a leader writes only as often as it must."""
+
+    def __init__(self, config: Config, *, renew_seconds: float) -> None:
+        super().__init__(config)
+        self._renew_seconds = renew_seconds
+
+    def renew_loop(self, leading_failed: threading.Event | None = None) -> None:
+        self.election_config.retry_period = self._renew_seconds
+        super().renew_loop(leading_failed)
 
 
 class Election:
     """Of one process."""
 
     def __init__(self, *, name: str, namespace: str, identity: str, lease_seconds: int) -> None:
-        self._lock = _PatientLock(name, namespace, identity)
+        self._lock = PatientLock(name, namespace, identity)
         self._name, self._namespace, self._identity = name, namespace, identity
         self._seconds = lease_seconds
         self.is_leader = threading.Event()
@@ -66,11 +97,13 @@ class Election:
             self._lock,
             lease_duration=self._seconds,
             renew_deadline=max(2, self._seconds * 2 // 3),
-            retry_period=max(1, self._seconds // 5),
+            retry_period=max(1, self._seconds // 8),
             onstarted_leading=started,
             onstopped_leading=on_lost,
         )
-        threading.Thread(target=LeaderElection(config).run, name="election", daemon=True).start()
+        threading.Thread(
+            target=_PatientElection(config, renew_seconds=max(1, self._seconds // 4)).run, name="election", daemon=True
+        ).start()
 
     def release(self) -> None:
         """Give the Lease up on an orderly end, so that the other need not wait for it to run out."""

@@ -22,7 +22,7 @@ KINDS = {
     ("batch/v1", "Job"): 1,
     ("apps/v1", "Deployment"): 2,
     ("v1", "Secret"): 1,
-    ("v1", "Service"): 3,
+    ("v1", "Service"): 2,
     ("networking.k8s.io/v1", "NetworkPolicy"): 3,
     ("policy/v1", "PodDisruptionBudget"): 2,
 }

@@ -24,7 +24,7 @@ __all__ = ["make_world", "operator", "site", "world"]
 CHILDREN = {
     ("apps/v1", "Deployment"): {"fake-rollout", "fake-sandbox"},
     ("batch/v1", "Job"): {"fake-learner-1"},
-    ("v1", "Service"): {"fake-learner", "fake-learner-ranks", "fake-sandbox"},
+    ("v1", "Service"): {"fake-learner", "fake-sandbox"},
     ("v1", "ConfigMap"): {"fake-plan"},
     ("v1", "Secret"): {"fake-tokens"},
     ("networking.k8s.io/v1", "NetworkPolicy"): {"fake-learner", "fake-rollout", "fake-sandbox"},

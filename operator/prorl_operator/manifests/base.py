@@ -72,7 +72,7 @@ def _services(context: JobContext, attempt: int) -> list[Manifest]:
     # that was overtaken is not behind it any more.
     rank_0 = {**rank_0_labels(context), LABEL_ATTEMPT: str(attempt)}
     learner = {"type": "ClusterIP", "selector": rank_0, "publishNotReadyAddresses": True, "ports": [_port(API_PORT)]}
-    ranks = {
+    ranks: Manifest = {
         "clusterIP": "None",
         "selector": member_labels(context, Role.LEARNER),
         # Ranks look for each other before any of them is ready.
@@ -80,11 +80,12 @@ def _services(context: JobContext, attempt: int) -> list[Manifest]:
         "ports": [_port(RENDEZVOUS_PORT, "rendezvous")],
     }
     sandbox = {"type": "ClusterIP", "selector": member_labels(context, Role.SANDBOX), "ports": [_port(API_PORT)]}
-    named = (
+    named = [
         (deployment_name(context.name, Role.LEARNER), Role.LEARNER, learner),
-        (ranks_service_name(context.name), Role.LEARNER, ranks),
         (deployment_name(context.name, Role.SANDBOX), Role.SANDBOX, sandbox),
-    )
+    ]
+    if context.job.spec.learner.replicas > 1:  # the ranks of one pod meet inside it
+        named.append((ranks_service_name(context.name), Role.LEARNER, ranks))
     return [make_object(context, "v1", "Service", name, role, spec=spec) for name, role, spec in named]
 
 

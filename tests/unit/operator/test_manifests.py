@@ -168,6 +168,11 @@ def test_the_ranks_service_gives_every_learner_pod_a_name_before_it_is_ready() -
     assert templates(context, 7)["learner"]["spec"]["subdomain"] == "demo-learner-ranks"
 
 
+def test_a_learner_of_one_pod_needs_no_name_for_its_ranks() -> None:
+    services = [body for body in base_objects(make_context(), 7) if body["kind"] == "Service"]
+    assert {body["metadata"]["name"] for body in services} == {"demo-learner", "demo-sandbox"}
+
+
 def test_the_sandbox_service_selects_ready_sandboxes() -> None:
     context = make_context()
     spec = find(base_objects(context, 1), "Service", "demo-sandbox")["spec"]
