@@ -23,7 +23,7 @@ PAGE_ITEMS = 250
 """A page of pods is about 2 MB; of each only what is read is decoded."""
 WATCH_SECONDS = 300
 """The server ends a watch after this, and the next one begins where it ended."""
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.2
 """Between two reads of a watch. The server sends each change in several pieces as it happens; to wake up, decrypt and
 parse for every piece costs more than all that is done with the changes."""
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=10.0)
