@@ -29,7 +29,8 @@ CHILDREN: dict[str, tuple[str, str, str, Callable[[Body], object]]] = {
 }
 """Index to group, version and plural, and what is kept of an object."""
 GATHER_SECONDS = 0.3
-"""Children change in bursts: a pass looks at a burst, not at each change. A fifth of what a failed learner has goes here and in the pauses of watches."""
+"""Children change in bursts: a pass looks at a burst, not at each change. With the pauses of the watches this is a
+quarter of the time within which a failed learner is to have a successor."""
 SILENCE_SECONDS = 100.0
 """The server sends a bookmark every minute or so; a watch that brings nothing for this long is dead."""
 _PUT_OFF_SECONDS = 1.0
