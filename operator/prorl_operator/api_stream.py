@@ -26,6 +26,8 @@ WATCH_SECONDS = 300
 PAUSE_SECONDS = 0.2
 """Between two reads of a watch. The server sends each change in several pieces as it happens; to wake up, decrypt and
 parse for every piece costs more than all that is done with the changes."""
+_LOT_BYTES = 64 * 2**10
+"""A read that brought so much is followed by the next at once: a server closes watches that fall behind."""
 _LIST_TIMEOUT = aiohttp.ClientTimeout(total=60.0, sock_connect=10.0)
 _WATCH_TIMEOUT = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30.0, sock_connect=10.0)
 
@@ -200,7 +202,8 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         for line in lines:
             if line:
                 yield line
-        await _pause(answer)
+        if len(data) < _LOT_BYTES:
+            await _pause(answer)
 
 
 async def _pause(answer: aiohttp.ClientResponse) -> None:

@@ -17,7 +17,7 @@ from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
 
-from prorl_operator import child_watches
+from prorl_operator import api_stream, child_watches
 from prorl_operator.api_stream import PAUSE_SECONDS, ApiStream, GoneError, Kind
 from prorl_operator.child_index import ChildIndex
 from prorl_operator.child_watches import ChildWatches
@@ -147,6 +147,40 @@ def test_a_burst_of_changes_is_taken_together_however_many_pieces_it_comes_in() 
         assert time.monotonic() - begun < len(pieces) * PAUSE_SECONDS / 2
 
     asyncio.run(follow(api, check))
+
+
+class Transport:
+    """Of a connection; notes when it is left alone."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.told.append("pause")
+
+    def resume_reading(self) -> None:
+        self.told.append("resume")
+
+
+@pytest.mark.parametrize(("size", "told"), [(1000, ["pause", "resume"]), (100_000, [])])
+def test_a_flood_of_changes_is_read_without_pauses(size: int, told: list[str]) -> None:
+    transport = Transport()
+
+    async def iter_any() -> AsyncIterator[bytes]:
+        yield b"x" * size + b"\n"
+
+    answer = SimpleNamespace(
+        content=SimpleNamespace(iter_any=iter_any), connection=SimpleNamespace(transport=transport)
+    )
+
+    async def read() -> list[bytes]:
+        return [found async for found in api_stream._lines(cast("Any", answer))]
+
+    assert [len(found) for found in asyncio.run(read())] == [size]
+    assert transport.told == told
 
 
 def test_what_went_while_nobody_watched_is_dropped_and_told() -> None:
