@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prorl_api.names import (
@@ -31,6 +31,7 @@ from prorl_api.process.tokens import ACCEPTED_VARIABLE, BODY, TOKEN_VARIABLE_PRE
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import SandboxSettings
 from prorl_api.spec.values import Role
+from prorl_cli.local.gpus import VISIBLE
 from prorl_control.members import MemberKey, MemberStart
 from prorl_control.plan import RunPlan
 
@@ -63,6 +64,8 @@ class Surroundings:
     token_key: bytes
     inherited: Mapping[str, str]
     """The supervisor's own environment."""
+    gpus: Mapping[MemberKey, tuple[str, ...]] = field(default_factory=dict)
+    """The GPUs that a member sees; without an entry, what the supervisor sees."""
 
     def token(self, caller: str, callee: str) -> str:
         """The token of one direction."""
@@ -101,6 +104,8 @@ def member_environment(
         environment[LISTEN_FD_VARIABLE] = str(listening)
     if sys.platform == "linux" and "GLIBC_TUNABLES" not in around.inherited:
         environment["GLIBC_TUNABLES"] = _GLIBC_TUNABLES[start.role]
+    if start.key in around.gpus:
+        environment[VISIBLE] = ",".join(around.gpus[start.key])
     if start.role is Role.ROLLOUT:
         return environment | _rollout(around, start)
     return environment | _learner(around, start, rendezvous_port)

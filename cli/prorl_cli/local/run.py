@@ -23,6 +23,7 @@ from prorl_cli.errors import INTERRUPTED, storage_error
 from prorl_cli.local import folder, shared_memory
 from prorl_cli.local.environment import PROGRAMS, Surroundings, serves
 from prorl_cli.local.files import tail
+from prorl_cli.local.gpus import GpuShares, assign_gpus, find_gpus, gpu_lines
 from prorl_cli.local.interrupts import Interrupts
 from prorl_cli.local.job import LocalJob, load_local_job, model_argument
 from prorl_cli.local.leftovers import end_leftovers
@@ -68,6 +69,7 @@ def run_job(request: RunRequest, console: Console) -> int:
     with Interrupts() as interrupts, folder.locked(run):
         identity, job = _accept(run, job, asked_model, request, console)
         run_plan = plan(job.effective)
+        gpus = assign_gpus(run_plan, find_gpus(os.environ))
         if folder.has_finished(run, run_plan.total_steps):
             _say_finished(run, run_plan, console)
             return ExitCode.OK
@@ -78,6 +80,7 @@ def run_job(request: RunRequest, console: Console) -> int:
             run=run,
             identity=identity,
             run_plan=run_plan,
+            gpus=gpus,
             watch=watch,
             request=request,
             interrupts=interrupts,
@@ -119,6 +122,7 @@ def _supervise(
     run: RunFolder,
     identity: RunIdentity,
     run_plan: RunPlan,
+    gpus: GpuShares,
     watch: ManifestWatch,
     request: RunRequest,
     interrupts: Interrupts,
@@ -127,6 +131,8 @@ def _supervise(
     is_plain = request.is_plain or not console.is_terminal
     progress = Unbreakable(PlainProgress(console) if is_plain else LiveProgress(console))
     progress.line(f"run folder: {run.path}")
+    for text in gpu_lines(gpus, run_plan):
+        progress.line(text)
     with _sockets(run_plan) as sockets, shared_memory.held(identity.uid) as shared, progress:
         around = Surroundings(
             run=run,
@@ -136,6 +142,7 @@ def _supervise(
             shared_memory=shared,
             token_key=secrets.token_bytes(32),
             inherited=dict(os.environ),
+            gpus=gpus.visible,
         )
         parts = Parts(
             run=run,

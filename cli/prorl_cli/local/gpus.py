@@ -1,0 +1,103 @@
+"""Which of this machine's GPUs each member sees. `assign_gpus` decides and is pure, `find_gpus` looks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from prorl_api.errors import Fault, SpecError
+from prorl_api.spec.values import Role
+from prorl_control.members import MemberKey
+from prorl_control.plan import RunPlan
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuShares:
+    """GPUs by member; without GPUs, nothing."""
+
+    visible: Mapping[MemberKey, tuple[str, ...]]
+    """Names as `CUDA_VISIBLE_DEVICES` takes them. All ranks of the learner see all of its GPUs: each takes its own."""
+    shared: tuple[str, ...] = ()
+    """GPUs on which a rollout server and the learner are together."""
+
+
+def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The GPUs that may be used: those that the user made visible, else all that NVIDIA's driver knows."""
+    chosen = environment.get(VISIBLE)
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
+        return tuple(names[: names.index("-1")] if "-1" in names else [name for name in names if name])
+    try:
+        import pynvml  # comes with vLLM's CUDA build: without that, GPUs are of no use
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:  # no driver, or no GPU
+        return ()
+    try:
+        return tuple(str(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
+    """The learner's ranks first, one GPU each; the rollout servers on what is left, or with the learner if too little.
+
+    Args:
+        run_plan: Of a job on one machine.
+        gpus: From `find_gpus`; may be empty.
+
+    Raises:
+        SpecError: A rank or a shard of a server would have no GPU, or servers want more of one than there is.
+    """
+    if not gpus:
+        return GpuShares(visible={})
+    faults = list(_faults(run_plan, len(gpus)))
+    if faults:
+        raise SpecError(faults, source=f"job {run_plan.job_name} on this machine")
+    ranks, width = run_plan.learner_ranks, run_plan.rollout_settings.tensor_parallel_size
+    learners, rest = gpus[:ranks], gpus[ranks:]
+    pool = rest if len(rest) >= width else gpus
+    slots = [pool[start : start + width] for start in range(0, len(pool) - width + 1, width)]
+    servers = [slots[index % len(slots)] for index in range(run_plan.num_rollout_servers)]
+    visible = {
+        key: learners if key.role is Role.LEARNER else servers[key.index]
+        for key in run_plan.members
+        if key.role is not Role.SANDBOX
+    }
+    served = {gpu for slot in servers for gpu in slot}
+    return GpuShares(visible=visible, shared=tuple(gpu for gpu in learners if gpu in served))
+
+
+def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
+    """What a person is told at the start."""
+    if not gpus.visible:
+        return
+    where = ", ".join(f"{key.name} on {'+'.join(names)}" for key, names in gpus.visible.items())
+    yield f"GPUs: {where}"
+    if gpus.shared:
+        share = run_plan.rollout_settings.gpu_memory_utilization
+        yield (
+            f"learner and rollout server share GPU {', '.join(gpus.shared)}: {share:.0%} of its memory is the server's "
+            "(spec.local.rollout.gpuMemoryUtilization)"
+        )
+
+
+def _faults(run_plan: RunPlan, num_gpus: int) -> Iterator[Fault]:
+    ranks, width = run_plan.learner_ranks, run_plan.rollout_settings.tensor_parallel_size
+    if ranks > num_gpus:
+        want = f"at most {num_gpus}, the GPUs here: each rank needs one of its own"
+        yield Fault(path="spec.local.learner.processesPerReplica", got=str(ranks), want=want)
+    if width > num_gpus:
+        want = f"at most {num_gpus}, the GPUs here"
+        yield Fault(path="spec.local.rollout.tensorParallelSize", got=str(width), want=want)
+        return
+    left = num_gpus - ranks if num_gpus - ranks >= width else num_gpus
+    crowd = -(-run_plan.num_rollout_servers // max(1, left // width))
+    share = run_plan.rollout_settings.gpu_memory_utilization
+    if crowd * share > 1:
+        want = f"at most {1 / crowd:.2g}, since {crowd} servers share a GPU; or fewer replicas"
+        yield Fault(path="spec.local.rollout.gpuMemoryUtilization", got=f"{share:g}", want=want)
