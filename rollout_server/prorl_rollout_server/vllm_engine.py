@@ -58,6 +58,9 @@ def prepare_environment(settings: RolloutServerSettings, scratch: Scratch) -> No
     if (os.cpu_count() or 1) <= FEW_CORES:
         # Threads that spin at barriers make generation several times slower when others use the same cores.
         variables["OMP_WAIT_POLICY"] = "PASSIVE"
+    if settings.dtype == "float32":
+        # Triton's attention otherwise multiplies float32 in TF32, ten bits of mantissa.
+        variables["TRITON_F32_DEFAULT"] = "ieee"
     for name, value in variables.items():
         os.environ.setdefault(name, value)
 
