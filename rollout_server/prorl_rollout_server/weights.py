@@ -113,20 +113,25 @@ def _manifest(content: bytes, wanted: WeightsId, source: WeightSource) -> Weight
 
 
 async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource) -> FetchedWeights:
-    """Every chunk read once and compared with the manifest, in a thread: hashing holds no interpreter lock."""
-    for chunk in manifest.chunks:
+    """Every chunk read once and compared with the manifest, some at once: hashing holds no interpreter lock."""
+    room = asyncio.Semaphore(PARALLEL_CHUNKS)
+
+    async def check(chunk: WeightChunk) -> Path:
         path = folder / chunk.file_name
-        try:
-            num_bytes, digest = await asyncio.to_thread(_size_and_digest, path)
-        except OSError as error:
-            raise TransientError(f"cannot read {path}: {error.strerror}") from error
+        async with room:
+            try:
+                num_bytes, digest = await asyncio.to_thread(_size_and_digest, path)
+            except OSError as error:
+                raise TransientError(f"cannot read {path}: {error.strerror}") from error
         if (num_bytes, digest) != (chunk.num_bytes, chunk.sha256):
             raise WeightsError(
                 f"chunk {chunk.file_name} from {source.location} has {num_bytes} bytes with digest {digest[:16]}, "
                 f"announced were {chunk.num_bytes} with {chunk.sha256[:16]}"
             )
-    files = tuple(folder / chunk.file_name for chunk in manifest.chunks)
-    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind)
+        return path
+
+    files = await asyncio.gather(*(check(chunk) for chunk in manifest.chunks))
+    return FetchedWeights(files=tuple(files), num_bytes=manifest.num_bytes, source_kind=source.kind)
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +28,13 @@ from prorl_trainer.storage.durable import explained
 
 _CHUNK_BYTES = 128 * 2**20
 """To write a chunk takes its size again in memory, to load one as much at the rollout server."""
+_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
+"""Chunks written at once. On two cores one, since each takes memory."""
 _KEPT_FOR_HTTP = 2
 _DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+
+_Chunk = tuple[int, dict[str, Tensor]]
+_Written = tuple[WeightChunk, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +80,19 @@ class Publisher:
             return self._publish(step, weights, folder)
 
     def _publish(self, step: int, weights: Iterable[tuple[str, Tensor]], folder: Path) -> Published:
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        target = folder.with_name(folder.name + ".partial")
+        shutil.rmtree(target, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
-        partial.mkdir()
-        chunks: list[WeightChunk] = []
-        changed, total = 0, 0
-        for tensors in _chunked(weights, self._dtype):
-            name = f"chunk-{len(chunks):05d}.safetensors"
-            digest = write_weights(partial / name, tensors.items())
-            chunks.append(_describe(partial / name, digest, tensors))
-            if self._published:
-                changed += _count_changed(self._published[-1].folder / name, tensors)
-                total += sum(tensor.numel() for tensor in tensors.values())
+        target.mkdir()
+        previous = self._published[-1].folder if self._published else None
+        written = list(_in_threads(partial(_write_chunk, target, previous), enumerate(_chunked(weights, self._dtype))))
+        chunks = tuple(chunk for chunk, _, _ in written)
+        changed, total = sum(changed for _, changed, _ in written), sum(count for _, _, count in written)
         weights_id = WeightsId.of_chunks(self._attempt, step, [chunk.sha256 for chunk in chunks])
-        manifest = WeightsManifest(weights_id=weights_id, chunks=tuple(chunks))
-        (partial / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
-        partial.rename(folder)
-        published = Published(manifest, folder, changed / total if total else None)
+        manifest = WeightsManifest(weights_id=weights_id, chunks=chunks)
+        (target / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
+        target.rename(folder)
+        published = Published(manifest, folder, changed / total if previous and total else None)
         self._published.append(published)
         # A file in shared memory stays readable for whoever has it open; over HTTP the next chunk must still be there.
         while len(self._published) > (1 if self._is_shared else _KEPT_FOR_HTTP):
@@ -110,6 +113,27 @@ class Publisher:
     def close(self) -> None:
         """Remove everything that was published."""
         shutil.rmtree(self._root, ignore_errors=True)
+
+
+def _in_threads(write: Callable[[_Chunk], _Written], chunks: Iterable[_Chunk]) -> Iterator[_Written]:
+    """Write chunks at the same time, in their order; no more of them are in memory than there are threads."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="publish") as pool:
+        waiting: deque[Future[_Written]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(write, chunk))
+            if len(waiting) == _THREADS:
+                yield waiting.popleft().result()
+        for future in waiting:
+            yield future.result()
+
+
+def _write_chunk(folder: Path, previous: Path | None, chunk: _Chunk) -> _Written:
+    """One chunk, how many of its values differ from `previous` (0 without), and how many it has."""
+    index, tensors = chunk
+    name = f"chunk-{index:05d}.safetensors"
+    digest = write_weights(folder / name, tensors.items())
+    changed = _count_changed(previous / name, tensors) if previous else 0
+    return _describe(folder / name, digest, tensors), changed, sum(tensor.numel() for tensor in tensors.values())
 
 
 def _chunked(weights: Iterable[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator[dict[str, Tensor]]:
