@@ -56,12 +56,12 @@ class TrainingEngine:
             [self._no_grad(self._reference, pack, batch.temperature) for pack in self._packs(index)]
             for index in range(len(batch.minibatches))
         ]
-        middle = time.monotonic()
+        middle = self._finished()
         self._old_logprobs = [
             [None if index == 0 else self._no_grad(None, pack, batch.temperature) for pack in self._packs(index)]
             for index in range(len(batch.minibatches))
         ]
-        return {"seconds_reference": middle - started, "seconds_old_logprobs": time.monotonic() - middle}
+        return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 
     def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float, step: int) -> Sums:
         """One optimizer step on one minibatch of the batch given to `prepare`.
@@ -130,6 +130,12 @@ class TrainingEngine:
 
     def _packs(self, minibatch: int) -> tuple[Pack, ...]:
         return self._require_batch().minibatches[minibatch].packs_by_rank[self._backend.rank]
+
+    def _finished(self) -> float:
+        """The time, once what was asked of a GPU is done: it works behind the program's back."""
+        if self._backend.device.type == "cuda":
+            torch.cuda.synchronize(self._backend.device)
+        return time.monotonic()
 
     def _tensor(self, values: object) -> Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=self._backend.device)

@@ -25,15 +25,16 @@ _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
 
 def join_ranks(device: torch.device) -> None:
     """Initialise `torch.distributed` from the usual variables; a process without them is a world of one."""
+    own_gpu = device if device.type == "cuda" else None
     if "RANK" not in os.environ:
         store = torch.distributed.HashStore()  # type: ignore[attr-defined]
         torch.distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo", store=store, rank=0, world_size=1
+            "nccl" if own_gpu else "gloo", store=store, rank=0, world_size=1, device_id=own_gpu
         )
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         return
     torch.distributed.init_process_group(
-        "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo", timeout=_COLLECTIVE_TIMEOUT
+        "cuda:nccl,cpu:gloo" if own_gpu else "gloo", timeout=_COLLECTIVE_TIMEOUT, device_id=own_gpu
     )
 
 
