@@ -33,7 +33,7 @@ Engine = TrainingEngine | RankedEngine
 
 
 @contextmanager
-def world_of_one() -> Iterator[None]:
+def world_of_one(device: torch.device = CPU) -> Iterator[None]:
     """DeepSpeed needs a process group: one of this process alone, on one thread.
 
     The group stays until the process ends, since DeepSpeed remembers it.
@@ -43,7 +43,7 @@ def world_of_one() -> Iterator[None]:
     if torch.distributed.is_initialized():
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     else:
-        join_ranks(CPU)
+        join_ranks(device)
     try:
         yield
     finally:
@@ -57,8 +57,8 @@ def learner_spec(engine: str = "plain", *, stage: int = 2, **fields: Any) -> Lea
     return LearnerSpec.model_validate(values)
 
 
-def make_engine(model: Path, spec: LearnerSpec | None = None) -> TrainingEngine:
-    return build_engine(str(model), spec or learner_spec(), CPU, None)
+def make_engine(model: Path, spec: LearnerSpec | None = None, device: torch.device = CPU) -> TrainingEngine:
+    return build_engine(str(model), spec or learner_spec(), device, None)
 
 
 def random_groups(seed: int, count: int = 4, size: int = 4) -> list[ScoredGroup]:
@@ -107,7 +107,7 @@ def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 
 
 
 def weights_of(engine: Engine) -> dict[str, Tensor]:
-    return {name: tensor.detach().float().clone() for name, tensor in engine.weights()}
+    return {name: tensor.detach().float().cpu().clone() for name, tensor in engine.weights()}
 
 
 def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:

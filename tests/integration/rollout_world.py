@@ -44,6 +44,13 @@ VOCABULARY = 300
 """No multiple of 64, so that vLLM pads it."""
 END_TOKEN = VOCABULARY - 1
 START_SECONDS = 400.0
+SETTINGS: dict[str, Any] = {
+    "dtype": "float32",
+    "max_model_tokens": 4096,
+    "max_running_sequences": 16,
+    "cpu_kv_cache_bytes": 128 * 2**20,
+    "enforce_eager": True,
+}
 Weights = dict[str, torch.Tensor]
 
 
@@ -161,15 +168,12 @@ class StubLearner:
 
 
 @contextlib.contextmanager
-def running_server(learner_url: str, log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A server process that leads its own process group, with the socket it inherits; killed on exit."""
-    settings = RolloutServerSettings(
-        dtype="float32",
-        max_model_tokens=4096,
-        max_running_sequences=16,
-        cpu_kv_cache_bytes=128 * 2**20,
-        enforce_eager=True,
-    )
+def running_server(learner_url: str, log: Path, **changes: Any) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """A server process that leads its own process group, with the socket it inherits; killed on exit.
+
+    `changes` are of its settings.
+    """
+    settings = RolloutServerSettings(**(SETTINGS | changes))
     listening: socket.socket = bind("127.0.0.1", 0)
     listening.set_inheritable(True)
     environment = os.environ | {
@@ -276,8 +280,8 @@ def make_request(request_id: str, **changes: Any) -> GenerateRequest:
 
 
 @contextlib.contextmanager
-def make_world(base: Path, *, tied: bool) -> Iterator[World]:
-    """A stub learner with two sets of weights, and a ready rollout server."""
+def make_world(base: Path, *, tied: bool, **changes: Any) -> Iterator[World]:
+    """A stub learner with two sets of weights, and a ready rollout server; `changes` are of its settings."""
     model, published, own = base / "model", base / "published", base / "own"
     for folder in (model, published, own):
         folder.mkdir()
@@ -288,7 +292,7 @@ def make_world(base: Path, *, tied: bool) -> Iterator[World]:
     log = own / "server.log"
     with (
         contextlib.closing(learner),
-        running_server(learner.url, log) as (process, url),
+        running_server(learner.url, log, **changes) as (process, url),
         httpx.Client(base_url=url, timeout=60) as http,
     ):
         shared = World(learner=learner, process=process, http=http, model=model, weights=weights, ids=ids)
