@@ -11,11 +11,11 @@ The rate depends on the answers far more than on the service, so every kind of l
 Each is sent as one large request and in requests of the size of a trainer's. Beside the rate stands the CPU time an
 item takes in each process: it says more than the rate where the machine has other work. The verdicts are counted.
 
-The poisoned answer: requests are judged one after the other, alone, then beside one that hangs until its deadline. The
-figure is the slowest of them beside the poison, over p95 alone, for requests of a trainer's size and single answers. A
-single answer takes less than the slice that the kernel gives a process that computes, so there two controls say how
-much is the machine's: the slowest alone, and the slowest beside a foreign process that computes for as long, which the
-service knows nothing of.
+The poisoned answer: requests are judged alone, then beside one that hangs until its deadline. The figure is the slowest
+of them beside the poison, over p95 alone: for groups as a trainer sends them, sixteen of eight answers at once, and one
+after the other for large requests and single answers. A single answer takes less than the slice that the kernel gives
+a process that computes, so two controls say how much is the machine's: the slowest alone, and the slowest beside a
+foreign process that computes for as long, which the service knows nothing of.
 """
 
 from __future__ import annotations
@@ -44,8 +44,25 @@ from tests.bench.bench_verifiers import ORDINARY
 
 ITEMS = 960
 REQUEST_SIZES = (ITEMS, 96)
-SAMPLES = {96: 60, 1: 200}
-"""Items of a request: requests alone, from which p95 comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waves:
+    """Requests of so many answers, so many at once, so many times alone, from which p95 comes."""
+
+    size: int
+    at_once: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.at_once} requests of {self.size} at once" if self.at_once > 1 else f"requests of {self.size}"
+
+
+NEIGHBOURHOODS = (
+    Waves(size=8, at_once=16, count=20),
+    Waves(size=96, at_once=1, count=60),
+    Waves(size=1, at_once=1, count=200),
+)
 DEADLINE_SECONDS = 1.0
 POISON = r"\prod_{k=1}^{100000}(x+k)"
 """math-verify expands it for longer than the deadline."""
@@ -114,16 +131,20 @@ def measure(client: httpx.Client, service: psutil.Popen, items: Items, size: int
     return Measured(rate=len(items) / elapsed, cpu=cpu, verdicts=verdicts)
 
 
-def latencies(client: httpx.Client, size: int, going_on: Callable[[], bool]) -> list[float]:
-    """Seconds of requests of so many ordinary answers, one after the other; sorted."""
+def latencies(client: httpx.Client, waves: Waves, going_on: Callable[[], bool]) -> list[float]:
+    """Seconds of each request, wave after wave; sorted."""
     seconds: list[float] = []
-    while going_on():
-        items = [
-            make_item(number, *ORDINARY[number % len(ORDINARY)]) for number in range(len(seconds), size + len(seconds))
-        ]
+
+    def judge(number: int) -> float:
+        places = range(number * waves.size, (number + 1) * waves.size)
+        items = [make_item(place, *ORDINARY[place % len(ORDINARY)]) for place in places]
         started = time.perf_counter()
         client.post("/v1/score", json={"items": items}).raise_for_status()
-        seconds.append(time.perf_counter() - started)
+        return time.perf_counter() - started
+
+    with ThreadPoolExecutor(waves.at_once) as threads:
+        while going_on():
+            seconds += threads.map(judge, range(len(seconds), len(seconds) + waves.at_once))
     return sorted(seconds)
 
 
@@ -143,27 +164,27 @@ def compute(_: str) -> tuple[str, float]:
     return "computed", time.perf_counter() - started
 
 
-def show_poison(client: httpx.Client, url: str, size: int, rounds: int) -> None:
+def show_poison(client: httpx.Client, url: str, waves: Waves, rounds: int) -> None:
     """Per round: alone, beside the poison, beside a foreign process."""
     neighbours = {"poison": send_poison, "foreign process": compute}
     ratios: dict[str, list[float]] = {"alone": [], **{name: [] for name in neighbours}}
     for _ in range(rounds):
-        left = iter(range(SAMPLES[size]))
-        alone = latencies(client, size, lambda left=left: next(left, None) is not None)  # type: ignore[misc]
+        left = iter(range(waves.count))
+        alone = latencies(client, waves, lambda left=left: next(left, None) is not None)  # type: ignore[misc]
         p95 = alone[int(0.95 * len(alone))]
         ratios["alone"].append(alone[-1] / p95)
-        print(f"requests of {size} alone: {shown(alone)}")
+        print(f"{waves}, alone: {shown(alone)}")
         for name, start in neighbours.items():
             with ThreadPoolExecutor(1) as thread:
                 busy = thread.submit(start, url)
-                beside = latencies(client, size, lambda busy=busy: not busy.done())  # type: ignore[misc]
+                beside = latencies(client, waves, lambda busy=busy: not busy.done())  # type: ignore[misc]
                 verdict, seconds = busy.result()
             ratios[name].append(beside[-1] / p95)
             print(f"beside the {name} ({verdict} after {seconds:.2f} s, of {DEADLINE_SECONDS:g}): {shown(beside)}")
     for name, values in ratios.items():
         wanted = "; wanted: at most 3" if name == "poison" else ""
         each = ", ".join(f"{ratio:.1f}" for ratio in values)
-        print(f"requests of {size}: slowest over p95 alone, {name}: {statistics.median(values):.1f} ({each}{wanted})")
+        print(f"{waves}: slowest over p95 alone, {name}: {statistics.median(values):.1f} ({each}{wanted})")
 
 
 def shown(seconds: list[float]) -> str:
@@ -219,8 +240,8 @@ def main() -> None:
                 f"{', '.join(f'{kind} {value:.2f}' for kind, value in cpu.items() if value >= 0.005)}; "
                 f"{dict(sum((each.verdicts for each in measured), Counter()))}"
             )
-        for size in SAMPLES:
-            show_poison(client, url, size, options.rounds)
+        for waves in NEIGHBOURHOODS:
+            show_poison(client, url, waves, options.rounds)
 
 
 if __name__ == "__main__":
