@@ -25,14 +25,14 @@ class GpuShares:
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The GPUs that may be used: those that the user made visible, else all that NVIDIA's driver knows."""
-    chosen = environment.get(VISIBLE)
-    if chosen is not None:
-        names = [name.strip() for name in chosen.split(",")]
-        return tuple(names[: names.index("-1")] if "-1" in names else [name for name in names if name])
     try:
         import pynvml  # comes with vLLM's CUDA build: without that, GPUs are of no use
     except ImportError:
         return ()
+    chosen = environment.get(VISIBLE)
+    if chosen is not None:
+        names = [name.strip() for name in chosen.split(",")]
+        return tuple(names[: names.index("-1")] if "-1" in names else [name for name in names if name])
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:  # no driver, or no GPU

@@ -82,14 +82,6 @@ def test_every_fault_is_named() -> None:
         assign_gpus(make_plan(ranks=3, width=4), ("0", "1"))
 
 
-@pytest.mark.parametrize(
-    ("chosen", "expected"),
-    [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("1,-1,2", ("1",)), ("GPU-60e1a46c", ("GPU-60e1a46c",))],
-)
-def test_what_the_user_made_visible_is_taken(chosen: str, expected: tuple[str, ...]) -> None:
-    assert find_gpus({"CUDA_VISIBLE_DEVICES": chosen}) == expected
-
-
 class _FakeNvml(types.ModuleType):
     """NVIDIA's library as the driver answers it, with two GPUs or without a driver."""
 
@@ -118,3 +110,16 @@ def test_else_the_driver_is_asked(
     fake = None if module is None else _FakeNvml(has_driver=module)
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     assert find_gpus({}) == expected
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("1,-1,2", ("1",)), ("GPU-60e1a46c", ("GPU-60e1a46c",))],
+)
+def test_what_the_user_made_visible_is_taken(
+    monkeypatch: pytest.MonkeyPatch, chosen: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", _FakeNvml(has_driver=True))
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": chosen}) == expected
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert find_gpus({"CUDA_VISIBLE_DEVICES": chosen}) == (), "vLLM's CPU build uses none"
