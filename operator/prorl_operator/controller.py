@@ -94,10 +94,10 @@ class Controller:
             accepted = refused(accepted, faults)
         if accepted.job is None:
             status = with_acceptance(memory.status, accepted, now)
-            await memory.statuses.write(self._parts.api, snapshot, status, None, now)
+            due = await memory.statuses.write(self._parts.api, snapshot, status, None, now)
             memory.status = status
             self._parts.telemetry.job_state(key, "NotAccepted")
-            return REFUSED_SECONDS
+            return REFUSED_SECONDS if due is None else due
         return await self._pass(snapshot, memory, accepted, accepted.job, goes_on=goes_on, now=now)
 
     async def _pass(
@@ -130,10 +130,10 @@ class Controller:
         meta = snapshot.body["metadata"]
         parts.telemetry.job_state((meta["namespace"], meta["name"]), decision.outcome.kind.value.capitalize())
         await self._call_learner(learner, memory, decision)
-        await self._carry_out(snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now)
+        due = await self._carry_out(snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now)
         if decision.is_over and (ttl := job.spec.ttl_seconds_after_finished) is not None:
-            return await self._expire(snapshot.body, memory, ttl, now)
-        return _next_look(decision, has_learner=learner is not None, members_left=bool(members))
+            return _sooner(due, await self._expire(snapshot.body, memory, ttl, now))
+        return _sooner(due, _next_look(decision, has_learner=learner is not None, members_left=bool(members)))
 
     async def _expire(self, body: Body, memory: JobMemory, ttl: int, now: float) -> float | None:
         """Delete a job that has been finished for its time to live; a suspended one is not finished."""
@@ -159,7 +159,8 @@ class Controller:
         *,
         goes_on: bool,
         now: float,
-    ) -> None:
+    ) -> float | None:
+        """What was decided; the seconds until the status is due, if it waits."""
         parts = self._parts
         # Status before ends: what was decided is known, however far the ends come.
         attempt_before = memory.status.attempt
@@ -173,7 +174,7 @@ class Controller:
                 troubled = with_trouble(memory.status, str(error), now)
                 await memory.statuses.write(parts.api, snapshot, troubled, plan, now)
             raise
-        await memory.statuses.write(parts.api, snapshot, memory.status, plan, now)
+        due = await memory.statuses.write(parts.api, snapshot, memory.status, plan, now)
         await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
             records, lines = memory.resets.read(), memory.series.lines
@@ -184,6 +185,7 @@ class Controller:
                 await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))
             await actions.clean_up(decision)
         await events.tell(parts.api, snapshot, memory, decision)
+        return due
 
     async def _look_at_resets(self, snapshot: Snapshot, memory: JobMemory, plan: RunPlan, now: float) -> None:
         reset = plan.reference_reset
@@ -249,6 +251,11 @@ def owner_reference(body: Body) -> dict[str, Any]:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def _sooner(first: float | None, second: float | None) -> float | None:
+    """The earlier of two times, either of which may be never."""
+    return min((each for each in (first, second) if each is not None), default=None)
 
 
 def _next_look(decision: Decision, *, has_learner: bool, members_left: bool) -> float | None:

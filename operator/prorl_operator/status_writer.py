@@ -1,4 +1,7 @@
-"""Writes a job's status: at once when a condition changes, else at most twice a minute, never when nothing changed."""
+"""Writes a job's status: at once when a condition turns, soon when its reason does, else at most twice a minute.
+
+Never when nothing changed.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from typing import Any
 
 from prorl_api.crd import status_to_object
 from prorl_api.spec.values import Role
-from prorl_api.status import JobStatus
+from prorl_api.status import ConditionStatus, JobStatus
 from prorl_control.plan import RunPlan
 from prorl_operator.client import Api
 from prorl_operator.view_index import Snapshot
 
 UNCHANGED_SECONDS = 30.0
+REASON_SECONDS = 5.0
+"""For so long a new reason waits: where members start, it is soon followed by another, or by readiness."""
 _MOMENTS: dict[str, Any] = {"updated": 0.0, "last_metrics_time": None}
 """Times that change with every look."""
 
@@ -30,10 +35,18 @@ class _Written:
 
     @property
     def awaited(self) -> tuple[Any, ...]:
-        """What people and other controllers wait for."""
+        """What people and other controllers wait for. A summary that is open is known by its reason."""
         status = self.status
-        conditions = tuple((condition.type, condition.status, condition.reason) for condition in status.conditions)
-        return self.generation, status.attempt, status.resets, conditions
+        turns = tuple(
+            (condition.type, condition.status, condition.reason if condition.status is ConditionStatus.UNKNOWN else "")
+            for condition in status.conditions
+        )
+        return self.generation, status.attempt, status.resets, turns
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why conditions are what they are."""
+        return tuple(condition.reason for condition in self.status.conditions)
 
     @property
     def lasting(self) -> tuple[Any, ...]:
@@ -46,25 +59,38 @@ class StatusWriter:
 
     def __init__(self) -> None:
         self._last: _Written | None = None
+        self._held_since: float | None = None
 
-    async def write(self, api: Api, snapshot: Snapshot, status: JobStatus, plan: RunPlan | None, now: float) -> None:
-        """Write it if it is due."""
+    async def write(
+        self, api: Api, snapshot: Snapshot, status: JobStatus, plan: RunPlan | None, now: float
+    ) -> float | None:
+        """Write it if it is due; else the seconds after which to come again, if it will be due by time alone."""
         assert snapshot.body is not None
         meta = snapshot.body["metadata"]
         replicas = sum(pod.role is Role.ROLLOUT and pod.deleted is None for pod in snapshot.pods)
         new = _Written(
             status=status, generation=int(meta["generation"]), rollout_replicas=replicas if plan else 0, at=now
         )
-        if self._last is not None and not _is_due(self._last, new):
-            return
+        if self._last is not None:
+            wait = self._wait(self._last, new)
+            if wait is None or wait > 0:
+                return wait
         document = status_to_object(
             status, job_name=meta["name"], generation=new.generation, rollout_replicas=new.rollout_replicas
         )
         await api.write_status("ProRLJob", meta["namespace"], meta["name"], document)
-        self._last = new
+        self._last, self._held_since = new, None
+        return None
 
-
-def _is_due(last: _Written, new: _Written) -> bool:
-    if new.at - last.at < UNCHANGED_SECONDS and new.awaited == last.awaited:
-        return False
-    return new.lasting != last.lasting
+    def _wait(self, last: _Written, new: _Written) -> float | None:
+        """Seconds until `new` is due, 0 if it is now; None: not by time alone."""
+        if new.awaited != last.awaited:
+            return 0.0
+        if new.reasons != last.reasons:
+            if self._held_since is None:
+                self._held_since = new.at
+            return max(0.0, self._held_since + REASON_SECONDS - new.at)
+        self._held_since = None
+        if new.at - last.at >= UNCHANGED_SECONDS and new.lasting != last.lasting:
+            return 0.0
+        return None
