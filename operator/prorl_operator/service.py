@@ -21,6 +21,7 @@ from prorl_operator.controller import Controller, Parts
 from prorl_operator.election import Election
 from prorl_operator.handlers import Watches, kopf_settings, watched_namespaces
 from prorl_operator.health import create_app
+from prorl_operator.housekeeping import tidy_when_quiet
 from prorl_operator.learner_api import make_session
 from prorl_operator.reset_objects import StaleViewError
 from prorl_operator.settings import OperatorSettings
@@ -53,6 +54,7 @@ class OperatorService:
         )
         self._leading = asyncio.Event()
         self._failures: dict[Key, int] = {}
+        self._passes = 0
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT, which kopf takes."""
@@ -73,7 +75,8 @@ class OperatorService:
                 asyncio.create_task(self._work(controller), name=f"worker-{number}")
                 for number in range(self._settings.workers)
             ]
-            background = [*workers, *self.children.start(ApiStream(connection))]
+            tidying = asyncio.create_task(tidy_when_quiet(lambda: self._passes), name="tidying")
+            background = [*workers, *self.children.start(ApiStream(connection)), tidying]
             watching = asyncio.create_task(self._watch(), name="kopf")
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, watching.cancel)  # until kopf has handlers of its own
@@ -123,6 +126,7 @@ class OperatorService:
     async def _work(self, controller: Controller) -> None:
         while True:
             key = await self.queue.take()
+            self._passes += 1
             self.telemetry.queue.set(len(self.queue))
             begun = time.perf_counter()
             result = "ok"

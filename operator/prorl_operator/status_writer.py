@@ -41,7 +41,7 @@ class _Written:
             (condition.type, condition.status, condition.reason if condition.status is ConditionStatus.UNKNOWN else "")
             for condition in status.conditions
         )
-        return self.generation, status.attempt, status.resets, turns
+        return self.generation, status.attempt, status.resets, status.restarts, turns
 
     @property
     def reasons(self) -> tuple[str, ...]:
