@@ -27,10 +27,11 @@ help: ## Show this list
 
 $(INSTALLED): .tools/bin/uv $(LOCK) pyproject.toml
 	@test -x $(BIN)/python || $(UV) venv --quiet --python .tools/bin/python .venv
+	@rm -f .venv/installed*
 	@echo "installing the environment from $(LOCK) ($(if $(GPU),9,6) GB; about a minute the first time)"
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
-	@rm -f .venv/installed-* && touch $@
+	@touch $@
 
 .PHONY: setup
 setup: $(INSTALLED) ## Make the environment in .venv from the lock file (GPU=1: vLLM's CUDA build, kept until GPU=)

@@ -130,8 +130,13 @@ async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource
             )
         return path
 
-    files = await asyncio.gather(*(check(chunk) for chunk in manifest.chunks))
-    return FetchedWeights(files=tuple(files), num_bytes=manifest.num_bytes, source_kind=source.kind)
+    try:
+        async with asyncio.TaskGroup() as group:
+            checks = [group.create_task(check(chunk)) for chunk in manifest.chunks]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from errors
+    files = tuple(task.result() for task in checks)
+    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind)
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -20,13 +21,15 @@ class GpuShares:
     visible: Mapping[MemberKey, tuple[str, ...]]
     """Names as `CUDA_VISIBLE_DEVICES` takes them. All ranks of the learner see all of its GPUs: each takes its own."""
     shared: tuple[str, ...] = ()
-    """GPUs on which a rollout server and the learner are together."""
+    """GPUs on which rollout servers and the learner are together."""
+    servers_on_one: int = 1
+    """The most servers that are on one GPU."""
 
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
     """The GPUs that may be used: those that the user made visible, else all that NVIDIA's driver knows."""
     try:
-        import pynvml  # comes with vLLM's CUDA build: without that, GPUs are of no use
+        import pynvml  # comes with vLLM's CUDA build; beside the CPU build the learner finds GPUs by itself
     except ImportError:
         return ()
     chosen = environment.get(VISIBLE)
@@ -69,7 +72,11 @@ def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
         if key.role is not Role.SANDBOX
     }
     served = {gpu for slot in servers for gpu in slot}
-    return GpuShares(visible=visible, shared=tuple(gpu for gpu in learners if gpu in served))
+    return GpuShares(
+        visible=visible,
+        shared=tuple(gpu for gpu in learners if gpu in served),
+        servers_on_one=-(-len(servers) // len(slots)),
+    )
 
 
 def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
@@ -79,10 +86,10 @@ def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
     where = ", ".join(f"{key.name} on {'+'.join(names)}" for key, names in gpus.visible.items())
     yield f"GPUs: {where}"
     if gpus.shared:
-        share = run_plan.rollout_settings.gpu_memory_utilization
+        taken = gpus.servers_on_one * run_plan.rollout_settings.gpu_memory_utilization
         yield (
-            f"learner and rollout server share GPU {', '.join(gpus.shared)}: {share:.0%} of its memory is the server's "
-            "(spec.local.rollout.gpuMemoryUtilization)"
+            f"the learner shares GPU {', '.join(gpus.shared)} with {gpus.servers_on_one} rollout server(s), which take "
+            f"{taken:.0%} of its memory (spec.local.rollout.gpuMemoryUtilization)"
         )
 
 
@@ -99,5 +106,5 @@ def _faults(run_plan: RunPlan, num_gpus: int) -> Iterator[Fault]:
     crowd = -(-run_plan.num_rollout_servers // max(1, left // width))
     share = run_plan.rollout_settings.gpu_memory_utilization
     if crowd * share > 1:
-        want = f"at most {1 / crowd:.2g}, since {crowd} servers share a GPU; or fewer replicas"
+        want = f"at most {math.floor(100 / crowd) / 100:g}, since {crowd} servers share a GPU; or fewer replicas"
         yield Fault(path="spec.local.rollout.gpuMemoryUtilization", got=f"{share:g}", want=want)

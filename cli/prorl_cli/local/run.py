@@ -69,10 +69,10 @@ def run_job(request: RunRequest, console: Console) -> int:
     with Interrupts() as interrupts, folder.locked(run):
         identity, job = _accept(run, job, asked_model, request, console)
         run_plan = plan(job.effective)
-        gpus = assign_gpus(run_plan, find_gpus(os.environ))
         if folder.has_finished(run, run_plan.total_steps):
             _say_finished(run, run_plan, console)
             return ExitCode.OK
+        gpus = assign_gpus(run_plan, find_gpus(os.environ))
         _prepare(run, job, console)
         load = partial(load_local_job, request.manifest, identity.model, request.folder)
         watch = ManifestWatch(request.manifest, run, job, load)

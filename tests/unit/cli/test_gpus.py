@@ -11,7 +11,7 @@ from prorl_api.errors import SpecError
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.run import RestartSpec
-from prorl_cli.local.gpus import assign_gpus, find_gpus
+from prorl_cli.local.gpus import assign_gpus, find_gpus, gpu_lines
 from prorl_control.plan import RunPlan
 
 
@@ -59,6 +59,18 @@ def test_ranks_come_first_and_servers_take_what_is_left(
     assert shares(plan, num_gpus) == (expected, shared)
 
 
+def test_a_person_is_told_who_is_where_and_what_is_shared() -> None:
+    plan = make_plan(servers=2)
+    assert list(gpu_lines(assign_gpus(plan, ("0",)), plan)) == [
+        "GPUs: learner-0 on 0, rollout-0 on 0, rollout-1 on 0",
+        "the learner shares GPU 0 with 2 rollout server(s), which take 60% of its memory "
+        "(spec.local.rollout.gpuMemoryUtilization)",
+    ]
+    assert list(gpu_lines(assign_gpus(plan, ("0", "1", "2")), plan)) == [
+        "GPUs: learner-0 on 0, rollout-0 on 1, rollout-1 on 2"
+    ]
+
+
 def test_without_gpus_nobody_is_told_anything() -> None:
     assert shares(make_plan(), 0) == ({}, "")
 
@@ -69,6 +81,7 @@ def test_without_gpus_nobody_is_told_anything() -> None:
         (2, make_plan(ranks=3), "processesPerReplica: got 3; at most 2"),
         (2, make_plan(width=4), "tensorParallelSize: got 4; at most 2"),
         (1, make_plan(servers=2, share=0.6), "gpuMemoryUtilization: got 0.6; at most 0.5"),
+        (1, make_plan(servers=6, share=0.2), "gpuMemoryUtilization: got 0.2; at most 0.16"),
         (3, make_plan(servers=3, share=0.9), "gpuMemoryUtilization: got 0.9; at most 0.5"),
     ],
 )

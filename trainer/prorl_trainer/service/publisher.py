@@ -85,7 +85,7 @@ class Publisher:
         shutil.rmtree(folder, ignore_errors=True)
         target.mkdir()
         previous = self._published[-1].folder if self._published else None
-        written = list(_in_threads(partial(_write_chunk, target, previous), enumerate(_chunked(weights, self._dtype))))
+        written = list(_in_threads(partial(_write_chunk, target, previous), _chunked(weights, self._dtype)))
         chunks = tuple(chunk for chunk, _, _ in written)
         changed, total = sum(changed for _, changed, _ in written), sum(count for _, _, count in written)
         weights_id = WeightsId.of_chunks(self._attempt, step, [chunk.sha256 for chunk in chunks])
@@ -115,12 +115,15 @@ class Publisher:
         shutil.rmtree(self._root, ignore_errors=True)
 
 
-def _in_threads(write: Callable[[_Chunk], _Written], chunks: Iterable[_Chunk]) -> Iterator[_Written]:
-    """Write chunks at the same time, in their order; no more of them are in memory than there are threads."""
+def _in_threads(write: Callable[[_Chunk], _Written], chunks: Iterable[dict[str, Tensor]]) -> Iterator[_Written]:
+    """Write chunks at the same time, in their order. Each that is being written is held once, and no other."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="publish") as pool:
         waiting: deque[Future[_Written]] = deque()
-        for chunk in chunks:
-            waiting.append(pool.submit(write, chunk))
+        index = 0
+        for tensors in chunks:
+            waiting.append(pool.submit(write, (index, tensors)))
+            index += 1  # noqa: SIM113 - enumerate keeps its last pair, and so the chunk, until it has the next one
+            del tensors
             if len(waiting) == _THREADS:
                 yield waiting.popleft().result()
         for future in waiting:
