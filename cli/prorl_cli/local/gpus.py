@@ -58,13 +58,10 @@ def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
     """
     if not gpus:
         return GpuShares(visible={})
-    faults = list(_faults(run_plan, len(gpus)))
+    faults = list(_faults(run_plan, gpus))
     if faults:
         raise SpecError(faults, source=f"job {run_plan.job_name} on this machine")
-    ranks, width = run_plan.learner_ranks, run_plan.rollout_settings.tensor_parallel_size
-    learners, rest = gpus[:ranks], gpus[ranks:]
-    pool = rest if len(rest) >= width else gpus
-    slots = [pool[start : start + width] for start in range(0, len(pool) - width + 1, width)]
+    learners, slots = gpus[: run_plan.learner_ranks], _slots(run_plan, gpus)
     servers = [slots[index % len(slots)] for index in range(run_plan.num_rollout_servers)]
     visible = {
         key: learners if key.role is Role.LEARNER else servers[key.index]
@@ -93,7 +90,15 @@ def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
         )
 
 
-def _faults(run_plan: RunPlan, num_gpus: int) -> Iterator[Fault]:
+def _slots(run_plan: RunPlan, gpus: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Where a rollout server can be: on GPUs that the learner leaves, or on any if it leaves too few."""
+    width, rest = run_plan.rollout_settings.tensor_parallel_size, gpus[run_plan.learner_ranks :]
+    pool = rest if len(rest) >= width else gpus
+    return [pool[start : start + width] for start in range(0, len(pool) - width + 1, width)]
+
+
+def _faults(run_plan: RunPlan, gpus: tuple[str, ...]) -> Iterator[Fault]:
+    num_gpus = len(gpus)
     ranks, width = run_plan.learner_ranks, run_plan.rollout_settings.tensor_parallel_size
     if ranks > num_gpus:
         want = f"at most {num_gpus}, the GPUs here: each rank needs one of its own"
@@ -102,8 +107,7 @@ def _faults(run_plan: RunPlan, num_gpus: int) -> Iterator[Fault]:
         want = f"at most {num_gpus}, the GPUs here"
         yield Fault(path="spec.local.rollout.tensorParallelSize", got=str(width), want=want)
         return
-    left = num_gpus - ranks if num_gpus - ranks >= width else num_gpus
-    crowd = -(-run_plan.num_rollout_servers // max(1, left // width))
+    crowd = -(-run_plan.num_rollout_servers // len(_slots(run_plan, gpus)))
     share = run_plan.rollout_settings.gpu_memory_utilization
     if crowd * share > 1:
         want = f"at most {math.floor(100 / crowd) / 100:g}, since {crowd} servers share a GPU; or fewer replicas"
