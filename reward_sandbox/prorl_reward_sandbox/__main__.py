@@ -7,6 +7,7 @@ stops accepting, finishes what runs, within a few seconds, ends all helpers and 
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -61,6 +62,8 @@ def main() -> int:
     # signal that comes before it listens for one must not be lost.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
+    gc.collect()
+    gc.freeze()  # looking for cycles among all that was imported would stop every request for 50 to 90 ms
     try:
         server.run(sockets=[listening])
     except SystemExit:  # how it says that the application did not start, which is logged already
