@@ -21,6 +21,7 @@ import tenacity
 from prorl_api import API_VERSION
 from prorl_operator.connection import JSON, Connection, reason_of
 from prorl_operator.telemetry import Telemetry
+from prorl_operator.turns import Turns
 
 FIELD_MANAGER = "prorl-operator"
 CONFLICT, NOT_FOUND, GONE, TOO_MANY, FORBIDDEN = 409, 404, 410, 429, 403
@@ -124,6 +125,7 @@ class Api:
     def __init__(self, connection: Connection, telemetry: Telemetry) -> None:
         self._connection = connection
         self._telemetry = telemetry
+        self.turns = Turns()
 
     async def apply(self, body: dict[str, Any]) -> None:
         """Create the object or bring our fields of it to what `body` says."""
@@ -234,8 +236,9 @@ class Api:
     ) -> _Answer:
         """One request; whatever is answered."""
         asked = self._connection.request(method, path, query=query, content=content, media=media, timeout=_TIMEOUT)
-        async with asked as answer:
-            data = await answer.read()
+        with self.turns.under_way():
+            async with asked as answer:
+                data = await answer.read()
         after = answer.headers.get("Retry-After", "") if answer.status == TOO_MANY else ""
         return _Answer(answer.status, data, min(float(after), 30.0) if after.isdecimal() else 1.0)
 

@@ -61,9 +61,10 @@ class OperatorService:
         loop = asyncio.get_running_loop()
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
         async with make_session() as http, connect(self._api_client) as connection:
+            api = Api(connection, self.telemetry)
             controller = Controller(
                 Parts(
-                    api=Api(connection, self.telemetry),
+                    api=api,
                     views=self.views,
                     http=http,
                     settings=self._settings,
@@ -75,8 +76,11 @@ class OperatorService:
                 asyncio.create_task(self._work(controller), name=f"worker-{number}")
                 for number in range(self._settings.workers)
             ]
-            tidying = asyncio.create_task(tidy_when_quiet(lambda: self._passes), name="tidying")
-            background = [*workers, *self.children.start(ApiStream(connection)), tidying]
+            keeping = [
+                asyncio.create_task(tidy_when_quiet(lambda: self._passes), name="tidying"),
+                asyncio.create_task(api.turns.keep(), name="turns"),
+            ]
+            background = [*workers, *self.children.start(ApiStream(connection)), *keeping]
             watching = asyncio.create_task(self._watch(), name="kopf")
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, watching.cancel)  # until kopf has handlers of its own
@@ -105,7 +109,7 @@ class OperatorService:
     def _begin_leading(self) -> None:
         self.telemetry.leader.set(1)
         self._leading.set()
-        for key in self.views.keys():  # noqa: SIM118 - not a mapping
+        for key in self.views.by_urgency():
             if self._serves(key):
                 self.queue.add(key)
 

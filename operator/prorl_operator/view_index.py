@@ -47,7 +47,8 @@ class ViewSource(Protocol):
 
 
 _Asked = tuple[Any, ...]
-"""What people ask of a job."""
+"""What people ask of a job; last, whether it has a status."""
+_HAS_STATUS = -1
 
 
 class IndexedViews:
@@ -78,6 +79,16 @@ class IndexedViews:
     def keys(self) -> list[Key]:
         """Every job."""
         return list(self._jobs)
+
+    def by_urgency(self) -> list[Key]:
+        """Every job: first those that nobody has looked at yet, then those that run, then those at rest."""
+        plans = self._children["plans"]
+
+        def rank(key: Key) -> int:
+            is_new = not self._jobs[key][0][_HAS_STATUS]
+            return 0 if is_new else 1 if plans.of(key) else 2
+
+        return sorted(self._jobs, key=rank)
 
     def snapshot(self, key: Key) -> Snapshot:
         """Everything of one job."""

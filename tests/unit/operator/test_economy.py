@@ -11,6 +11,7 @@ from api_builders import changed, make_manifest
 from manifest_builders import CLUSTER, make_cluster_job, make_context
 from operator_builders import make_memory
 
+from prorl_api.names import LABEL_JOB
 from prorl_api.status import JobStatus
 from prorl_control.decision import Decision, Event, EventKind, Outcome, OutcomeKind
 from prorl_operator.acceptance import Judge
@@ -142,3 +143,16 @@ def test_the_job_of_a_snapshot_is_the_newest_even_if_it_was_no_news() -> None:
     body = views.snapshot(key).body
     assert body is not None
     assert body["status"] == {"step": 2}
+
+
+def test_a_new_leader_looks_first_at_jobs_that_nobody_has_looked_at_and_last_at_those_at_rest() -> None:
+    plans: ChildIndex[PlanView] = ChildIndex(lambda _: PlanView(attempt=1, applied="", text=""), print)
+    views = IndexedViews({"plans": plans})
+    states = {"rests": {"attempt": 1}, "runs": {"attempt": 1}, "new": None, "also-runs": {"attempt": 2}}
+    for name, status in states.items():
+        job = make_object(1)
+        job["metadata"]["uid"] = name
+        views.put_job(("research", name), {**job, "status": status} if status else job)
+    for name in ("runs", "also-runs"):
+        plans.put({"metadata": {"namespace": "research", "name": f"{name}-plan", "labels": {LABEL_JOB: name}}})
+    assert [name for _, name in views.by_urgency()] == ["new", "runs", "also-runs", "rests"]
