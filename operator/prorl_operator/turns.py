@@ -1,8 +1,8 @@
 """Calls in turns: while several are under way, the event loop sleeps between two looks at what they brought.
 
 To wake up for every answer costs more than all that is done with it: meanwhile whatever else runs on the machine, the
-API server first of all, has taken the processor's caches. A turn costs a pass less time than the API server takes to
-write its objects where that matters, with hundreds of jobs at once; a call that is alone is answered at once.
+API server first of all, has taken the processor's caches. With hundreds of jobs at once no time is lost by it, since
+the API server is the slower of the two; a call that is alone is answered at once. docs/decisions/0010 has the figures.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     gc.collect()
-    gc.freeze()  # looking for cycles among all that was imported would stop every request for 50 to 90 ms
+    gc.freeze()  # looking for cycles among all that was imported would stop every request for up to 0.1 s
     try:
         server.run(sockets=[listening])
     except SystemExit:  # how it says that the application did not start, which is logged already
