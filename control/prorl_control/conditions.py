@@ -29,6 +29,13 @@ _TRAINING = frozenset(
 )
 """They follow each other several times a minute: one reason for all, or every look would be news worth a write."""
 
+_NOT_WANTED: Mapping[OutcomeKind, str] = {
+    OutcomeKind.SUCCEEDED: "the run is over",
+    OutcomeKind.FAILED: "the run is over",
+    OutcomeKind.SUSPENDED: "the run is suspended",
+}
+"""Why no server is to run."""
+
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
@@ -72,11 +79,11 @@ def _conditions(
         _succeeded(outcome),
         _Finding(ConditionType.ACCEPTED, _TRUE, "Valid", "the manifest is valid"),
         _suspended(outcome),
-        _servers_ready(plan, observed, Role.SANDBOX, ConditionType.SANDBOX_READY),
+        _servers_ready(plan, observed, outcome, Role.SANDBOX, ConditionType.SANDBOX_READY),
         _sandbox_isolated(observed, previous),
         _network_isolated(observed, previous),
         _learner_ready(observed),
-        _servers_ready(plan, observed, Role.ROLLOUT, ConditionType.ROLLOUT_READY),
+        _servers_ready(plan, observed, outcome, Role.ROLLOUT, ConditionType.ROLLOUT_READY),
         _metrics_available(observed),
     )
     return tuple(_dated(finding, previous, now) for finding in findings)
@@ -107,13 +114,15 @@ def _suspended(outcome: Outcome) -> _Finding:
     return _Finding(ConditionType.SUSPENDED, _FALSE, "NotAsked", "")
 
 
-def _servers_ready(plan: RunPlan, observed: Observed, role: Role, kind: ConditionType) -> _Finding:
+def _servers_ready(plan: RunPlan, observed: Observed, outcome: Outcome, role: Role, kind: ConditionType) -> _Finding:
     members = [member for member in observed.members if member.role is role and member.index < plan.count(role)]
     ready = sum(member.state is MemberState.READY for member in members)
     wanted = plan.count(role)
     message = f"{ready} of {wanted} ready"
     if ready == wanted:
         return _Finding(kind, _TRUE, "Ready", message)
+    if outcome.kind in _NOT_WANTED:
+        return _Finding(kind, _FALSE, "NotWanted", f"{message}; {_NOT_WANTED[outcome.kind]}")
     lost = [member for member in members if member.exit is not None]
     if lost:
         return _Finding(kind, _FALSE, "Lost", f"{message}; {lost[0].key.name}: {lost[0].exit}; it is started again")

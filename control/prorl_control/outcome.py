@@ -12,8 +12,13 @@ from prorl_control.plan import RunPlan
 MAX_BACKOFF_SECONDS = 60.0
 """Back-off doubles up to here: long enough for a node to recover, short enough to watch."""
 
+MAX_LAST_WORDS = 600
+"""Characters of a lost member's output in a message: with what is before them they fit into an event of 1024."""
+
+_AGAIN = "run the same command again (in a cluster: edit the spec)"
+
 _REMEDIES = {
-    ExitCode.BAD_SPEC: "correct the manifest, model or data it names, then run the same command again",
+    ExitCode.BAD_SPEC: f"correct the manifest, model or data it names, then {_AGAIN}",
     ExitCode.NO_SIGNAL: (
         "every group was filtered out: choose easier or harder tasks, a larger groupSize or a higher temperature"
     ),
@@ -21,7 +26,7 @@ _REMEDIES = {
         "a loss or gradient was not finite; lower the learning rate or raise precision; the checkpoint is intact"
     ),
     ExitCode.STALE_ATTEMPT: "another body drives this run; stop one of the two",
-    ExitCode.STORAGE: "make room or make the run folder writable, then run the same command again",
+    ExitCode.STORAGE: f"make room or make the run folder writable, then {_AGAIN}",
 }
 
 
@@ -31,7 +36,7 @@ def judge(plan: RunPlan, observed: Observed) -> Outcome:
         return observed.settled
     if has_finished(plan, observed):
         message = f"all {plan.total_steps} steps are done"
-        return Outcome(kind=OutcomeKind.SUCCEEDED, reason="Finished", message=message)
+        return Outcome(kind=OutcomeKind.SUCCEEDED, reason="Succeeded", message=message)
     attempt = current_attempt(observed)
     for member in observed.members:
         is_stale = member.role is Role.LEARNER and (member.attempt < attempt or _was_taken(member, observed))
@@ -101,8 +106,8 @@ def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcom
     last = recent[-1]
     message = (
         f"{role.value} was lost {len(recent)} times without a newly completed step, last {last.key.name}: {last.exit}; "
-        f"spec.restarts.maxRestarts allows {plan.restarts.max_restarts}. Its log says why; then run the same command "
-        f"again{_last_words(last.exit)}"
+        f"spec.restarts.maxRestarts allows {plan.restarts.max_restarts}. Its log says why; then {_AGAIN}"
+        f"{_last_words(last.exit)}"
     )
     return Outcome(
         kind=OutcomeKind.FAILED, reason="RestartBudgetSpent", message=message, member=last.key, exit=last.exit
@@ -110,4 +115,8 @@ def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcom
 
 
 def _last_words(end: Exit) -> str:
-    return f". It said last: {end.last_words}" if end.last_words else ""
+    """Its last lines: a process that fails says why at its end, and what is before that may be anything."""
+    lines = end.last_words.strip()[-MAX_LAST_WORDS:]
+    if len(end.last_words.strip()) > MAX_LAST_WORDS and "\n" in lines:
+        lines = lines.split("\n", 1)[1]  # the first is not whole
+    return f". It said last: {lines}" if lines else ""

@@ -90,6 +90,9 @@ def test_a_finished_job_leaves_its_outcome_and_the_learner_s_log(world: ClusterW
     kept = {kind: names_of(world, kind) for kind in CHILDREN}
     assert kept == {kind: {"fake-learner-1"} if kind[1] == "Job" else set() for kind in CHILDREN}
     assert [pod["status"]["phase"] for pod in world.pods()] == ["Succeeded"]
+    assert condition(world, ConditionType.SUCCEEDED) == (ConditionStatus.TRUE, "Succeeded", "all 10 steps are done")
+    over = (ConditionStatus.FALSE, "NotWanted", "0 of 1 ready; the run is over")
+    wait_for(lambda: condition(world, ConditionType.ROLLOUT_READY) == over, "nobody waits for servers")
 
 
 def test_ttl_removes_a_finished_job_with_all_that_is_left(world: ClusterWorld) -> None:

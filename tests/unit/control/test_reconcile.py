@@ -147,6 +147,36 @@ def test_an_exit_that_no_restart_can_help_fails_the_job_with_its_reason(code: Ex
     assert condition.status is ConditionStatus.FALSE
 
 
+def test_a_message_has_the_last_lines_of_what_a_lost_member_said() -> None:
+    words = "\n".join([*(f"INFO step {number} done" for number in range(60)), "CheckpointError: 5 bytes are free"])
+    decision = at(
+        200.0, make_member(Role.LEARNER, exit=Exit(code=ExitCode.STORAGE, last_words=words)), ROLLOUT, SANDBOX
+    )
+    message = decision.outcome.message
+    assert message.endswith("INFO step 59 done\nCheckpointError: 5 bytes are free")
+    assert "It said last: INFO step " in message, "whole lines"
+    assert "step 20 done" not in message
+    assert len(message) < 1024, "an event holds it"
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ({"exit": Exit(code=0), "highest_step": 20}, "0 of 1 ready; the run is over"),
+        ({"exit": Exit(code=ExitCode.STORAGE)}, "0 of 1 ready; the run is over"),
+        ({"exit": Exit(code=0), "suspend": True}, "0 of 1 ready; the run is suspended"),
+    ],
+    ids=["succeeded", "failed", "suspended"],
+)
+def test_servers_that_are_not_to_run_are_not_waited_for(seen: dict[str, Any], why: str) -> None:
+    learner = make_member(Role.LEARNER, exit=seen.pop("exit"))
+    status = at(200.0, learner, **seen).status
+    for kind in (ConditionType.ROLLOUT_READY, ConditionType.SANDBOX_READY):
+        condition = status.condition(kind)
+        assert condition is not None
+        assert (condition.status, condition.reason, condition.message) == (ConditionStatus.FALSE, "NotWanted", why)
+
+
 def test_an_older_attempt_that_notices_it_is_stale_fails_nothing() -> None:
     stale = make_member(Role.LEARNER, attempt=1, exit=Exit(code=ExitCode.STALE_ATTEMPT))
     decision = at(200.0, stale, make_member(Role.LEARNER, attempt=2), ROLLOUT, SANDBOX, learner=make_status(attempt=2))
@@ -160,7 +190,11 @@ def test_a_learner_that_ends_after_its_last_step_has_succeeded() -> None:
     assert decision.outcome.kind is OutcomeKind.SUCCEEDED
     assert sorted(removed(decision)) == ["rollout-0", "sandbox-0"]
     ended = [make_member(role, exit=Exit(signal=15)) for role in (Role.ROLLOUT, Role.SANDBOX)]
-    assert at(201.0, done, *ended, highest_step=20).is_over
+    over = at(201.0, done, *ended, highest_step=20)
+    assert over.is_over
+    summary = over.status.condition(ConditionType.SUCCEEDED)
+    assert summary is not None
+    assert (summary.status, summary.reason) == (ConditionStatus.TRUE, "Succeeded"), "what kubectl shows as its state"
 
 
 def test_how_the_others_end_changes_nothing_about_success() -> None:
