@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
+from prorl_api.errors import ExitCode
 from prorl_api.resets import ResetCondition
 from prorl_api.spec.values import Role
 from prorl_api.status import ConditionStatus, ConditionType
@@ -18,7 +19,7 @@ from tests.conformance.cluster_fixtures import OPERATOR, make_world, operator, s
 from tests.conformance.cluster_world import BASE, JOB, ClusterWorld
 from tests.conformance.jobs import make_job
 from tests.conformance.site import NODE, RELEASE
-from tests.conformance.world import message, succeeded, wait_for, wait_for_step
+from tests.conformance.world import message, metrics, saved_step, succeeded, wait_for, wait_for_step
 from tests.testbed.processes import Part
 
 __all__ = ["make_world", "operator", "site", "world"]
@@ -62,6 +63,25 @@ def test_an_edit_for_the_next_attempt_waits_and_then_holds(world: ClusterWorld) 
     wait_for(lambda: world.status.attempt == 2, "the next attempt")
     wait_for(lambda: accepted(world) == (ConditionStatus.TRUE, "Valid"), "it waits no more")
     assert plan(world)["spec"]["learner"]["precision"] == "float32"
+
+
+def test_a_job_that_failed_for_lack_of_room_goes_on_with_an_edit(world: ClusterWorld) -> None:
+    world.write_job(schedule=LONG)
+    world.start()
+    wait_for_step(world, 6)
+    (world.control / "exit-learner-0").write_text(str(ExitCode.STORAGE.value))
+    status = world.wait_until_over()
+    assert (succeeded(status), status.attempt) == (ConditionStatus.FALSE, 1)
+    said = message(status)
+    assert "make room" in said
+    assert "in a cluster: edit the spec" in said
+    step = saved_step(world)
+    assert step > 0
+    world.write_job(schedule={"totalSteps": 400})
+    wait_for(lambda: world.status.attempt == 2, "the next attempt")
+    status = world.wait_until_over()
+    assert (succeeded(status), status.step, status.attempt) == (ConditionStatus.TRUE, 400, 2)
+    assert next(line["step"] for line in metrics(world) if line["attempt"] == 2) == step + 1
 
 
 def test_a_fixed_field_cannot_be_edited(world: ClusterWorld) -> None:
