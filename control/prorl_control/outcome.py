@@ -12,7 +12,7 @@ from prorl_control.plan import RunPlan
 MAX_BACKOFF_SECONDS = 60.0
 """Back-off doubles up to here: long enough for a node to recover, short enough to watch."""
 
-MAX_LAST_WORDS = 600
+_MAX_LAST_WORDS = 600
 """Characters of a lost member's output in a message: with what is before them they fit into an event of 1024."""
 
 _AGAIN = "run the same command again (in a cluster: edit the spec)"
@@ -116,7 +116,8 @@ def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcom
 
 def _last_words(end: Exit) -> str:
     """Its last lines: a process that fails says why at its end, and what is before that may be anything."""
-    lines = end.last_words.strip()[-MAX_LAST_WORDS:]
-    if len(end.last_words.strip()) > MAX_LAST_WORDS and "\n" in lines:
-        lines = lines.split("\n", 1)[1]  # the first is not whole
-    return f". It said last: {lines}" if lines else ""
+    words = end.last_words.strip()
+    kept = words[-_MAX_LAST_WORDS:]
+    if len(words) > len(kept):
+        kept = kept.partition("\n")[2] or kept  # without the first line, which is not whole
+    return f". It said last: {kept}" if kept else ""
