@@ -101,7 +101,7 @@ FROM wheel AS operator-packages
 RUN sh /build/images/place-packages.sh prorl_api prorl_control prorl_operator
 
 FROM wheel AS reward-sandbox-packages
-RUN sh /build/images/place-packages.sh prorl_api prorl_reward_sandbox
+RUN sh /build/images/place-packages.sh prorl_api prorl_verifiers prorl_reward_sandbox
 
 FROM wheel AS learner-packages
 RUN sh /build/images/place-packages.sh prorl_api prorl_trainer

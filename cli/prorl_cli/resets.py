@@ -19,8 +19,8 @@ from prorl_cli.errors import RunFolderError
 from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_control.reset_records import approved, requested, vetoed
-from prorl_control.resets import replay
+from prorl_control.resets.decide import replay
+from prorl_control.resets.records import approved, requested, vetoed
 
 
 def approve(path: Path, name: str) -> str:

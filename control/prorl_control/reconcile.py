@@ -18,7 +18,7 @@ from prorl_control.decision import Decision, Event, EventKind, Observed, Outcome
 from prorl_control.members import Exit, Member, MemberStart, MemberState
 from prorl_control.outcome import current_attempt, judge, losses_without_progress, retry_at
 from prorl_control.plan import RunPlan
-from prorl_control.reset_records import command
+from prorl_control.resets.records import command
 
 GANG_END_SECONDS = 30.0
 """Ranks end one after the other; a rank that ended cleanly is no loss while the others follow within this time."""

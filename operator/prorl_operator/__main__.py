@@ -7,12 +7,11 @@ import logging
 import sys
 
 import uvloop
-from kubernetes import client, config
-from kubernetes.config.config_exception import ConfigException
 
 from prorl_api.errors import ExitCode, SpecError
 from prorl_api.process.logs import configure_logging
-from prorl_operator.housekeeping import collect_less_often, give_back_memory
+from prorl_operator.kube.credentials import load_api_client
+from prorl_operator.process_memory import collect_less_often, give_back_memory
 from prorl_operator.service import OperatorService
 from prorl_operator.settings import OperatorSettings
 
@@ -29,14 +28,11 @@ def main() -> int:
         return ExitCode.BAD_SPEC
     logging.getLogger().setLevel(settings.log_level)
     try:
-        config.load_incluster_config()
-    except ConfigException:
-        try:
-            config.load_kube_config()
-        except ConfigException as error:
-            _logger.error("no cluster: neither a service account nor a kubeconfig (%s); set KUBECONFIG", error)
-            return ExitCode.BAD_SPEC
-    service = OperatorService(settings, client.ApiClient())
+        api_client = load_api_client()
+    except SpecError as error:
+        _logger.error("%s", error)
+        return ExitCode.BAD_SPEC
+    service = OperatorService(settings, api_client)
     collect_less_often()
     give_back_memory()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,8 +12,8 @@ from prorl_api.manifest import validate_job
 from prorl_api.spec.edits import taken_up
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
+from prorl_operator.kube.views import Body, PlanView
 from prorl_operator.manifests import cluster_faults, plan_text
-from prorl_operator.views import Body, PlanView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Acceptance:
         return self.reason in ("Valid", "WaitsForNextAttempt")
 
 
-class Judge:
+class ManifestGate:
     """Judges the object of one job; again only when its spec or what runs has changed, since judging costs more than
     the rest of a look."""
 
@@ -51,7 +51,7 @@ class Judge:
 
 
 def accept(body: Body, running: PlanView | None) -> Acceptance:
-    """Judge an object.
+    """ManifestGate an object.
 
     Args:
         body: The ProRLJob as the API server has it.

@@ -15,7 +15,9 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_control.decision import Decision, OutcomeKind
 from prorl_control.plan import RunPlan
-from prorl_operator.client import CONFLICT, Api, ApiError
+from prorl_operator.kube.client import CONFLICT, Api, ApiError
+from prorl_operator.kube.reset_objects import StaleViewError
+from prorl_operator.kube.views import ANNOTATION_APPLIED, DeploymentView
 from prorl_operator.manifests import (
     JobContext,
     base_objects,
@@ -27,9 +29,7 @@ from prorl_operator.manifests import (
 from prorl_operator.manifests.context import Placement
 from prorl_operator.manifests.gang import Groups, groups_of, wants_gang
 from prorl_operator.placement import placement_of
-from prorl_operator.reset_objects import StaleViewError
-from prorl_operator.view_index import Snapshot
-from prorl_operator.views import ANNOTATION_APPLIED, DeploymentView
+from prorl_operator.watch.view_index import Snapshot
 
 _DEPLOYMENTS: dict[Role, Callable[[JobContext, int], dict[str, Any]]] = {
     Role.ROLLOUT: rollout_deployment,

@@ -22,20 +22,20 @@ from prorl_api.wire.learner import StopRequest
 from prorl_control.decision import Decision, OutcomeKind, StopCall
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
-from prorl_control.reset_changes import advanced, concluded, taken_over
-from prorl_control.reset_triggers import longest_window
+from prorl_control.resets.changes import advanced, concluded, taken_over
+from prorl_control.resets.triggers import longest_window
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
 from prorl_operator.actions import Actions
-from prorl_operator.claims import claim_faults
-from prorl_operator.client import Api, ApiError
+from prorl_operator.job_state import JobState, JobStates, from_status
+from prorl_operator.kube.claims import claim_faults
+from prorl_operator.kube.client import Api, ApiError
+from prorl_operator.kube.reset_objects import ResetObjects, StaleViewError
+from prorl_operator.kube.views import Body
 from prorl_operator.manifests import JobContext
-from prorl_operator.memory import JobMemory, Memories, from_status
-from prorl_operator.reset_objects import ResetObjects, StaleViewError
 from prorl_operator.settings import OperatorSettings
 from prorl_operator.telemetry import Telemetry
-from prorl_operator.view_index import Key, Snapshot, ViewSource
-from prorl_operator.views import Body
+from prorl_operator.watch.view_index import Key, Snapshot, ViewSource
 
 POLL_SECONDS = 10.0
 """How often a learner that trains is asked: a step takes longer, and its status is told every half minute."""
@@ -68,7 +68,7 @@ class Controller:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.memories = Memories()
+        self.memories = JobStates()
 
     async def work(self, key: Key) -> float | None:
         """One pass; the seconds after which another is due by time alone.
@@ -101,7 +101,7 @@ class Controller:
         return await self._pass(snapshot, memory, accepted, accepted.job, goes_on=goes_on, now=now)
 
     async def _pass(
-        self, snapshot: Snapshot, memory: JobMemory, accepted: Acceptance, job: ProRLJob, *, goes_on: bool, now: float
+        self, snapshot: Snapshot, memory: JobState, accepted: Acceptance, job: ProRLJob, *, goes_on: bool, now: float
     ) -> float | None:
         parts = self._parts
         assert snapshot.body is not None
@@ -135,7 +135,7 @@ class Controller:
             return _sooner(due, await self._expire(snapshot.body, memory, ttl, now))
         return _sooner(due, _next_look(decision, has_learner=learner is not None, members_left=bool(members)))
 
-    async def _expire(self, body: Body, memory: JobMemory, ttl: int, now: float) -> float | None:
+    async def _expire(self, body: Body, memory: JobState, ttl: int, now: float) -> float | None:
         """Delete a job that has been finished for its time to live; a suspended one is not finished."""
         summary = memory.status.condition(ConditionType.SUCCEEDED)
         if summary is None or summary.status is ConditionStatus.UNKNOWN:
@@ -151,7 +151,7 @@ class Controller:
     async def _carry_out(
         self,
         snapshot: Snapshot,
-        memory: JobMemory,
+        memory: JobState,
         accepted: Acceptance,
         plan: RunPlan,
         actions: Actions,
@@ -187,7 +187,7 @@ class Controller:
         await events.tell(parts.api, snapshot, memory, decision)
         return due
 
-    async def _look_at_resets(self, snapshot: Snapshot, memory: JobMemory, plan: RunPlan, now: float) -> None:
+    async def _look_at_resets(self, snapshot: Snapshot, memory: JobState, plan: RunPlan, now: float) -> None:
         reset = plan.reference_reset
         await memory.resets.look(
             list(snapshot.resets),
@@ -202,9 +202,7 @@ class Controller:
         records, attempt = memory.resets.read(), memory.status.attempt
         await memory.resets.carry_out(taken_over(records, memory.outcomes, plan, attempt=attempt, now=now))
 
-    async def _call_learner(
-        self, learner: observation.LearnerPod | None, memory: JobMemory, decision: Decision
-    ) -> None:
+    async def _call_learner(self, learner: observation.LearnerPod | None, memory: JobState, decision: Decision) -> None:
         if learner is None:
             return
         for call in decision.calls:
@@ -213,7 +211,7 @@ class Controller:
             else:
                 await learner.api.post_reset(call.command)
 
-    def _begin(self, body: Body) -> JobMemory:
+    def _begin(self, body: Body) -> JobState:
         meta = body["metadata"]
         resets = ResetObjects(
             self._parts.api, namespace=meta["namespace"], job_name=meta["name"], owner=owner_reference(body)

@@ -9,17 +9,17 @@ import uuid
 from typing import Any
 
 from prorl_control.decision import Decision, Event, EventKind
-from prorl_operator.client import FIELD_MANAGER, Api, ApiError
-from prorl_operator.memory import JobMemory
-from prorl_operator.view_index import Snapshot
-from prorl_operator.views import Body
+from prorl_operator.job_state import JobState
+from prorl_operator.kube.client import FIELD_MANAGER, Api, ApiError
+from prorl_operator.kube.views import Body
+from prorl_operator.watch.view_index import Snapshot
 
 _HELD_SECONDS = 15.0
 _MAX_MESSAGE = 1024
 _logger = logging.getLogger(__name__)
 
 
-async def tell(api: Api, snapshot: Snapshot, memory: JobMemory, decision: Decision) -> None:
+async def tell(api: Api, snapshot: Snapshot, memory: JobState, decision: Decision) -> None:
     """Post the events that the last pass did not post. One that cannot be posted is logged: nothing depends on it."""
     assert snapshot.body is not None
     new = [event for event in decision.events if event not in memory.events]
@@ -42,7 +42,7 @@ def _joined(events: list[Event]) -> list[Event]:
     ]
 
 
-async def find_held(api: Api, snapshot: Snapshot, memory: JobMemory, now: float) -> None:
+async def find_held(api: Api, snapshot: Snapshot, memory: JobState, now: float) -> None:
     """Ask why the newest Job has no pods: its controller says so, such as a quota, in events alone."""
     newest = max(snapshot.jobs, key=lambda job: job.attempt, default=None)
     if newest is None or now - newest.created < SETTLE_SECONDS or now - memory.held_asked < _HELD_SECONDS:

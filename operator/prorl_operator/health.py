@@ -8,9 +8,9 @@ from collections.abc import Callable
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from prorl_operator.child_watches import ChildWatches
-from prorl_operator.handlers import Watches
 from prorl_operator.telemetry import Telemetry
+from prorl_operator.watch.child_watches import ChildWatches
+from prorl_operator.watch.handlers import Watches
 
 STALE_SECONDS = 90.0
 """The leader renews its Lease every two seconds; kopf renews silent streams after 70 s. Beyond this the watches are

@@ -16,10 +16,10 @@ from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import Member, with_losses
 from prorl_control.outcome import has_finished
 from prorl_control.plan import RunPlan
+from prorl_operator.job_state import JobState
 from prorl_operator.learner_api import LearnerApi
-from prorl_operator.memory import JobMemory
-from prorl_operator.observe import learner_members, server_members, taken_attempt, told_step
-from prorl_operator.view_index import Snapshot
+from prorl_operator.member_states import learner_members, server_members, taken_attempt, told_step
+from prorl_operator.watch.view_index import Snapshot
 
 _LINES_FOR_STATUS = 200
 FIRST_ANSWER_SECONDS = 20.0
@@ -48,7 +48,7 @@ def find_learner(
     )
 
 
-async def ask_learner(pod: LearnerPod | None, memory: JobMemory, now: float) -> None:
+async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> None:
     """Bring what is remembered of the learner up to date."""
     if pod is None:
         memory.learner = None
@@ -69,7 +69,7 @@ async def ask_learner(pod: LearnerPod | None, memory: JobMemory, now: float) -> 
     memory.outcomes = report.resets.resets
 
 
-async def _report_of_the_attempt(pod: LearnerPod, memory: JobMemory) -> LearnerReport | None:
+async def _report_of_the_attempt(pod: LearnerPod, memory: JobState) -> LearnerReport | None:
     """With every line that is not known yet: an attempt that goes on from an earlier step is asked twice."""
     for _ in range(2):
         asked = memory.series.next_question
@@ -84,7 +84,7 @@ async def _report_of_the_attempt(pod: LearnerPod, memory: JobMemory) -> LearnerR
     return None
 
 
-def members_of(snapshot: Snapshot, memory: JobMemory, now: float) -> tuple[Member, ...]:
+def members_of(snapshot: Snapshot, memory: JobState, now: float) -> tuple[Member, ...]:
     """Every member as the brain wants to see it."""
     newest = max((job.attempt for job in snapshot.jobs), default=0)
     deployments = {deployment.role: deployment for deployment in snapshot.deployments}
@@ -101,7 +101,7 @@ def members_of(snapshot: Snapshot, memory: JobMemory, now: float) -> tuple[Membe
 
 
 def observed(
-    plan: RunPlan, members: tuple[Member, ...], memory: JobMemory, *, settled: Outcome | None, now: float
+    plan: RunPlan, members: tuple[Member, ...], memory: JobState, *, settled: Outcome | None, now: float
 ) -> Observed:
     """What the brain decides on; losses that are new are remembered."""
     is_ending = plan.suspend or settled is not None
@@ -149,7 +149,7 @@ def was_over(status: JobStatus) -> bool:
     return summary is not None and summary.status is not ConditionStatus.UNKNOWN
 
 
-def must_wait_for_answer(plan: RunPlan, pod: LearnerPod | None, memory: JobMemory, now: float) -> bool:
+def must_wait_for_answer(plan: RunPlan, pod: LearnerPod | None, memory: JobState, now: float) -> bool:
     """A stop is wanted, and a learner that runs has not been heard yet: it may have something to save."""
     if not plan.suspend or pod is None or memory.learner is not None:
         return False

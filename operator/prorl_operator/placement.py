@@ -5,7 +5,7 @@ from __future__ import annotations
 from prorl_api.spec.values import Role
 from prorl_operator.manifests.context import Placement
 from prorl_operator.manifests.gang import attempt_of_group
-from prorl_operator.view_index import Snapshot
+from prorl_operator.watch.view_index import Snapshot
 
 
 def placement_of(job_name: str, snapshot: Snapshot, attempt: int) -> Placement:

@@ -10,24 +10,24 @@ import time
 
 import kopf
 from aiohttp import web
-from kubernetes.client import ApiClient
 
 from prorl_api.errors import ExitCode
-from prorl_operator.api_stream import ApiStream
-from prorl_operator.child_watches import GATHER_SECONDS, ChildWatches
-from prorl_operator.client import Api, ApiError
-from prorl_operator.connection import connect
 from prorl_operator.controller import Controller, Parts
 from prorl_operator.election import Election
-from prorl_operator.handlers import Watches, kopf_settings, watched_namespaces
 from prorl_operator.health import create_app
-from prorl_operator.housekeeping import tidy_when_quiet
+from prorl_operator.kube.client import Api, ApiError
+from prorl_operator.kube.connection import connect
+from prorl_operator.kube.credentials import ApiClient
+from prorl_operator.kube.reset_objects import StaleViewError
+from prorl_operator.kube.stream import ApiStream
 from prorl_operator.learner_api import make_session
-from prorl_operator.reset_objects import StaleViewError
+from prorl_operator.process_memory import tidy_when_quiet
 from prorl_operator.settings import OperatorSettings
 from prorl_operator.telemetry import Telemetry
-from prorl_operator.view_index import IndexedViews, Key
-from prorl_operator.work_queue import WorkQueue
+from prorl_operator.watch.child_watches import GATHER_SECONDS, ChildWatches
+from prorl_operator.watch.handlers import Watches, kopf_settings, watched_namespaces
+from prorl_operator.watch.view_index import IndexedViews, Key
+from prorl_operator.watch.work_queue import WorkQueue
 
 STALE_RETRY_SECONDS = 0.3
 """The watch is behind by less than this as a rule."""

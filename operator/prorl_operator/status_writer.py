@@ -12,8 +12,8 @@ from prorl_api.crd import status_to_object
 from prorl_api.spec.values import Role
 from prorl_api.status import ConditionStatus, JobStatus
 from prorl_control.plan import RunPlan
-from prorl_operator.client import Api
-from prorl_operator.view_index import Snapshot
+from prorl_operator.kube.client import Api
+from prorl_operator.watch.view_index import Snapshot
 
 UNCHANGED_SECONDS = 30.0
 REASON_SECONDS = 5.0

@@ -24,9 +24,9 @@ from prorl_api.process.logs import configure_logging
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.settings import SandboxSettings
 from prorl_reward_sandbox import hygiene
-from prorl_reward_sandbox.app import create_app
-from prorl_reward_sandbox.execution.companions import num_jails
-from prorl_reward_sandbox.execution.strongest import StrongestIsolation
+from prorl_reward_sandbox.execution.judging.companions import num_jails
+from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
+from prorl_reward_sandbox.service.app import create_app
 
 _DRAIN_SECONDS = 7
 """For what runs when SIGTERM comes; below what the bodies wait before they kill (10 s and 15 s)."""

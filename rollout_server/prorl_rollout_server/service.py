@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from prorl_api.process.asgi import ApiError
 from prorl_api.wire.base import ErrorKind, WeightsId
 from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse
-from prorl_rollout_server.book import GroupBook
 from prorl_rollout_server.engine import Engine
 from prorl_rollout_server.gate import Gate
+from prorl_rollout_server.group_registry import GroupRegistry
 from prorl_rollout_server.groups import Group
 from prorl_rollout_server.holder import WeightsHolder, not_ready
 from prorl_rollout_server.metrics import Metrics
@@ -24,10 +24,10 @@ from prorl_rollout_server.weights import WeightsFetcher
 class RolloutService:
     """State of one rollout server. Without an engine until `attach`."""
 
-    def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, book: GroupBook | None = None) -> None:
+    def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, book: GroupRegistry | None = None) -> None:
         self.incarnation = uuid.uuid4().hex
         self.metrics = metrics
-        self._book = book or GroupBook()
+        self._book = book or GroupRegistry()
         self._gate = Gate(not_ready("no weights are held yet"))
         self._holder = WeightsHolder(fetcher, metrics, self._gate, self._book.forget_finished)
         self._engine: Engine | None = None

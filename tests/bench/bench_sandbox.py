@@ -23,7 +23,7 @@ import httpx
 import psutil
 
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, address_of, bind
-from prorl_reward_sandbox.execution.interpreters import INTERPRETERS
+from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
 
 WORKERS = 2
 ROUNDS = 3

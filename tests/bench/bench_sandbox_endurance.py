@@ -22,9 +22,9 @@ import psutil
 from rich.progress import track
 
 from prorl_api.wire.sandbox import ExecuteRequest, ExecutionLimits, ProgramTest
-from prorl_reward_sandbox.execution.companions import num_jails
+from prorl_reward_sandbox.execution.judging.companions import num_jails
+from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
 from prorl_reward_sandbox.execution.programs import ProgramService
-from prorl_reward_sandbox.execution.strongest import StrongestIsolation
 from prorl_reward_sandbox.metrics import SandboxMetrics
 from tests.integration.attacks.traces import RESTRICTED_USER, Traces, look
 

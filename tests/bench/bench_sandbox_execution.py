@@ -22,10 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prorl_api.errors import RewardError
-from prorl_reward_sandbox.execution.interpreters import INTERPRETERS
 from prorl_reward_sandbox.execution.isolation import RunSpec, Runtime
-from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
-from prorl_reward_sandbox.execution.strongest import CLAIMS, make_isolation
+from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
+from prorl_reward_sandbox.execution.levels.strongest import CLAIMS, make_isolation
+from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
 
 SPEC = RunSpec(argv=("main.py",), runtime=Runtime.PYTHON, files={"main.py": b"print(42)"})
 PLAIN = "posix_spawn python3 -I -S"

@@ -17,10 +17,10 @@ import time
 from dataclasses import dataclass
 
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ProgramTest
-from prorl_reward_sandbox.execution.companions import num_jails
 from prorl_reward_sandbox.execution.isolation import RunSpec
+from prorl_reward_sandbox.execution.judging.companions import num_jails
+from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
 from prorl_reward_sandbox.execution.programs import ProgramService
-from prorl_reward_sandbox.execution.strongest import StrongestIsolation
 from prorl_reward_sandbox.metrics import SandboxMetrics
 
 WORKERS = 2

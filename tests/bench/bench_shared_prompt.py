@@ -24,11 +24,11 @@ from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import AnswerFormat, Domain, EngineKind, LossAggregation, Precision
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import Batch, Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
 from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.ranks import join_ranks
-from prorl_trainer.packing import build_batch
-from prorl_trainer.types import Batch, Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
 
 PROMPT_TOKENS, COMPLETION_TOKENS, GROUP_SIZE = 50, 6, 8
 ALGORITHM = AlgorithmSpec.model_validate({"kl": {"coefficient": 0.001}})

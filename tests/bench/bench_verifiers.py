@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any
 
 from prorl_api.spec.values import AnswerFormat
-from prorl_reward_sandbox.verifiers import Verifier, load_verifiers
-from prorl_reward_sandbox.verifiers.math_answers import MathVerifier
-from prorl_reward_sandbox.verifiers.math_verify_checker import MathVerifyChecker
+from prorl_verifiers import Verifier, load_verifiers
+from prorl_verifiers.math.math_verify_checker import MathVerifyChecker
+from prorl_verifiers.math.verifier import MathVerifier
 
 ROUNDS = 5
 ORDINARY = [

@@ -23,9 +23,9 @@ from kubernetes.client import (
 )
 
 from prorl_api import API_VERSION
-from prorl_operator.client import Api as OperatorApi
-from prorl_operator.client import ApiError
-from prorl_operator.connection import connect
+from prorl_operator.kube.client import Api as OperatorApi
+from prorl_operator.kube.client import ApiError
+from prorl_operator.kube.connection import connect
 from prorl_operator.telemetry import Telemetry
 from tests.cluster.helm import CHART, Helm
 from tests.cluster.objects import make_pod

@@ -16,11 +16,11 @@ from torch import Tensor
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import LossAggregation
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import Batch, RolloutGroup, ScoredGroup
 from prorl_trainer.engines.build import build_engine
 from prorl_trainer.engines.engine import Sums, TrainingEngine
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
-from prorl_trainer.packing import build_batch
-from prorl_trainer.types import Batch, RolloutGroup, ScoredGroup
 from tests.integration.tiny_model import VOCABULARY
 from tests.unit.trainer.trainer_builders import make_prompt, make_rollout, make_scored, make_segment
 

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from prorl_api.process.tokens import ACCEPTED_VARIABLE
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTest, Verdict
-from prorl_reward_sandbox.execution.companions import num_jails
+from prorl_reward_sandbox.execution.judging.companions import num_jails
 from prorl_reward_sandbox.execution.programs import ProgramService
 from tests.integration.attacks import confinement, resources
 from tests.integration.attacks.attack import CONTAINED, Attack

@@ -14,11 +14,11 @@ import torch
 
 from prorl_api.errors import NonFiniteError
 from prorl_api.spec.values import Precision
+from prorl_trainer.algorithm.losses import PackLoss, pack_loss
+from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines import engine as engine_module
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.losses import PackLoss, pack_loss
 from prorl_trainer.engines.packed_policy import pack_inputs
-from prorl_trainer.types import Batch
 from tests.integration.engine_kit import (
     ALGORITHM,
     CPU,

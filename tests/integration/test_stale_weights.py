@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from prorl_api.spec.values import LossAggregation
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import Batch, Pack, ScoredGroup
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.packed_policy import PackedPolicy, pack_inputs
-from prorl_trainer.packing import build_batch
 from prorl_trainer.step_metrics import training_metrics
-from prorl_trainer.types import Batch, Pack, ScoredGroup
 from tests.integration.engine_kit import ALGORITHM, RATE, make_engine, random_groups, train
 from tests.integration.tiny_model import write_model
 

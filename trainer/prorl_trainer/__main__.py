@@ -16,10 +16,10 @@ from prorl_api.errors import (
     SpecError,
     StaleAttemptError,
 )
-from prorl_api.process.last_words import tell_completed
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import listening_socket
 from prorl_api.process.logs import configure_logging
+from prorl_api.process.termination_message import tell_completed
 
 _logger = logging.getLogger("prorl_trainer")
 _FEW_CORES = 8
@@ -77,17 +77,17 @@ def _run() -> ExitCode:
         follow(build_rank_engine(settings, spec, model))
         return ExitCode.OK
     front = open_front(settings, spec, model, listening_socket())
-    signal.signal(signal.SIGTERM, lambda *_: front.board.request_stop(checkpoint=True))
+    signal.signal(signal.SIGTERM, lambda *_: front.shared_status.request_stop(checkpoint=True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the body, which asks for a stop in good order
     try:
         learner = build_learner(settings, live, model, front)
         learner.run()
         learner.parts.engine.close()
-        tell_completed(front.board.status.step, front.board.status.total_steps)
-        if settings.farewell_seconds and not front.board.wait_until_told(settings.farewell_seconds):
+        tell_completed(front.shared_status.status.step, front.shared_status.status.total_steps)
+        if settings.farewell_seconds and not front.shared_status.wait_until_told(settings.farewell_seconds):
             _logger.warning("nobody asked for the last metrics and resets within %g s", settings.farewell_seconds)
     except ProRLError as error:
-        front.board.update(error=str(error))
+        front.shared_status.update(error=str(error))
         raise
     finally:
         remove_weights(front)

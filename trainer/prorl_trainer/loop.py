@@ -18,22 +18,22 @@ from typing import Any, TypeVar
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at, stage_at
 from prorl_api.wire.learner import LearnerPhase
-from prorl_trainer.advantages import batch_advantages
+from prorl_trainer.algorithm.advantages import batch_advantages
+from prorl_trainer.algorithm.dynamic_sampling import is_scored
+from prorl_trainer.algorithm.learning_rate import learning_rate
+from prorl_trainer.algorithm.length_shaping import shaped_reward
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.clock import StepClock
-from prorl_trainer.dynamic_sampling import is_scored
-from prorl_trainer.learning_rate import learning_rate
-from prorl_trainer.length_shaping import shaped_reward
 from prorl_trainer.live_spec import LiveSpec
-from prorl_trainer.packing import build_batch
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.reference_reset import apply_resets, enter_stage
 from prorl_trainer.resume import spec_revision
 from prorl_trainer.sample_files import training_lines, validation_lines
-from prorl_trainer.service.board import StopRequested
 from prorl_trainer.service.publisher import Published
+from prorl_trainer.service.shared_status import StopRequested
 from prorl_trainer.step_metrics import merged, sampling_metrics, training_metrics
 from prorl_trainer.storage.checkpoints import BestPolicy, LearnerState
-from prorl_trainer.types import SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.validation import validate
 
 T = TypeVar("T")
@@ -78,16 +78,16 @@ class Learner:
                 self._boundary()
         except StopRequested:
             _logger.info("stopped on request", extra={"step": self.state.step})
-            self._must_checkpoint = self.parts.board.stop_with_checkpoint
+            self._must_checkpoint = self.parts.shared_status.stop_with_checkpoint
         if self._must_checkpoint or self.state.step >= self.spec.schedule.total_steps:
             self._checkpoint()
-        self.parts.board.enter(LearnerPhase.DONE)
+        self.parts.shared_status.enter(LearnerPhase.DONE)
 
     def _await_judges(self) -> None:
         """Nothing is sampled before there is somebody to judge it."""
-        board = self.parts.board
-        board.enter(LearnerPhase.WAITING_FOR_SANDBOX)
-        board.update(isolation=self._interruptible(self.parts.judges.wait_until_fit(board.beat)))
+        shared_status = self.parts.shared_status
+        shared_status.enter(LearnerPhase.WAITING_FOR_SANDBOX)
+        shared_status.update(isolation=self._interruptible(self.parts.judges.wait_until_fit(shared_status.beat)))
 
     def _train_one_step(self) -> None:
         step = self.state.step + 1
@@ -97,14 +97,14 @@ class Learner:
         metrics = self._update(spec, step, sampled, groups)
         changes = {"step": step, "next_prompt_index": sampled.next_prompt_index, "unrecorded": metrics.finite()}
         self.state = self.state.model_copy(update=changes)
-        self.parts.board.update(step=step)
+        self.parts.shared_status.update(step=step)
         self._publish()
         self._validate_and_record(metrics)
 
     def _sample(self, spec: ProRLJobSpec, step: int) -> SampledStep:
         assert self._published is not None
         weights_id = self._published.manifest.weights_id
-        self.parts.board.enter(LearnerPhase.SAMPLING)
+        self.parts.shared_status.enter(LearnerPhase.SAMPLING)
         with self.clock.part("sampling"):
             return self._interruptible(
                 self.parts.step_sampler.sample(spec, step, self.state.next_prompt_index, weights_id)
@@ -138,8 +138,8 @@ class Learner:
 
     def _update(self, spec: ProRLJobSpec, step: int, sampled: SampledStep, groups: list[ScoredGroup]) -> StepMetrics:
         """All optimizer steps of one batch."""
-        board, engine = self.parts.board, self.parts.engine
-        board.enter(LearnerPhase.UPDATING)
+        shared_status, engine = self.parts.shared_status, self.parts.engine
+        shared_status.enter(LearnerPhase.UPDATING)
         batch = build_batch(
             groups,
             minibatch_prompts=spec.learner.minibatch_prompts,
@@ -157,7 +157,7 @@ class Learner:
                 updates.append(engine.update(index, spec.algorithm, rate, step))
                 done = self.state.optimizer_steps_since_clear + 1
                 self.state = self.state.model_copy(update={"optimizer_steps_since_clear": done})
-                board.beat(f"optimizer step {index + 1} of {len(batch.minibatches)}")
+                shared_status.beat(f"optimizer step {index + 1} of {len(batch.minibatches)}")
         assert self._published is not None
         metrics = merged(sampling_metrics(sampled), training_metrics(groups, batch, updates), prepared)
         metrics.add(learning_rate=rate, policy_version=self._published.manifest.weights_id.step)
@@ -166,20 +166,20 @@ class Learner:
 
     def _publish(self) -> None:
         """Offer the policy's weights and wait until at least one server serves them."""
-        board, parts = self.parts.board, self.parts
+        shared_status, parts = self.parts.shared_status, self.parts
         if self._published is None:  # servers start with these: the run has not begun
-            board.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
+            shared_status.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
         else:
-            board.enter(LearnerPhase.PUBLISHING)
+            shared_status.enter(LearnerPhase.PUBLISHING)
         with self.clock.part("publishing"):
             published = parts.publisher.publish(self.state.step, parts.engine.weights())
             weights_id, sources = published.manifest.weights_id, parts.publisher.sources(published)
             parts.io.run(parts.want(weights_id, sources))
             served = self._interruptible(parts.rollouts.publish(weights_id, sources, PUBLISH_TIMEOUT_SECONDS))
         self._published = published
-        board.update(weights_id=weights_id)
+        shared_status.update(weights_id=weights_id)
         if not served:
-            board.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "no rollout server serves the weights yet")
+            shared_status.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "no rollout server serves the weights yet")
             self._interruptible(parts.rollouts.wait_ready())
 
     def _validate_and_record(self, metrics: StepMetrics) -> None:
@@ -200,7 +200,7 @@ class Learner:
         line: dict[str, Any] = {**metrics.values, "step": step, "attempt": self.state.attempt, "time": time.time()}
         line["stage"] = stage.name if stage else ""
         self.parts.metrics_file.append(line)
-        self.parts.board.publish_metrics(line)
+        self.parts.shared_status.publish_metrics(line)
         self.state = self.state.model_copy(update={"unrecorded": None})
         _logger.info(
             "step done",
@@ -212,7 +212,7 @@ class Learner:
     def _validate(self, metrics: StepMetrics) -> None:
         assert self._published is not None
         step, parts = self.state.step, self.parts
-        parts.board.enter(LearnerPhase.VALIDATING)
+        parts.shared_status.enter(LearnerPhase.VALIDATING)
         spec = spec_at(self.spec, max(step, 1))
         weights_id = self._published.manifest.weights_id
         result = self._interruptible(validate(parts.sampler, parts.journal, spec, parts.held_out, step, weights_id))
@@ -227,14 +227,14 @@ class Learner:
             digest = parts.keep_policy(step)
             best = BestPolicy(step=step, accuracy=result.accuracy, digest=digest)
         self.state = self.state.model_copy(update={"best": best, "last_validation": result.accuracy})
-        parts.board.update(best_accuracy=best.accuracy, best_step=best.step)
+        parts.shared_status.update(best_accuracy=best.accuracy, best_step=best.step)
 
     def _boundary(self) -> None:
         """Between two steps: edits of the manifest, resets, checkpoint, stop."""
-        board, parts = self.parts.board, self.parts
+        shared_status, parts = self.parts.shared_status, self.parts
         parts.fence.check()
         if self._live.refresh():
-            board.update(total_steps=self.spec.schedule.total_steps)
+            shared_status.update(total_steps=self.spec.schedule.total_steps)
             self.state = self.state.model_copy(update={"spec_revision": spec_revision(self.spec)})
         self.state = enter_stage(self.spec, self.state, parts)
         self.state, applied = apply_resets(self.state, parts)
@@ -244,8 +244,8 @@ class Learner:
         if applied or due:
             self._checkpoint()
         for command, before, after in applied:
-            parts.desk.applied(command, step=self.state.step, before=before, after=after)
-        if board.is_stopping:
+            parts.reset_queue.applied(command, step=self.state.step, before=before, after=after)
+        if shared_status.is_stopping:
             raise StopRequested
 
     def _checkpoint(self) -> None:
@@ -253,19 +253,19 @@ class Learner:
         current = parts.checkpoints.current()
         if current is not None and parts.checkpoints.read_state(current) == state:
             return
-        parts.board.enter(LearnerPhase.CHECKPOINTING)
+        parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
         with self.clock.part("checkpointing"):
             written = parts.checkpoints.write(state, parts.engine.save)
             parts.journal.forget(state.step)
             kept = parts.checkpoints.prune(self.spec.checkpoint.keep, written)
             parts.references.prune({digest for other in kept for digest in other.digests})
         self._last_checkpoint_time = time.monotonic()
-        parts.board.update(last_checkpoint_step=state.step)
+        parts.shared_status.update(last_checkpoint_step=state.step)
 
     def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop; a stop request cancels it."""
         future = self.parts.io.submit(coroutine)
-        self.parts.board.on_stop(future.cancel)
+        self.parts.shared_status.on_stop(future.cancel)
         try:
             return future.result()
         except CancelledError:

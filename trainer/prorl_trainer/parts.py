@@ -7,40 +7,40 @@ from dataclasses import dataclass, field
 from prorl_api.spec.run import ValidationSource
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightSource
+from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.engines.ranks import RankedEngine
 from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.sampling import Sampler, StepSampler
-from prorl_trainer.service.board import Board
 from prorl_trainer.service.io_loop import IoLoop
-from prorl_trainer.service.judges import Judges
-from prorl_trainer.service.members import Members
 from prorl_trainer.service.publisher import Publisher
-from prorl_trainer.service.reset_desk import ResetDesk
+from prorl_trainer.service.reset_queue import ResetQueue
 from prorl_trainer.service.rollout_client import RolloutClient
+from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.sandbox_wait import Judges
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.references import ReferenceStore
-from prorl_trainer.types import Prompt
 
 
 @dataclass(slots=True, kw_only=True)
 class LearnerParts:
     """Ready parts, each with one job."""
 
-    board: Board
+    shared_status: SharedStatus
     engine: RankedEngine
     num_ranks: int
     io: IoLoop
     judges: Judges
-    members: Members
+    members: RolloutServers
     rollouts: RolloutClient
     sampler: Sampler
     step_sampler: StepSampler
     held_out: dict[ValidationSource, list[Prompt]]
     publisher: Publisher
-    desk: ResetDesk
+    reset_queue: ResetQueue
     fence: Fence
     checkpoints: CheckpointStore
     references: ReferenceStore

@@ -35,19 +35,21 @@ def enter_stage(spec: ProRLJobSpec, state: LearnerState, parts: LearnerParts) ->
             trigger=f"stage {stage.name} begins",
         )
         if uid not in state.applied_resets:
-            parts.desk.post(command, step=state.step)
-    parts.board.update(stage=stage.name)
+            parts.reset_queue.post(command, step=state.step)
+    parts.shared_status.update(stage=stage.name)
     return state.model_copy(update={"stage": stage.name})
 
 
 def apply_resets(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, list[Applied]]:
     """Apply every reset that is due at this boundary."""
     applied: list[Applied] = []
-    for command in parts.desk.due(state.step):
+    for command in parts.reset_queue.due(state.step):
         if command.source is ResetSource.BEST and state.best is None:
-            parts.desk.fail(command, "no validation has run yet, so there is no best policy; use source `current`")
+            parts.reset_queue.fail(
+                command, "no validation has run yet, so there is no best policy; use source `current`"
+            )
             continue
-        parts.board.enter(LearnerPhase.RESETTING, command.name)
+        parts.shared_status.enter(LearnerPhase.RESETTING, command.name)
         before = state.reference_digest
         state = _apply(command, state, parts)
         applied.append((command, before, state.reference_digest))
@@ -69,14 +71,14 @@ def _apply(command: ResetCommand, state: LearnerState, parts: LearnerParts) -> L
         digest = state.best.digest
     else:
         digest = parts.keep_policy(state.step)
-    parts.desk.intend(command, step=state.step, before=state.reference_digest, after=digest)
+    parts.reset_queue.intend(command, step=state.step, before=state.reference_digest, after=digest)
     parts.engine.reference_from_file(parts.references.file(digest))
     changes: dict[str, object] = {}
     if command.optimizer is OptimizerAction.CLEAR:
         parts.engine.clear_optimizer()
         changes["optimizer_steps_since_clear"] = 0
     entry = LineageEntry(digest=digest, since_step=state.step, reset_uid=command.uid, trigger=command.trigger)
-    parts.board.update(reference_digest=digest)
+    parts.shared_status.update(reference_digest=digest)
     return state.model_copy(
         update={
             **changes,

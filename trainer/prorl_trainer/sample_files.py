@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from prorl_trainer.algorithm.types import Rollout, RolloutGroup, ScoredGroup
 from prorl_trainer.storage.durable import explained
 from prorl_trainer.storage.fence import Fence
-from prorl_trainer.types import Rollout, RolloutGroup, ScoredGroup
 
 _MAX_TRAIN_GROUPS = 8
 """Groups of a training step that are kept; all of a validation are."""

@@ -18,13 +18,13 @@ from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import CompletionEvent, GenerateRequest, Sampling
 from prorl_api.wire.sandbox import ScoreItem
+from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
+from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, SampledStep, Segment
 from prorl_trainer.data.prompts import source_weights
-from prorl_trainer.dynamic_sampling import has_signal, is_scored
-from prorl_trainer.service.board import Board
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.journal import Journal
-from prorl_trainer.types import Prompt, Rollout, RolloutGroup, SampledStep, Segment
 
 Journalled = dict[tuple[int, str], Any]
 """Lines of the journal by prompt index and what they were made with."""
@@ -59,13 +59,17 @@ class Sampler:
     """Turns prompts into scored groups. Its coroutines run on the event loop."""
 
     def __init__(
-        self, rollouts: RolloutClient, rewards: RewardClient, decode: Callable[[Sequence[int]], str], board: Board
+        self,
+        rollouts: RolloutClient,
+        rewards: RewardClient,
+        decode: Callable[[Sequence[int]], str],
+        shared_status: SharedStatus,
     ) -> None:
         """With the clients; `decode` turns completion tokens into the text that is judged."""
         self._rollouts = rollouts
         self._rewards = rewards
         self._decode = decode
-        self._board = board
+        self._shared_status = shared_status
 
     async def group(self, prompt: Prompt, plan: GroupPlan, spec: ProRLJobSpec) -> RolloutGroup:
         """Sample and score one group."""
@@ -95,8 +99,8 @@ class Sampler:
             for index, text in enumerate(texts)
         ]
         results = await self._rewards.score(items, spec.sandbox.score_timeout_seconds)
-        masked = self._board.status.masked_rollouts + sum(result.reward is None for result in results)
-        self._board.update(masked_rollouts=masked)
+        masked = self._shared_status.status.masked_rollouts + sum(result.reward is None for result in results)
+        self._shared_status.update(masked_rollouts=masked)
         rollouts = tuple(
             Rollout(
                 segments=_segments(event),
@@ -117,13 +121,17 @@ class StepSampler:
     """Dynamic sampling for training steps."""
 
     def __init__(
-        self, sampler: Sampler, prompt: Callable[[int, dict[str, float]], Prompt], journal: Journal, board: Board
+        self,
+        sampler: Sampler,
+        prompt: Callable[[int, dict[str, float]], Prompt],
+        journal: Journal,
+        shared_status: SharedStatus,
     ) -> None:
         """`prompt` gives the prompt of an index and the sources' weights."""
         self._sampler = sampler
         self._prompt = prompt
         self._journal = journal
-        self._board = board
+        self._shared_status = shared_status
 
     async def sample(self, spec: ProRLJobSpec, step: int, first_index: int, weights_id: WeightsId) -> SampledStep:
         """The groups of training step `step` (counted from 1).
@@ -144,7 +152,7 @@ class StepSampler:
             count = wanted - len(kept)
             prompts = [self._prompt(next_index + offset, source_weights(spec)) for offset in range(count)]
             next_index += count
-            self._board.beat(f"round {rounds}: {len(kept)} of {wanted} groups")
+            self._shared_status.beat(f"round {rounds}: {len(kept)} of {wanted} groups")
             groups = await self._round(prompts, spec, step, weights_id, journalled)
             sampled += groups
             keep = has_signal if settings.enabled else is_scored

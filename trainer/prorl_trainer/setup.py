@@ -29,14 +29,14 @@ from prorl_trainer.resume import initial_weights, resume_or_begin
 from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.sampling import Sampler, StepSampler
 from prorl_trainer.service.api import LearnerService, create_app, serve
-from prorl_trainer.service.board import Board
 from prorl_trainer.service.io_loop import IoLoop
-from prorl_trainer.service.judges import Judges
-from prorl_trainer.service.members import Members
 from prorl_trainer.service.publisher import Publisher
-from prorl_trainer.service.reset_desk import ResetDesk
+from prorl_trainer.service.reset_queue import ResetQueue
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
+from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.sandbox_wait import Judges
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.settings import LearnerSettings
 from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.durable import explained
@@ -51,29 +51,31 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Front:
+class ApiServer:
     """What is up before the engine: the API and what it speaks for."""
 
     io: IoLoop
-    board: Board
-    members: Members
-    desk: ResetDesk
+    shared_status: SharedStatus
+    members: RolloutServers
+    reset_queue: ResetQueue
     service: LearnerService
     base_url: str
 
 
-def open_front(settings: LearnerSettings, spec: ProRLJobSpec, model: Path, listening: socket.socket) -> Front:
+def open_front(settings: LearnerSettings, spec: ProRLJobSpec, model: Path, listening: socket.socket) -> ApiServer:
     """Bring the API up."""
     fence = Fence(settings.run, settings.attempt)
-    board = Board(settings.attempt, spec.schedule.total_steps)
-    members = Members(settings.attempt)
-    desk = ResetDesk(LineFile(settings.run.reset_log, fence, sync=True))
-    service = LearnerService(board, members, desk, model, settings.job)
+    shared_status = SharedStatus(settings.attempt, spec.schedule.total_steps)
+    members = RolloutServers(settings.attempt)
+    reset_queue = ResetQueue(LineFile(settings.run.reset_log, fence, sync=True))
+    service = LearnerService(shared_status, members, reset_queue, model, settings.job)
     io = IoLoop()
     app = create_app(service, AcceptedTokens.from_environment(), AttemptFence())
     io.submit(serve(app, listening))
     base_url = settings.advertised_url or f"http://{address_of(listening)}"
-    return Front(io=io, board=board, members=members, desk=desk, service=service, base_url=base_url)
+    return ApiServer(
+        io=io, shared_status=shared_status, members=members, reset_queue=reset_queue, service=service, base_url=base_url
+    )
 
 
 def build_rank_engine(settings: LearnerSettings, spec: ProRLJobSpec, model: Path) -> TrainingEngine:
@@ -90,24 +92,24 @@ def build_rank_engine(settings: LearnerSettings, spec: ProRLJobSpec, model: Path
     return build_engine(str(model), spec.learner, device, initial)
 
 
-def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front: Front) -> Learner:
+def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front: ApiServer) -> Learner:
     """Rank 0's loop, ready to run.
 
     Raises:
         SpecError, CheckpointError, StaleAttemptError: Before anything was trained.
     """
-    board, spec = front.board, live.spec
+    shared_status, spec = front.shared_status, live.spec
     fence = Fence(settings.run, settings.attempt)
-    watch_progress(board, fence, lambda: live.spec.learner.progress_timeout_seconds)
+    watch_progress(shared_status, fence, lambda: live.spec.learner.progress_timeout_seconds)
     with explained(settings.run.path):
         claim_run(settings.run, settings.run_uid, adopt=settings.adopt_run, job=live.qualified_name)
         fence.enter()
         settings.run.references.mkdir(parents=True, exist_ok=True)
-    board.enter(LearnerPhase.LOADING_MODEL, "reading prompts")
+    shared_status.enter(LearnerPhase.LOADING_MODEL, "reading prompts")
     tokenizer = load_tokenizer(model)
     prompts = PromptSource(spec, tokenizer, settings.manifest.parent, LineFile(settings.run.prompts, fence))
     held_out = prompts.held_out()
-    board.enter(LearnerPhase.LOADING_MODEL, f"building the {spec.learner.engine} engine")
+    shared_status.enter(LearnerPhase.LOADING_MODEL, f"building the {spec.learner.engine} engine")
     engine = RankedEngine(build_rank_engine(settings, spec, model))
     num_ranks = spec.learner.replicas * spec.learner.processes_per_replica
     checkpoints, references = CheckpointStore(fence), ReferenceStore(settings.run)
@@ -120,9 +122,9 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         references=references,
     )
     _show_earlier_steps(settings, front, state.step)
-    front.desk.resume(state.step, state.applied_resets)
+    front.reset_queue.resume(state.step, state.applied_resets)
     resumed = checkpoints.current()
-    board.update(
+    shared_status.update(
         step=state.step,
         stage=state.stage,
         reference_digest=state.reference_digest,
@@ -132,13 +134,13 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         best_step=state.best.step if state.best else None,
     )
     journal = Journal(fence)
-    rollouts = RolloutClient(front.members, board, settings.attempt)
+    rollouts = RolloutClient(front.members, shared_status, settings.attempt)
     rewards = RewardClient(settings.sandbox_urls, settings.attempt)
-    sampler = Sampler(rollouts, rewards, _decoder(tokenizer), board)
+    sampler = Sampler(rollouts, rewards, _decoder(tokenizer), shared_status)
     publisher = Publisher(settings.attempt, DTYPES[spec.rollout.dtype], front.base_url)
     front.service.publisher = publisher
     parts = LearnerParts(
-        board=board,
+        shared_status=shared_status,
         engine=engine,
         num_ranks=num_ranks,
         io=front.io,
@@ -146,10 +148,10 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         members=front.members,
         rollouts=rollouts,
         sampler=sampler,
-        step_sampler=StepSampler(sampler, prompts.train, journal, board),
+        step_sampler=StepSampler(sampler, prompts.train, journal, shared_status),
         held_out=held_out,
         publisher=publisher,
-        desk=front.desk,
+        reset_queue=front.reset_queue,
         fence=fence,
         checkpoints=checkpoints,
         references=references,
@@ -170,14 +172,14 @@ def _decoder(tokenizer: Any) -> Any:
     return decode
 
 
-def _show_earlier_steps(settings: LearnerSettings, front: Front, step: int) -> None:
-    """Put the surviving earlier steps on the board, so that bodies see one series over all attempts."""
+def _show_earlier_steps(settings: LearnerSettings, front: ApiServer, step: int) -> None:
+    """Put the surviving earlier steps on the shared status, so that bodies see one series over all attempts."""
     for line in LineFile(settings.run.metrics).read():
         if line["step"] <= step:
-            front.board.publish_metrics(line)
+            front.shared_status.publish_metrics(line)
 
 
-def remove_weights(front: Front) -> None:
+def remove_weights(front: ApiServer) -> None:
     """Leave nothing in shared memory."""
     if front.service.publisher is not None:
         front.service.publisher.close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from prorl_trainer.algorithm.types import CORRECT_REWARD, Batch, SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.engines.engine import Sums
-from prorl_trainer.types import CORRECT_REWARD, Batch, SampledStep, ScoredGroup, StepMetrics
 
 
 def sampling_metrics(sampled: SampledStep) -> dict[str, float]:

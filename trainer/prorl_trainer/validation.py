@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_api.wire.base import WeightsId
+from prorl_trainer.algorithm.types import Prompt, RolloutGroup
 from prorl_trainer.sampling import GroupPlan, Sampler, made_with, sampling_seed
 from prorl_trainer.storage.journal import Journal, Purpose
-from prorl_trainer.types import Prompt, RolloutGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

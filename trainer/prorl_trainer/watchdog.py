@@ -14,19 +14,19 @@ import time
 from collections.abc import Callable
 
 from prorl_api.errors import ExitCode, StaleAttemptError
-from prorl_trainer.service.board import Board
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 
 _logger = logging.getLogger(__name__)
 _CHECK_SECONDS = 5.0
 
 
-def watch_progress(board: Board, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
+def watch_progress(shared_status: SharedStatus, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
     """Start the watchdog thread; the limit may change while it runs."""
-    threading.Thread(target=_watch, args=(board, fence, timeout_seconds), name="watchdog", daemon=True).start()
+    threading.Thread(target=_watch, args=(shared_status, fence, timeout_seconds), name="watchdog", daemon=True).start()
 
 
-def _watch(board: Board, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
+def _watch(shared_status: SharedStatus, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
     while True:
         time.sleep(_CHECK_SECONDS)
         try:
@@ -34,7 +34,7 @@ def _watch(board: Board, fence: Fence, timeout_seconds: Callable[[], float]) -> 
         except StaleAttemptError as error:
             _logger.error("%s", error)
             os._exit(ExitCode.STALE_ATTEMPT)
-        status = board.status
+        status = shared_status.status
         silent = time.time() - status.heartbeat
         if silent > timeout_seconds():
             _logger.error(

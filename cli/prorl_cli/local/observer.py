@@ -27,7 +27,7 @@ from prorl_control.decision import Observed, Outcome
 from prorl_control.members import Loss, Member, MemberKey, MemberStart, MemberState, with_losses
 from prorl_control.outcome import has_finished
 from prorl_control.plan import RunPlan
-from prorl_control.series import Series
+from prorl_control.resets.series import Series
 
 _LINES_FOR_STATUS = 200
 """The status needs the newest values; validation may be some steps old."""

@@ -29,13 +29,13 @@ from prorl_cli.local.plain import Progress
 from prorl_cli.local.probes import Probes
 from prorl_cli.local.processes import ProcessTable
 from prorl_cli.local.reset_files import ResetFiles, intended_resets
+from prorl_cli.local.reset_keeper import ResetKeeper
 from prorl_cli.local.startup import StartupTimes
 from prorl_cli.local.view import View, reset_lines
 from prorl_control.decision import Decision, Event, EventKind, Observed, Outcome, OutcomeKind, ResetCall
 from prorl_control.members import MemberKey, MemberStart
 from prorl_control.plan import RunPlan, plan
 from prorl_control.reconcile import reconcile
-from prorl_control.reset_keeper import ResetKeeper
 
 POLL_SECONDS = 0.5
 """A person sees a change at once, and a pass costs a few milliseconds."""

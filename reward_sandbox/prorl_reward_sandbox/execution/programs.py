@@ -9,16 +9,16 @@ from prorl_api.errors import RewardError
 from prorl_api.process.asgi import ApiError
 from prorl_api.wire.base import ErrorKind
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ProgramTestResult, Verdict
-from prorl_reward_sandbox.execution.bounded_cache import BoundedCache, Made, digest_of
-from prorl_reward_sandbox.execution.companions import Companions, num_programs
-from prorl_reward_sandbox.execution.compilation import Compilers
+from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
+from prorl_reward_sandbox.execution.compiling.compilation import Compilers
+from prorl_reward_sandbox.execution.compiling.languages.python import PYTHON
+from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.execution.isolation import Isolation
-from prorl_reward_sandbox.execution.languages.python import PYTHON
+from prorl_reward_sandbox.execution.judging.companions import Companions, num_programs
+from prorl_reward_sandbox.execution.judging.rewards import program_verdict
+from prorl_reward_sandbox.execution.judging.single_runs import RunResult, SingleRun, run_single
+from prorl_reward_sandbox.execution.judging.testing import Tester
 from prorl_reward_sandbox.execution.program_queue import Batch, ProgramQueue
-from prorl_reward_sandbox.execution.rewards import program_verdict
-from prorl_reward_sandbox.execution.single_runs import RunResult, SingleRun, run_single
-from prorl_reward_sandbox.execution.testing import Tester
-from prorl_reward_sandbox.execution.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.metrics import PROGRAMS, SandboxMetrics
 
 MAX_SHOWN_BYTES = 64 * 2**20

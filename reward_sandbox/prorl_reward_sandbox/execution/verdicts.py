@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 
 from prorl_api.wire.sandbox import ExecutionLimits, ProgramTestResult, Verdict
+from prorl_reward_sandbox.execution.compiling.languages.base import Language
 from prorl_reward_sandbox.execution.isolation import RawOutcome, StopReason
-from prorl_reward_sandbox.execution.languages.base import Language
 
 _STDERR_TAIL = 4096
 _TRACEBACK = b"Traceback (most recent call last)"

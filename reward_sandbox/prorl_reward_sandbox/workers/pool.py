@@ -17,11 +17,11 @@ from typing import Any
 from prorl_api.settings import SandboxSettings
 from prorl_api.wire.sandbox import Verdict
 from prorl_reward_sandbox import frames
-from prorl_reward_sandbox.judgement import Judgement, shorten
 from prorl_reward_sandbox.metrics import SandboxMetrics
 from prorl_reward_sandbox.workers.fair_queue import FairQueue
 from prorl_reward_sandbox.workers.process import WorkerProcess, ZygoteProcess
 from prorl_reward_sandbox.workers.worker import FAILURE, FAILURE_MEMORY
+from prorl_verifiers.judgement import Judgement, shorten
 
 _MAX_ATTEMPTS = 2
 _RESTART_PAUSE_SECONDS = 1.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from prorl_reward_sandbox import frames
 from prorl_reward_sandbox.hygiene import helper_environment
-from prorl_reward_sandbox.workers.zygote import FORK, READY
+from prorl_reward_sandbox.workers.fork_server import FORK, READY
 
 _START_SECONDS = 120.0
 _HELLO_SECONDS = 30.0
@@ -78,7 +78,7 @@ class ZygoteProcess:
                 "-W",
                 "ignore",  # syntax warnings of third-party modules, which are not ours to mend
                 "-m",
-                "prorl_reward_sandbox.workers.zygote",
+                "prorl_reward_sandbox.workers.fork_server",
                 *arguments,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,

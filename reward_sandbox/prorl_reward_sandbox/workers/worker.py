@@ -15,7 +15,7 @@ from typing import Any
 
 from prorl_api.spec.values import AnswerFormat, Domain
 from prorl_reward_sandbox import frames
-from prorl_reward_sandbox.verifiers import Verifier
+from prorl_verifiers import Verifier
 
 _logger = logging.getLogger(__name__)
 

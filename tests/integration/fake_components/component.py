@@ -32,7 +32,7 @@ from prorl_api.process.logs import configure_logging
 from prorl_api.process.tokens import AcceptedTokens, bearer_headers
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.learner import MemberHeartbeat
-from prorl_trainer import launch
+from prorl_trainer.launch import launcher
 
 sys.path.insert(0, str(Path(__file__).parent))
 from learner import FakeLearner, create_learner_app, wait_for_rank_zero
@@ -43,7 +43,7 @@ def main() -> None:
     role, control = sys.argv[1], Path(sys.argv[2])
     control.mkdir(parents=True, exist_ok=True)
     if role == "learner" and ENV_LEARNER_REPLICAS in os.environ and "--rank" not in sys.argv:
-        sys.exit(launch.main([sys.executable, *sys.argv, "--rank"]))
+        sys.exit(launcher.main([sys.executable, *sys.argv, "--rank"]))
     hold_lifeline()
     configure_logging(role)
     if role == "learner" and os.environ.get("RANK", "0") != "0":

@@ -28,7 +28,7 @@ from prorl_api.names import (
     ENV_SANDBOX_URLS,
     ENV_SHARED_MEMORY_DIR,
 )
-from prorl_api.process.last_words import tell_completed
+from prorl_api.process.termination_message import tell_completed
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import ATTEMPT_HEADER

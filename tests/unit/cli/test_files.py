@@ -21,7 +21,7 @@ from prorl_cli.local.folder import begin, existing, is_driven, locked
 from prorl_cli.local.leftovers import ProcessRecord, end_leftovers, write_records
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.shared_memory import held
-from prorl_control.series import Series
+from prorl_control.resets.series import Series
 
 
 def make_record(number: int = 1) -> ResetRecord:

@@ -15,8 +15,8 @@ from prorl_api.spec.run import RestartSpec
 from prorl_api.spec.values import OptimizerAction, ResetMode, ResetSource
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, ResetCommand, ResetOutcome, ResetState
 from prorl_cli.local.reset_files import ResetFiles, intended_resets
+from prorl_cli.local.reset_keeper import ResetKeeper
 from prorl_control.plan import RunPlan
-from prorl_control.reset_keeper import ResetKeeper
 
 POLICY = ReferenceResetSpec(cooldown_steps=4, triggers=(Trigger(name="often", interval=Interval(every_steps=4)),))
 

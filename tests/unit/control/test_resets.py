@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import ResetMode
 from prorl_api.wire.learner import ResetOutcome, ResetState
-from prorl_control.reset_records import (
+from prorl_control.resets.decide import ResetProposal, decide, replay
+from prorl_control.resets.records import (
     ResetStateError,
     approved,
     command,
@@ -26,7 +27,6 @@ from prorl_control.reset_records import (
     with_outcome,
     with_validations,
 )
-from prorl_control.resets import ResetProposal, decide, replay
 
 sys.path.insert(0, str(Path(__file__).parent))
 from control_builders import make_policy, make_samples

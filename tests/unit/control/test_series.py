@@ -8,8 +8,8 @@ import pytest
 
 from prorl_api.metrics import BY_NAME
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, MetricsSeries
-from prorl_control.reset_triggers import DECISIVE
-from prorl_control.series import ALL_STEPS, Series
+from prorl_control.resets.series import ALL_STEPS, Series
+from prorl_control.resets.triggers import DECISIVE
 
 
 def make_series(names: frozenset[str] | None = None) -> Series:

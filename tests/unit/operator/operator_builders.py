@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from prorl_api.status import JobStatus
-from prorl_operator.memory import JobMemory
+from prorl_operator.job_state import JobState
 
 CREATED = "2026-01-01T00:00:00Z"
 CREATED_AT = 1767225600.0
@@ -85,7 +85,7 @@ def make_deployment(role: str = "rollout", replicas: int = 1, failure: str = "")
     }
 
 
-def make_memory() -> JobMemory:
+def make_memory() -> JobState:
     """Of a job that has just been taken up."""
     resets = cast("Any", None)
-    return JobMemory(uid="u", resets=resets, losses=(), restarts_before={}, highest_step=0, status=JobStatus())
+    return JobState(uid="u", resets=resets, losses=(), restarts_before={}, highest_step=0, status=JobStatus())

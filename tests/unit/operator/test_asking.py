@@ -8,9 +8,9 @@ from typing import Any, cast
 from operator_builders import make_memory
 
 from prorl_api.wire.learner import LearnerPhase, LearnerReport, LearnerStatus, MetricsSeries, ResetOutcomes
-from prorl_control.series import ALL_STEPS
+from prorl_control.resets.series import ALL_STEPS
+from prorl_operator.job_state import JobState
 from prorl_operator.learner_api import LearnerApi
-from prorl_operator.memory import JobMemory
 from prorl_operator.observation import LearnerPod, ask_learner
 
 
@@ -35,7 +35,7 @@ class FakeLearner:
         return LearnerReport(status=self.status, metrics=MetricsSeries(steps=steps), resets=ResetOutcomes(resets=()))
 
 
-def ask(memory: JobMemory, learner: FakeLearner) -> list[int]:
+def ask(memory: JobState, learner: FakeLearner) -> list[int]:
     """The steps that are known then."""
     pod = LearnerPod(api=cast("LearnerApi", learner), attempt=learner.status.attempt)
     asyncio.run(ask_learner(pod, memory, now=1.0))

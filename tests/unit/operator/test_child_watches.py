@@ -17,15 +17,16 @@ from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 from operator_builders import make_pod, running
 
-from prorl_operator import api_stream, child_watches
-from prorl_operator.api_stream import PAUSE_SECONDS, ApiStream, GoneError, Kind
-from prorl_operator.child_index import ChildIndex
-from prorl_operator.child_watches import ChildWatches
-from prorl_operator.client import ApiError
-from prorl_operator.connection import connect
 from prorl_operator.health import create_app
+from prorl_operator.kube import stream
+from prorl_operator.kube.client import ApiError
+from prorl_operator.kube.connection import connect
+from prorl_operator.kube.stream import PAUSE_SECONDS, ApiStream, GoneError, Kind
+from prorl_operator.kube.views import PodView, pod_view
 from prorl_operator.telemetry import Telemetry
-from prorl_operator.views import PodView, pod_view
+from prorl_operator.watch import child_watches
+from prorl_operator.watch.child_index import ChildIndex
+from prorl_operator.watch.child_watches import ChildWatches
 
 PODS = Kind(group="", version="v1", plural="pods", label="prorl.dev/job", namespace="default")
 DEMO = ("default", "demo")
@@ -177,7 +178,7 @@ def test_a_flood_of_changes_is_read_without_pauses(size: int, told: list[str]) -
     )
 
     async def read() -> list[bytes]:
-        return [found async for found in api_stream._lines(cast("Any", answer))]
+        return [found async for found in stream._lines(cast("Any", answer))]
 
     assert [len(found) for found in asyncio.run(read())] == [size]
     assert transport.told == told

@@ -14,17 +14,17 @@ from operator_builders import make_memory
 from prorl_api.names import LABEL_JOB
 from prorl_api.status import JobStatus
 from prorl_control.decision import Decision, Event, EventKind, Outcome, OutcomeKind
-from prorl_operator.acceptance import Judge
+from prorl_operator.acceptance import ManifestGate
 from prorl_operator.actions import BaseDigest, digest_of
-from prorl_operator.child_index import ChildIndex
-from prorl_operator.child_watches import CHILDREN
-from prorl_operator.client import Api
 from prorl_operator.events import tell
+from prorl_operator.job_state import JobState
+from prorl_operator.kube.client import Api
+from prorl_operator.kube.views import PlanView
 from prorl_operator.manifests import base_objects
-from prorl_operator.memory import JobMemory
-from prorl_operator.nothing_stored import NoDifferences
-from prorl_operator.view_index import IndexedViews, Snapshot
-from prorl_operator.views import PlanView
+from prorl_operator.watch.child_index import ChildIndex
+from prorl_operator.watch.child_watches import CHILDREN
+from prorl_operator.watch.kopf_storage import NoDifferences
+from prorl_operator.watch.view_index import IndexedViews, Snapshot
 
 
 class WrittenEvents:
@@ -53,7 +53,7 @@ def started(name: str) -> Event:
     return Event(kind=EventKind.STARTED, subject=name, message=f"{name} is starting")
 
 
-def tell_all(written: WrittenEvents, memory: JobMemory, *events: Event) -> None:
+def tell_all(written: WrittenEvents, memory: JobState, *events: Event) -> None:
     job = {
         "apiVersion": "prorl.dev/v1alpha1",
         "kind": "ProRLJob",
@@ -63,12 +63,12 @@ def tell_all(written: WrittenEvents, memory: JobMemory, *events: Event) -> None:
 
 
 def test_an_unchanged_spec_is_judged_once() -> None:
-    judge = Judge()
+    judge = ManifestGate()
     assert judge.accept(make_object(1), None) is judge.accept(make_object(1), None)
 
 
 def test_an_edit_is_judged_anew() -> None:
-    judge = Judge()
+    judge = ManifestGate()
     judge.accept(make_object(1), None)
     edited = judge.accept(make_object(2, {"spec.rollout.replicas": 3}), None)
     assert edited.job is not None
@@ -76,7 +76,7 @@ def test_an_edit_is_judged_anew() -> None:
 
 
 def test_the_same_spec_is_judged_anew_when_what_runs_is_another() -> None:
-    judge = Judge()
+    judge = ManifestGate()
     judge.accept(make_object(2, {"spec.learner.precision": "float32"}), None)
     document = make_cluster_job().model_dump_json(by_alias=True, exclude_none=True)
     running = PlanView(attempt=1, applied="", text=document)

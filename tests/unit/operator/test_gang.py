@@ -8,11 +8,11 @@ import pytest
 from manifest_builders import all_objects, make_cluster_job, make_context, templates
 from operator_builders import make_deployment, make_job, make_pod, running
 
+from prorl_operator.kube.views import deployment_view, job_view, pod_view
 from prorl_operator.manifests import cluster_faults
 from prorl_operator.manifests.context import Placement
 from prorl_operator.placement import placement_of
-from prorl_operator.view_index import Snapshot
-from prorl_operator.views import deployment_view, job_view, pod_view
+from prorl_operator.watch.view_index import Snapshot
 
 LABEL = "scheduling.x-k8s.io/pod-group"
 GANG: dict[str, Any] = {

@@ -13,8 +13,8 @@ from aiohttp import web
 from http_server import serving
 from kubernetes.client import ApiClient, Configuration
 
-from prorl_operator.client import Api, ApiError
-from prorl_operator.connection import connect
+from prorl_operator.kube.client import Api, ApiError
+from prorl_operator.kube.connection import connect
 from prorl_operator.learner_api import LearnerApi, make_session
 from prorl_operator.telemetry import Telemetry
 

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, cast
 
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
-from prorl_operator.client import Api
+from prorl_operator.kube.client import Api
 from prorl_operator.status_writer import StatusWriter
-from prorl_operator.view_index import Snapshot
+from prorl_operator.watch.view_index import Snapshot
 
 JOB = {"metadata": {"name": "demo", "namespace": "team", "generation": 1, "uid": "u"}}
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from prorl_operator.work_queue import WorkQueue
+from prorl_operator.watch.work_queue import WorkQueue
 
 
 class Clock:

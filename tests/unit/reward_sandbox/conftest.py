@@ -6,8 +6,7 @@ async def test_something(isolation: Isolation) -> None:
 
 from __future__ import annotations
 
-import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -22,13 +21,3 @@ async def isolation(request: pytest.FixtureRequest) -> AsyncIterator[Isolation]:
     await level.start()
     yield level
     await level.close()
-
-
-@pytest.fixture(autouse=True)
-def alarms_reach_the_verifier() -> Iterator[None]:
-    """hypothesis measures garbage collection by a callback, once a test module imports it. An alarm that goes off there
-    is lost, and with it the verifier's time limit; a worker process has no such callbacks."""
-    kept = gc.callbacks[:]
-    gc.callbacks.clear()
-    yield
-    gc.callbacks[:] = kept

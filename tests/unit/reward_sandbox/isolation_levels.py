@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from prorl_reward_sandbox.execution.isolation import RunSpec, Runtime
-from prorl_reward_sandbox.execution.process_isolation import ProcessIsolation
-from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
+from prorl_reward_sandbox.execution.levels.process_isolation import ProcessIsolation
+from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.hygiene import helper_environment
 from tests.unit.reward_sandbox.restricted_pod import USER
 

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTestResult
-from prorl_reward_sandbox.execution.companions import num_jails
 from prorl_reward_sandbox.execution.isolation import Isolation
-from prorl_reward_sandbox.execution.process_isolation import ProcessIsolation
+from prorl_reward_sandbox.execution.judging.companions import num_jails
+from prorl_reward_sandbox.execution.levels.process_isolation import ProcessIsolation
+from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.execution.programs import ProgramService
-from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.metrics import SandboxMetrics
 
 SLOTS = 2

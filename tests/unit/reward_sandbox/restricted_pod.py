@@ -13,8 +13,8 @@ import sys
 
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import linux
-from prorl_reward_sandbox.execution.jail.numbers import NUMBERS, Architecture
 from prorl_reward_sandbox.execution.jail.steps import carry_out
+from prorl_reward_sandbox.execution.jail.syscalls import NUMBERS, Architecture
 
 USER = 65532
 _REFUSED = ("unshare", "setns", "mount", "pivot_root", "chroot", "ptrace", "bpf", "keyctl")

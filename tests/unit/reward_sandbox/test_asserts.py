@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from prorl_api.wire.sandbox import Verdict
-from prorl_reward_sandbox.execution.process_isolation import ProcessIsolation
+from prorl_reward_sandbox.execution.levels.process_isolation import ProcessIsolation
 from prorl_reward_sandbox.execution.programs import ProgramService
 from tests.unit.reward_sandbox.program_kit import asserts, make_request, program_service, result_of
 

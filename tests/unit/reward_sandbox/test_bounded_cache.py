@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from prorl_reward_sandbox.execution.bounded_cache import BoundedCache, Made, digest_of
+from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
 
 
 class Maker:

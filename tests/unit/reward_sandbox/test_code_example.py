@@ -12,8 +12,8 @@ import pytest_asyncio
 from prorl_api.rows import CodeRow
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import ScoreItem
-from prorl_reward_sandbox.code_rewards import CodeJudge
 from prorl_reward_sandbox.execution.programs import ProgramService
+from prorl_reward_sandbox.service.code_rewards import CodeJudge
 from tests.unit.reward_sandbox.program_kit import program_service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

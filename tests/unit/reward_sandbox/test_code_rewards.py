@@ -11,8 +11,8 @@ import pytest_asyncio
 from prorl_api.rows import CodeRow
 from prorl_api.spec.values import AnswerFormat, Domain
 from prorl_api.wire.sandbox import ScoreItem, Verdict
-from prorl_reward_sandbox.code_rewards import CodeJudge, request_of
 from prorl_reward_sandbox.execution.programs import ProgramService
+from prorl_reward_sandbox.service.code_rewards import CodeJudge, request_of
 from prorl_reward_sandbox.workers.pool import JudgedItem
 from tests.unit.reward_sandbox.program_kit import program_service
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prorl_api.rows import Checker
-from prorl_reward_sandbox.execution.comparison import is_expected_output
+from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output
 
 TABLE = [
     ("lines", b"1\n2\n", "1\n2", True),

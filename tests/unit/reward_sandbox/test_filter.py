@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from prorl_reward_sandbox.execution.jail.filter import build_filter
-from prorl_reward_sandbox.execution.jail.numbers import DENIED, DENIED_WITHOUT_NAMESPACES, NUMBERS, Architecture
+from prorl_reward_sandbox.execution.jail.syscalls import DENIED, DENIED_WITHOUT_NAMESPACES, NUMBERS, Architecture
 
 ALLOW, KILL, EPERM, ENOSYS = 0x7FFF0000, 0x80000000, 0x50000 | errno.EPERM, 0x50000 | errno.ENOSYS
 BOTH = pytest.mark.parametrize("architecture", Architecture)

@@ -16,7 +16,7 @@ import pytest
 from prorl_api.errors import RewardError
 from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, RunSpec, StopReason
-from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
+from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from tests.unit.reward_sandbox.isolation_levels import make_level, python
 
 LIMITS = ExecutionLimits(wall_seconds=3.0, cpu_seconds=2.0, memory_bytes=64 * 2**20, processes=8, file_bytes=2**20)

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job, read_job
-from prorl_reward_sandbox.execution.requests import Limits, Request
+from prorl_reward_sandbox.execution.process.run_request import Limits, Request
 
 LIMITS = Limits(
     wall_seconds=5.0,

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, Verdict
-from prorl_reward_sandbox.execution.languages import ALL_LANGUAGES, LANGUAGES
+from prorl_reward_sandbox.execution.compiling.languages import ALL_LANGUAGES, LANGUAGES
 from prorl_reward_sandbox.execution.programs import ProgramService
 from tests.unit.reward_sandbox.program_kit import execute, make_request, program_service
 

@@ -12,10 +12,10 @@ from prorl_api.errors import SpecError
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.settings import SandboxSettings
 from prorl_api.wire.isolation import PolicyFinding
-from prorl_reward_sandbox import network_canary
-from prorl_reward_sandbox.app import create_app
-from prorl_reward_sandbox.execution.strongest import StrongestIsolation
-from prorl_reward_sandbox.network_canary import HOST_VARIABLE, NetworkCanary
+from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
+from prorl_reward_sandbox.service import network_canary
+from prorl_reward_sandbox.service.app import create_app
+from prorl_reward_sandbox.service.network_canary import HOST_VARIABLE, NetworkCanary
 
 NOBODY = "192.0.2.1"
 """Of a network that exists in no place (RFC 5737)."""

@@ -1,4 +1,4 @@
-"""Turns are bounded, come in turn, and are not lost by those who leave."""
+"""WakeupBatcher are bounded, come in turn, and are not lost by those who leave."""
 
 from __future__ import annotations
 

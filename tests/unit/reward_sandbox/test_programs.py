@@ -14,8 +14,8 @@ import pytest
 
 from prorl_api.process.asgi import ApiError
 from prorl_api.wire.sandbox import ExecuteRequest, ExecutionLimits, ProgramTest, ProgramTestResult, Verdict
+from prorl_reward_sandbox.execution.process.user import FIRST_USER_ID, NUM_USER_IDS
 from prorl_reward_sandbox.execution.programs import ProgramService
-from prorl_reward_sandbox.execution.user import FIRST_USER_ID, NUM_USER_IDS
 from prorl_reward_sandbox.workers.fair_queue import QueueFullError
 from tests.unit.reward_sandbox.program_kit import program_service
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prorl_api.wire.sandbox import ProgramTestResult, Verdict
-from prorl_reward_sandbox.execution.rewards import program_verdict
+from prorl_reward_sandbox.execution.judging.rewards import program_verdict
 
 OK, NO, RUN, WALL = Verdict.CORRECT, Verdict.WRONG, Verdict.RUNTIME_ERROR, Verdict.TIMEOUT_WALL
 COMPILE, SKIP = Verdict.COMPILE_ERROR, Verdict.SKIPPED

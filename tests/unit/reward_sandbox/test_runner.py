@@ -14,7 +14,7 @@ import pytest
 
 import prorl_reward_sandbox
 from prorl_reward_sandbox import frames
-from prorl_reward_sandbox.execution.requests import FAILURE
+from prorl_reward_sandbox.execution.process.run_request import FAILURE
 
 INTERPRETER = "/usr/bin/python3"
 NOBODY_ELSE = 65010
@@ -35,7 +35,7 @@ def connection(tmp_path: Path) -> Iterator[socket.socket]:
     near.settimeout(20)
     our_descriptors, descriptors = socket.socketpair()
     with near, far, our_descriptors, descriptors:
-        command = [INTERPRETER, "-m", "prorl_reward_sandbox.execution.runner"]
+        command = [INTERPRETER, "-m", "prorl_reward_sandbox.execution.levels.runner"]
         command += ["--level=process", f"--fd={far.fileno()}", f"--descriptors-fd={descriptors.fileno()}"]
         environment = {"PYTHONPATH": str(code)}
         runner = subprocess.Popen(

@@ -11,10 +11,10 @@ import sys
 import pytest
 
 from prorl_api.errors import RewardError
-from prorl_reward_sandbox.execution.attacks import ATTACKS, LIMITS, Attack, Threat, laid_bait, took_place
 from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, StopReason
-from prorl_reward_sandbox.execution.runner_isolation import RunnerIsolation
-from prorl_reward_sandbox.execution.strongest import CLAIMS, StrongestIsolation, attack
+from prorl_reward_sandbox.execution.levels.attacks import ATTACKS, LIMITS, Attack, Threat, laid_bait, took_place
+from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
+from prorl_reward_sandbox.execution.levels.strongest import CLAIMS, StrongestIsolation, attack
 from tests.unit.reward_sandbox.isolation_levels import make_level
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has every level")

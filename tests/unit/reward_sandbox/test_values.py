@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from prorl_api.rows import Checker
 from prorl_reward_sandbox.execution.harness.canonical import MAX_DEPTH, RefusedError, decode, encode, loads
-from prorl_reward_sandbox.execution.values import is_expected_value
+from prorl_reward_sandbox.execution.judging.values import is_expected_value
 
 CHECKER = Checker()
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()

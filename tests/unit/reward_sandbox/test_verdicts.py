@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from prorl_api.wire.sandbox import ExecutionLimits, Verdict
+from prorl_reward_sandbox.execution.compiling.languages import LANGUAGES
 from prorl_reward_sandbox.execution.isolation import RawOutcome, StopReason
-from prorl_reward_sandbox.execution.languages import LANGUAGES
 from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
 
 SYNTAX = b"  File \"main.py\", line 1\n    print(42\n         ^\nSyntaxError: '(' was never closed\n"

@@ -16,8 +16,8 @@ from prorl_api.wire.rollout import (
     RolloutServerState,
 )
 from prorl_rollout_server.app import create_app
-from prorl_rollout_server.book import GroupBook
 from prorl_rollout_server.engine import EngineLoadError
+from prorl_rollout_server.group_registry import GroupRegistry
 from prorl_rollout_server.groups import segment_seed
 from prorl_rollout_server.metrics import Metrics
 from prorl_rollout_server.service import RolloutService
@@ -39,7 +39,7 @@ from tests.unit.rollout_server.service_kit import (
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     engine, fetcher = FakeEngine(), FakeFetcher()
-    service = RolloutService(fetcher, Metrics("job", CollectorRegistry()), GroupBook(rejoin_seconds=0.01))  # type: ignore[arg-type]
+    service = RolloutService(fetcher, Metrics("job", CollectorRegistry()), GroupRegistry(rejoin_seconds=0.01))  # type: ignore[arg-type]
     service.attach(engine)
     app = create_app(service, AcceptedTokens(frozenset()), AttemptFence())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as http:

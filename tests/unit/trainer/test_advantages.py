@@ -7,7 +7,7 @@ import math
 import pytest
 
 from prorl_api.spec.values import AdvantageKind
-from prorl_trainer.advantages import batch_advantages
+from prorl_trainer.algorithm.advantages import batch_advantages
 
 GRPO, MEAN, BASELINE = AdvantageKind.GRPO, AdvantageKind.MEAN_ONLY, AdvantageKind.REINFORCE_PLUS_PLUS_BASELINE
 

@@ -15,10 +15,12 @@ from pathlib import Path
 import pytest
 
 from prorl_api.errors import ExitCode, SpecError
-from prorl_trainer.launch import Topology, culprit
-from prorl_trainer.rank_process import RankProcess
+from prorl_trainer.launch.launcher import Topology, culprit
+from prorl_trainer.launch.rank_process import RankProcess
 
-LAUNCH = "import sys; from prorl_trainer.launch import main; sys.exit(main([sys.executable, '-c', sys.argv[1]]))"
+LAUNCH = (
+    "import sys; from prorl_trainer.launch.launcher import main; sys.exit(main([sys.executable, '-c', sys.argv[1]]))"
+)
 SAY = "import json, os\ndef say(*words): os.write(1, (' '.join(map(str, words)) + '\\n').encode())\n"
 """`print` writes text and line end separately, which mixes lines of several processes."""
 NAMES = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"]
@@ -174,7 +176,7 @@ def test_ranks_that_ignore_the_end_of_another_are_killed_with_their_helpers() ->
         "if rank == 2: sys.stdin.readline(); os._exit(66)\n"
         "time.sleep(100)"
     )
-    impatient = LAUNCH.replace("sys.exit", "import prorl_trainer.launch as l; l.GRACE_SECONDS = 0.2; sys.exit")
+    impatient = LAUNCH.replace("sys.exit", "import prorl_trainer.launch.launcher as l; l.GRACE_SECONDS = 0.2; sys.exit")
     with start(stubborn, impatient) as process:
         assert len(read_lines(process, 2)) == 2
         # Ends with the pipe: ranks and helpers hold it, and would for 100 seconds.

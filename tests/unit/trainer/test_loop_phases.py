@@ -14,7 +14,7 @@ from prorl_api.wire.learner import EARLY_PHASES, LearnerPhase
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.loop import Learner
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.service.board import Board
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import LearnerState
 
 
@@ -33,16 +33,16 @@ class Io:
 class Rollouts:
     """Servers, of which none may be there yet; remembers what the learner was doing meanwhile."""
 
-    def __init__(self, board: Board, *served: int) -> None:
+    def __init__(self, shared_status: SharedStatus, *served: int) -> None:
         self.seen: list[LearnerPhase] = []
-        self._board, self._served = board, list(served)
+        self._shared_status, self._served = shared_status, list(served)
 
     async def publish(self, *_: object) -> int:
-        self.seen.append(self._board.status.phase)
+        self.seen.append(self._shared_status.status.phase)
         return self._served.pop(0)
 
     async def wait_ready(self) -> None:
-        self.seen.append(self._board.status.phase)
+        self.seen.append(self._shared_status.status.phase)
 
 
 @pytest.mark.parametrize("found_at_once", [0, 1])
@@ -50,11 +50,11 @@ def test_a_run_has_not_begun_before_the_first_weights_are_served(found_at_once: 
     async def want(*_: object) -> None:
         return
 
-    board = Board(1, 10)
-    rollouts = Rollouts(board, found_at_once, 1)
+    shared_status = SharedStatus(1, 10)
+    rollouts = Rollouts(shared_status, found_at_once, 1)
     published = SimpleNamespace(manifest=SimpleNamespace(weights_id=None))
     parts = SimpleNamespace(
-        board=board,
+        shared_status=shared_status,
         io=Io(),
         rollouts=rollouts,
         want=want,

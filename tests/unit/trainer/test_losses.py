@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.values import KLEstimator, MismatchCorrection
-from prorl_trainer.engines.losses import clipped_surrogate, kl_estimate, mismatch_weights, pack_loss
+from prorl_trainer.algorithm.losses import clipped_surrogate, kl_estimate, mismatch_weights, pack_loss
 
 LOW, HIGH = 0.2, 0.4
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prorl_api.spec.values import LossAggregation
-from prorl_trainer.packing import attention_allowed, build_batch, empty_pack
-from prorl_trainer.types import Batch, Pack, RolloutGroup, ScoredGroup
+from prorl_trainer.algorithm.packing import attention_allowed, build_batch, empty_pack
+from prorl_trainer.algorithm.types import Batch, Pack, RolloutGroup, ScoredGroup
 from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored, make_segment
 
 TOKEN, SEQUENCE = LossAggregation.TOKEN_MEAN, LossAggregation.SEQUENCE_MEAN

@@ -9,9 +9,9 @@ import pytest
 from prorl_api.spec.algorithm import Length
 from prorl_api.spec.roles import OptimizerSpec
 from prorl_api.spec.values import LengthPenalty
-from prorl_trainer.dynamic_sampling import has_signal, is_scored
-from prorl_trainer.learning_rate import learning_rate
-from prorl_trainer.length_shaping import cosine_is_on, shaped_reward
+from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
+from prorl_trainer.algorithm.learning_rate import learning_rate
+from prorl_trainer.algorithm.length_shaping import cosine_is_on, shaped_reward
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ from prorl_api.wire.rollout import (
     Sampling,
     WeightSource,
 )
-from prorl_trainer.service.board import Board
-from prorl_trainer.service.members import Members
 from prorl_trainer.service.rollout_client import RolloutClient
+from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.shared_status import SharedStatus
 from tests.unit.trainer.http_apps import free_address, served
 from tests.unit.trainer.trainer_builders import WEIGHTS
 
@@ -94,9 +94,9 @@ class Clock:
         return self.now
 
 
-def make_client(*urls: str, attempt: int = 1) -> tuple[RolloutClient, Members]:
+def make_client(*urls: str, attempt: int = 1) -> tuple[RolloutClient, RolloutServers]:
     """With servers that say that they are there whenever the client looks for one."""
-    members = Members(attempt, Clock())
+    members = RolloutServers(attempt, Clock())
     members.want(WEIGHTS, (SOURCE,))
     look = members.ready
 
@@ -107,7 +107,7 @@ def make_client(*urls: str, attempt: int = 1) -> tuple[RolloutClient, Members]:
         return list(look())
 
     members.ready = heard_of_again  # type: ignore[assignment, method-assign]
-    return RolloutClient(members, Board(attempt, 10), attempt), members
+    return RolloutClient(members, SharedStatus(attempt, 10), attempt), members
 
 
 async def generate(*urls: str, attempt: int = 1) -> list[int]:
@@ -173,9 +173,9 @@ async def test_a_server_that_knows_a_newer_attempt_ends_this_one() -> None:
 
 
 async def test_waiting_for_a_server_is_no_failure() -> None:
-    members = Members(1)
+    members = RolloutServers(1)
     members.want(WEIGHTS, (SOURCE,))
-    client = RolloutClient(members, Board(1, 10), 1)
+    client = RolloutClient(members, SharedStatus(1, 10), 1)
     server = Server(lambda _: lines(2))
     waiting = asyncio.create_task(client.generate(request(), 20.0))
     await asyncio.sleep(0.05)
@@ -189,11 +189,11 @@ async def test_waiting_for_a_server_is_no_failure() -> None:
 async def test_publishing_counts_the_servers_that_acknowledge() -> None:
     server = Server(lambda _: lines(2))
     with served(server.app) as url:
-        members = Members(1)
+        members = RolloutServers(1)
         for address in (url, free_address()):
             members.heartbeat(address, MemberHeartbeat(address=address, ready=False, weights_id=None))
         members.want(WEIGHTS, (SOURCE,))
-        client = RolloutClient(members, Board(1, 10), 1)
+        client = RolloutClient(members, SharedStatus(1, 10), 1)
         assert await client.publish(WEIGHTS, (SOURCE,), 20.0) == 1
         await client.close()
         assert [member.address for member in members.ready()] == [url]

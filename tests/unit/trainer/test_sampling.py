@@ -13,12 +13,12 @@ from prorl_api.errors import NoSignalError, RewardError
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
+from prorl_trainer.algorithm.types import Prompt, SampledStep
 from prorl_trainer.sampling import Sampler, StepSampler, sampling_seed
-from prorl_trainer.service.board import Board
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.journal import Journal
-from prorl_trainer.types import Prompt, SampledStep
 from tests.unit.trainer.trainer_builders import WEIGHTS, begin_attempt, make_prompt, make_spec
 
 Rewards = Callable[[int], list[float | None]]
@@ -71,15 +71,15 @@ class Bench:
         folder.mkdir(exist_ok=True)
         number = len(list(folder.glob("attempts/*"))) + 1
         self.rollouts = FakeRollouts(turns)
-        self.board = Board(1, 10)
+        self.shared_status = SharedStatus(1, 10)
         self.batch_sampler = Sampler(
             cast(RolloutClient, self.rollouts),
             cast(RewardClient, FakeJudge(rewards)),
             lambda tokens: " ".join(map(str, tokens)),
-            self.board,
+            self.shared_status,
         )
         self.journal = Journal(begin_attempt(folder, number))
-        self.sampler = StepSampler(self.batch_sampler, self._prompt, self.journal, self.board)
+        self.sampler = StepSampler(self.batch_sampler, self._prompt, self.journal, self.shared_status)
 
     def _prompt(self, index: int, weights: dict[str, float]) -> Prompt:
         assert weights == {"sums": 1.0}
@@ -155,7 +155,7 @@ def test_masked_rollouts_within_the_budget_are_counted(tmp_path: Path) -> None:
     step = bench.sample(spec)
     assert indices(step) == [0, 1]
     assert step.kept[0].rewards == [1.0, 0.0, None]
-    assert bench.board.status.masked_rollouts == 1
+    assert bench.shared_status.status.masked_rollouts == 1
 
 
 def test_the_batch_does_not_depend_on_the_order_of_answers(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from prorl_api.metrics import BY_NAME
 from prorl_api.spec.values import LossAggregation
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import RolloutGroup, SampledStep, StepMetrics
 from prorl_trainer.clock import StepClock
-from prorl_trainer.packing import build_batch
 from prorl_trainer.step_metrics import merged, sampling_metrics, training_metrics
-from prorl_trainer.types import RolloutGroup, SampledStep, StepMetrics
 from prorl_trainer.validation import summarise
 from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored
 

@@ -10,11 +10,11 @@ import torch
 
 from prorl_api.errors import CheckpointError, StaleAttemptError
 from prorl_api.run_folder import RunFolder
+from prorl_trainer.algorithm.types import RolloutGroup
 from prorl_trainer.engines.weight_files import file_digest
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.references import ReferenceStore
-from prorl_trainer.types import RolloutGroup
 from tests.unit.trainer.trainer_builders import begin_attempt, make_group, make_prompt, make_rollout, make_segment
 
 

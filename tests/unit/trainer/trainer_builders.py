@@ -13,9 +13,9 @@ from prorl_api.spec.values import AnswerFormat, Domain
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
+from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
 from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
 from prorl_trainer.storage.fence import Fence
-from prorl_trainer.types import Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
 
 WEIGHTS = WeightsId(attempt=1, step=0, digest="a" * 64)
 

@@ -16,9 +16,9 @@ from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
+from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.data.items import MAX_FAULTS, ItemSource, JsonlItems, ReasoningGymItems
 from prorl_trainer.storage.lines import LineFile
-from prorl_trainer.types import Prompt
 
 
 @dataclass(frozen=True, slots=True)

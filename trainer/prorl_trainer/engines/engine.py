@@ -16,11 +16,11 @@ from torch import Tensor
 
 from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
+from prorl_trainer.algorithm.losses import pack_loss
+from prorl_trainer.algorithm.types import Batch, Pack
 from prorl_trainer.engines.backend import Backend, copy_weights
-from prorl_trainer.engines.losses import pack_loss
 from prorl_trainer.engines.packed_policy import PackedPolicy, pack_inputs
 from prorl_trainer.engines.weight_files import read_weights
-from prorl_trainer.types import Batch, Pack
 
 Sums = dict[str, float]
 

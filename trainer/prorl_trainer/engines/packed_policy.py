@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from prorl_trainer.packing import attention_allowed
-from prorl_trainer.types import Pack
+from prorl_trainer.algorithm.packing import attention_allowed
+from prorl_trainer.algorithm.types import Pack
 
 _HEAD_ROWS = 1024
 """Rows of logits alive at once: 1024 x 150 000 entries in float32 are 600 MB."""

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from prorl_api.spec.algorithm import AlgorithmSpec
+from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import Sums, TrainingEngine
-from prorl_trainer.types import Batch
 
 _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
 """Followers wait in a broadcast while rank 0 samples, which may take an hour; hangs are the watchdog's business."""

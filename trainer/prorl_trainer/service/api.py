@@ -27,11 +27,11 @@ from prorl_api.wire.learner import (
     StopRequest,
 )
 from prorl_api.wire.rollout import WeightsManifest
-from prorl_trainer.service.board import Board
-from prorl_trainer.service.members import Members
 from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.service.publisher import Publisher
-from prorl_trainer.service.reset_desk import ResetDesk
+from prorl_trainer.service.reset_queue import ResetQueue
+from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.shared_status import SharedStatus
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -42,11 +42,18 @@ _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msg
 class LearnerService:
     """What the API speaks for."""
 
-    def __init__(self, board: Board, members: Members, desk: ResetDesk, model_folder: Path, job: str) -> None:
+    def __init__(
+        self,
+        shared_status: SharedStatus,
+        members: RolloutServers,
+        reset_queue: ResetQueue,
+        model_folder: Path,
+        job: str,
+    ) -> None:
         """Everything but the publisher, which exists only once the address is known."""
-        self.board = board
+        self.shared_status = shared_status
         self.members = members
-        self.desk = desk
+        self.reset_queue = reset_queue
         self.job = job
         self.publisher: Publisher | None = None
         self._model_files = {
@@ -106,13 +113,13 @@ def _add_probes(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        phase = service.board.status.phase
+        phase = service.shared_status.status.phase
         waiting = phase in EARLY_PHASES
         return JSONResponse({"phase": phase}, status_code=503 if waiting else 200)
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(exposition(service.job, service.board), media_type="text/plain; version=0.0.4")
+        return Response(exposition(service.job, service.shared_status), media_type="text/plain; version=0.0.4")
 
 
 def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
@@ -146,34 +153,34 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
     from fastapi.responses import Response
     from starlette.background import BackgroundTask
 
-    board, desk = service.board, service.desk
+    shared_status, reset_queue = service.shared_status, service.reset_queue
 
     def answered(find: Callable[[LearnerStatus], WireModel], *what: str) -> Response:
         """The answer to some of the last questions, which count once it is sent."""
-        status = board.status  # first: what is found in the phase `done` is complete
+        status = shared_status.status  # first: what is found in the phase `done` is complete
         content = find(status).model_dump_json()
-        told = BackgroundTask(board.has_told, status.phase, *what)
+        told = BackgroundTask(shared_status.has_told, status.phase, *what)
         return Response(content, media_type="application/json", background=told)
 
     def series_since(step: int) -> MetricsSeries:
-        return MetricsSeries(steps=tuple(board.metrics_since(step)))
+        return MetricsSeries(steps=tuple(shared_status.metrics_since(step)))
 
     @app.get("/v1/status")
     async def status() -> LearnerStatus:
-        return board.status
+        return shared_status.status
 
     @app.post("/v1/stop")
     async def stop(request: StopRequest) -> StopAnswer:
-        board.request_stop(checkpoint=request.checkpoint)
+        shared_status.request_stop(checkpoint=request.checkpoint)
         return StopAnswer()
 
     @app.post("/v1/resets")
     async def post_reset(command: ResetCommand) -> ResetOutcome:
-        return desk.post(command, step=board.status.step)
+        return reset_queue.post(command, step=shared_status.status.step)
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered(lambda _: desk.outcomes(), "resets")
+        return answered(lambda _: reset_queue.outcomes(), "resets")
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
@@ -182,7 +189,7 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
     @app.get("/v1/report", response_model=LearnerReport)
     async def report(since_step: int = -1) -> Response:
         def found(status: LearnerStatus) -> LearnerReport:
-            return LearnerReport(status=status, metrics=series_since(since_step), resets=desk.outcomes())
+            return LearnerReport(status=status, metrics=series_since(since_step), resets=reset_queue.outcomes())
 
         return answered(found, "metrics", "resets")
 

@@ -9,19 +9,19 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from prorl_api.metrics import TABLE
-from prorl_trainer.service.board import Board
+from prorl_trainer.service.shared_status import SharedStatus
 
 
 class _Snapshot(Collector):
     """All gauges of one step at once: a scrape never mixes two steps."""
 
-    def __init__(self, job: str, board: Board) -> None:
+    def __init__(self, job: str, shared_status: SharedStatus) -> None:
         self._job = job
-        self._board = board
+        self._shared_status = shared_status
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        line = self._board.last_metrics()
-        status = self._board.status
+        line = self._shared_status.last_metrics()
+        status = self._shared_status.status
         beat = GaugeMetricFamily("prorl_learner_heartbeat_timestamp_seconds", "Last progress.", labels=["prorl_job"])
         beat.add_metric([self._job], status.heartbeat)
         yield beat
@@ -42,9 +42,9 @@ class _Snapshot(Collector):
                 yield family
 
 
-def exposition(job: str, board: Board) -> bytes:
+def exposition(job: str, shared_status: SharedStatus) -> bytes:
     """The body of `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(job, board))
+    registry.register(_Snapshot(job, shared_status))
     text: bytes = generate_latest(registry)
     return text

@@ -23,8 +23,8 @@ from prorl_api.wire.rollout import (
     LoadWeightsResponse,
     WeightSource,
 )
-from prorl_trainer.service.board import Board
-from prorl_trainer.service.members import Member, Members
+from prorl_trainer.service.rollout_servers import RolloutServerEntry, RolloutServers
+from prorl_trainer.service.shared_status import SharedStatus
 
 _logger = logging.getLogger(__name__)
 _WAIT_SECONDS = 0.1
@@ -36,10 +36,10 @@ _CONNECT_SECONDS = 10.0
 class RolloutClient:
     """Speaks to all rollout servers. Used on the event loop only."""
 
-    def __init__(self, members: Members, board: Board, attempt: int) -> None:
+    def __init__(self, members: RolloutServers, shared_status: SharedStatus, attempt: int) -> None:
         """For the servers in `members`."""
         self._members = members
-        self._board = board
+        self._shared_status = shared_status
         headers = {ATTEMPT_HEADER: str(attempt), **bearer_headers("rollout")}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
         self._http = httpx.AsyncClient(headers=headers, limits=limits, timeout=None, trust_env=False)  # noqa: S113 - each call sets its own
@@ -69,15 +69,15 @@ class RolloutClient:
         """Return once a server may get prompts."""
         await self._ready_member()
 
-    async def _ready_member(self) -> Member:
+    async def _ready_member(self) -> RolloutServerEntry:
         while True:
             ready = self._members.ready()
             if ready:
-                self._board.update(ready_rollout_servers=len(ready))
+                self._shared_status.update(ready_rollout_servers=len(ready))
                 return ready[0]
             await asyncio.sleep(_WAIT_SECONDS)
 
-    async def _generate_at(self, member: Member, request: GenerateRequest) -> list[CompletionEvent]:
+    async def _generate_at(self, member: RolloutServerEntry, request: GenerateRequest) -> list[CompletionEvent]:
         body = request.model_dump_json()
         headers = {"Content-Type": "application/json"}
         completions: dict[int, CompletionEvent] = {}
@@ -89,7 +89,7 @@ class RolloutClient:
                 if '"kind":"completion"' in line:
                     event = CompletionEvent.model_validate_json(line)
                     completions[event.index] = event
-                    self._board.beat()
+                    self._shared_status.beat()
                 elif '"kind":"done"' in line:
                     DoneEvent.model_validate_json(line)
                     if len(completions) != request.num_completions:
@@ -109,7 +109,7 @@ class RolloutClient:
         results = await asyncio.gather(*(self._load_at(member, request) for member in alive))
         return sum(results)
 
-    async def _load_at(self, member: Member, request: LoadWeightsRequest) -> bool:
+    async def _load_at(self, member: RolloutServerEntry, request: LoadWeightsRequest) -> bool:
         url = f"{member.address}/v1/weights"
         headers = {"Content-Type": "application/json"}
         try:

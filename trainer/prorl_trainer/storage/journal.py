@@ -16,10 +16,10 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import Float32List, Int32List, WeightsId, WireModel
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
+from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, Segment
 from prorl_trainer.storage.durable import publish_folder
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
-from prorl_trainer.types import Prompt, Rollout, RolloutGroup, Segment
 
 
 class _SegmentLine(WireModel):

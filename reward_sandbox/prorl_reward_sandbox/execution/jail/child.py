@@ -17,16 +17,16 @@ from os import chdir, close, closerange, dup2
 from resource import setrlimit
 from typing import NamedTuple, NoReturn
 
-from prorl_reward_sandbox.execution.files import write_file
 from prorl_reward_sandbox.execution.jail import landlock, root
 from prorl_reward_sandbox.execution.jail.filter import build_filter
 from prorl_reward_sandbox.execution.jail.jobs import read_job
 from prorl_reward_sandbox.execution.jail.linux import installing_filter, mount_memory
-from prorl_reward_sandbox.execution.jail.numbers import Architecture
 from prorl_reward_sandbox.execution.jail.script import Script
 from prorl_reward_sandbox.execution.jail.settings import Containment, ZygoteSettings
 from prorl_reward_sandbox.execution.jail.steps import Steps, carry_out, prepare_steps
-from prorl_reward_sandbox.execution.launch import TALK_FD, program_environment, program_path
+from prorl_reward_sandbox.execution.jail.syscalls import Architecture
+from prorl_reward_sandbox.execution.process.child_setup import TALK_FD, program_environment, program_path
+from prorl_reward_sandbox.execution.process.files import write_file
 
 FAILED = b"F"
 """On the job's socket: why the program was not started."""

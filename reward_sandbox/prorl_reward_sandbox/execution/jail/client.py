@@ -12,19 +12,19 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 
-from prorl_reward_sandbox.execution.cleanup import end_descendants, remove_folder
-from prorl_reward_sandbox.execution.containers import NotStartedError, RunEnd
-from prorl_reward_sandbox.execution.folders import make_folder, read_kept
-from prorl_reward_sandbox.execution.interpreters import readable_interpreter
 from prorl_reward_sandbox.execution.jail.cgroups import NoControlGroupError, SlotGroup
 from prorl_reward_sandbox.execution.jail.child import FAILED, FOLDER, STATUS
 from prorl_reward_sandbox.execution.jail.clones import Clone, Zygote
 from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job
 from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES, PRELOADED, ZygoteSettings
-from prorl_reward_sandbox.execution.launch import count_tasks_of_this_user
-from prorl_reward_sandbox.execution.requests import Request
-from prorl_reward_sandbox.execution.streams import Pipes
-from prorl_reward_sandbox.execution.user import ProgramUser
+from prorl_reward_sandbox.execution.process.child_setup import count_tasks_of_this_user
+from prorl_reward_sandbox.execution.process.cleanup import end_descendants, remove_folder
+from prorl_reward_sandbox.execution.process.containers import NotStartedError, RunEnd
+from prorl_reward_sandbox.execution.process.folders import make_folder, read_kept
+from prorl_reward_sandbox.execution.process.interpreters import readable_interpreter
+from prorl_reward_sandbox.execution.process.run_request import Request
+from prorl_reward_sandbox.execution.process.streams import Pipes
+from prorl_reward_sandbox.execution.process.user import ProgramUser
 
 _MAX_REPORT_BYTES = 4096
 _SPARE = 1

@@ -16,9 +16,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from prorl_reward_sandbox.execution.containers import NotStartedError
 from prorl_reward_sandbox.execution.jail.settings import ZygoteSettings
-from prorl_reward_sandbox.execution.streams import Pipes
+from prorl_reward_sandbox.execution.process.containers import NotStartedError
+from prorl_reward_sandbox.execution.process.streams import Pipes
 
 _START_SECONDS = 30.0
 _MAX_REPORT_BYTES = 4096

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prorl_reward_sandbox.execution.jail.numbers import DENIED, DENIED_WITHOUT_NAMESPACES, NUMBERS, Architecture
+from prorl_reward_sandbox.execution.jail.syscalls import DENIED, DENIED_WITHOUT_NAMESPACES, NUMBERS, Architecture
 
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16

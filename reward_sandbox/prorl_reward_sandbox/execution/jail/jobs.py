@@ -12,10 +12,10 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from prorl_reward_sandbox.execution.files import file_mode
 from prorl_reward_sandbox.execution.jail.root import MAX_INODES, WORK
-from prorl_reward_sandbox.execution.launch import resource_limits
-from prorl_reward_sandbox.execution.requests import PYTHON, Request
+from prorl_reward_sandbox.execution.process.child_setup import resource_limits
+from prorl_reward_sandbox.execution.process.files import file_mode
+from prorl_reward_sandbox.execution.process.run_request import PYTHON, Request
 
 _MIN_BOX_BYTES = 64 * 2**20
 _BOX_FILES = 4

@@ -17,8 +17,8 @@ from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.jail import linux, root
 from prorl_reward_sandbox.execution.jail.filter import build_filter
 from prorl_reward_sandbox.execution.jail.linux import Step
-from prorl_reward_sandbox.execution.jail.numbers import Architecture
 from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, Containment, ZygoteSettings
+from prorl_reward_sandbox.execution.jail.syscalls import Architecture
 
 _open, _TO_WRITE = os.open, os.O_WRONLY | os.O_CLOEXEC
 

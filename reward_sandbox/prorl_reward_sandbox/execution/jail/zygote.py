@@ -26,7 +26,7 @@ from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
 from prorl_reward_sandbox.execution.jail.rehearsal import rehearse
 from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, Containment, ZygoteSettings
 from prorl_reward_sandbox.execution.jail.steps import carry_out
-from prorl_reward_sandbox.execution.launch import forbid_resources
+from prorl_reward_sandbox.execution.process.child_setup import forbid_resources
 
 INSIDE_USER = 64000
 """The user inside a user namespace: not root there either."""

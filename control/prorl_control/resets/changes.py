@@ -1,0 +1,125 @@
+"""What is to change among the records of a run's resets: proposals become records, the learner's answers update them,
+validations judge them. Pure; whoever keeps the records carries the changes out, in files or in objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from prorl_api.resets import ResetCondition, ResetRecord
+from prorl_api.wire.learner import LearnerPhase, LearnerStatus, ResetOutcome
+from prorl_control.plan import RunPlan
+from prorl_control.resets.decide import decide
+from prorl_control.resets.records import (
+    adopted,
+    expired,
+    of_the_learner_alone,
+    proposed,
+    with_outcome,
+    with_validations,
+)
+
+Records = Sequence[ResetRecord]
+Samples = Sequence[dict[str, Any]]
+
+_ENDING = frozenset({LearnerPhase.STOPPING, LearnerPhase.DONE})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creation:
+    """A record that is to be stored under the next free number."""
+
+    build: Callable[[int], ResetRecord]
+    """The record, given its number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """A record that is to be read again, changed, and written."""
+
+    name: str
+    change: Callable[[ResetRecord], ResetRecord]
+    """Gives the same record back where nothing is left to change."""
+
+
+ResetChange = Creation | Update
+
+
+def taken_over(
+    records: Records, outcomes: Sequence[ResetOutcome], plan: RunPlan, *, attempt: int, now: float
+) -> list[ResetChange]:
+    """What the learner says became of resets, those that it did by itself included."""
+    by_uid = {outcome.uid: outcome for outcome in outcomes}
+    changes: list[ResetChange] = []
+    for record in records:
+        outcome = by_uid.get(record.uid)
+        if outcome is not None:
+            changes += _update(record, partial(with_outcome, outcome=outcome))
+    for outcome in of_the_learner_alone(outcomes, records):
+        build = partial(adopted, outcome, job_name=plan.job_name, attempt=attempt, now=now)
+        changes.append(Creation(build=build))
+    return changes
+
+
+def advanced(
+    records: Records,
+    plan: RunPlan,
+    learner: LearnerStatus | None,
+    samples: Samples,
+    *,
+    new_uid: Callable[[], str],
+    now: float,
+) -> list[ResetChange]:
+    """Propose, expire and judge, as far as the newest samples allow.
+
+    Args:
+        records: All records as they are now.
+        plan: The run's plan.
+        learner: What it said last; None: nothing is decided without it.
+        samples: Lines of the surviving timeline, ascending.
+        new_uid: Gives a proposal its identity; where the platform gives it, an empty text.
+        now: Unix time.
+    """
+    if learner is None or learner.phase in _ENDING:
+        return []
+    # Samples and step must speak of the same moment; the status may be a step ahead of the series.
+    step = int(samples[-1]["step"]) if samples else learner.step
+
+    def judged(record: ResetRecord) -> ResetRecord:
+        return with_validations(expired(record, step), samples)
+
+    changes = [change for record in records for change in _update(record, judged)]
+    if step < plan.total_steps:
+        proposal = decide(plan.reference_reset, samples, [judged(record) for record in records], step)
+        if proposal is not None:
+            changes.append(
+                Creation(
+                    build=lambda number: proposed(
+                        proposal, job_name=plan.job_name, number=number, uid=new_uid(), now=now
+                    )
+                )
+            )
+    return changes
+
+
+def concluded(records: Records, samples: Samples) -> list[ResetChange]:
+    """Settle what is open once the run has succeeded and the learner's last word was taken over."""
+    return [
+        change
+        for record in records
+        for change in _update(record, lambda current: with_validations(_conclusion(current), samples))
+    ]
+
+
+def _update(record: ResetRecord, change: Callable[[ResetRecord], ResetRecord]) -> list[ResetChange]:
+    return [Update(name=record.name, change=change)] if change(record) != record else []
+
+
+def _conclusion(record: ResetRecord) -> ResetRecord:
+    if record.condition.is_final or record.dry_run:
+        return record
+    message = "the run ended before it was applied"
+    return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})

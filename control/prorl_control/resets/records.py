@@ -1,0 +1,214 @@
+"""The life of a reset's record: from proposal through approval and the learner's answer to its judgement.
+
+Pure: each function takes a record and returns the next one. Bodies store them, as files or as objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prorl_api.errors import ProRLError
+from prorl_api.names import reset_name
+from prorl_api.resets import Evidence, ResetCondition, ResetRecord
+from prorl_api.spec.values import OptimizerAction, ResetSource
+from prorl_api.wire.learner import ResetCommand, ResetOutcome, ResetState
+from prorl_control.resets.decide import ResetProposal
+from prorl_control.resets.triggers import ACCURACY, Samples, number
+
+MANUAL_TRIGGER = "manual"
+STAGE_TRIGGER = "stage"
+
+
+class ResetStateError(ProRLError):
+    """Something was asked of a reset that its state does not allow."""
+
+
+def proposed(proposal: ResetProposal, *, job_name: str, number: int, uid: str, now: float) -> ResetRecord:
+    """The record that a proposal begins with."""
+    return ResetRecord(
+        name=reset_name(job_name, number),
+        number=number,
+        uid=uid,
+        created=now,
+        attempt=proposal.attempt,
+        evidence_step=proposal.evidence_step,
+        evidence=proposal.evidence,
+        source=proposal.source,
+        optimizer=proposal.optimizer,
+        # A learner that was killed may stand before the evidence again: it replays up to it, then resets.
+        apply_at_step=proposal.evidence_step,
+        expires_after_step=proposal.expires_after_step,
+        condition=proposal.condition,
+        dry_run=proposal.dry_run,
+    )
+
+
+def requested(
+    *,
+    job_name: str,
+    number: int,
+    uid: str,
+    now: float,
+    attempt: int,
+    step: int,
+    source: ResetSource,
+    optimizer: OptimizerAction,
+) -> ResetRecord:
+    """The record of a reset that a person asks for: approved at once, at the next step boundary, never expiring."""
+    evidence = Evidence(
+        trigger=MANUAL_TRIGGER,
+        metric="step",
+        rule="asked for by a person",
+        steps=(step,),
+        values=(float(step),),
+        reason=f"asked for by a person at step {step}",
+    )
+    return ResetRecord(
+        name=reset_name(job_name, number),
+        number=number,
+        uid=uid,
+        created=now,
+        attempt=attempt,
+        evidence_step=step,
+        evidence=evidence,
+        source=source,
+        optimizer=optimizer,
+        condition=ResetCondition.APPROVED,
+    )
+
+
+def adopted(outcome: ResetOutcome, number: int, *, job_name: str, attempt: int, now: float) -> ResetRecord:
+    """The record of a reset that the learner applied by itself, as `resetReferenceOnEntry` of a stage asks.
+
+    Args:
+        outcome: The learner's, with `applied_step` set.
+        number: The record's number.
+        job_name: The job's name.
+        attempt: The learner's attempt that told of it.
+        now: Unix time.
+    """
+    assert outcome.applied_step is not None
+    step = outcome.applied_step
+    evidence = Evidence(
+        trigger=STAGE_TRIGGER,
+        metric="step",
+        rule="a stage with resetReferenceOnEntry",
+        steps=(step,),
+        values=(float(step),),
+        reason=outcome.trigger,
+    )
+    return ResetRecord(
+        name=reset_name(job_name, number),
+        number=number,
+        uid=outcome.uid,
+        created=now,
+        attempt=attempt,
+        evidence_step=step,
+        evidence=evidence,
+        source=outcome.source,
+        optimizer=outcome.optimizer,
+        apply_at_step=step,
+        condition=ResetCondition.APPLIED,
+        applied_step=step,
+        digest_before=outcome.digest_before,
+        digest_after=outcome.digest_after,
+    )
+
+
+def of_the_learner_alone(outcomes: Iterable[ResetOutcome], records: Sequence[ResetRecord]) -> list[ResetOutcome]:
+    """Applied resets that no record knows: the body wrote none, so the learner did them by itself."""
+    known = {record.uid for record in records}
+    return [outcome for outcome in outcomes if outcome.state is ResetState.APPLIED and outcome.uid not in known]
+
+
+def command(record: ResetRecord) -> ResetCommand:
+    """What is posted to the learner, any number of times: it applies a uid once."""
+    return ResetCommand(
+        uid=record.uid,
+        name=record.name,
+        source=record.source,
+        optimizer=record.optimizer,
+        apply_at_step=record.apply_at_step,
+        expires_after_step=record.expires_after_step,
+        trigger=f"{record.evidence.trigger}: {record.evidence.reason}",
+    )
+
+
+def approved(record: ResetRecord) -> ResetRecord:
+    """The record after a person's approval.
+
+    Raises:
+        ResetStateError: It is final, or a dry run.
+    """
+    if record.dry_run:
+        raise ResetStateError(
+            f"{record.name} is a dry run and is never applied; ask for one with `prorl resets request`"
+        )
+    if record.condition.is_final:
+        raise ResetStateError(f"{record.name} is {record.condition.value} already; approve resets that are pending")
+    return record.model_copy(update={"condition": ResetCondition.APPROVED, "message": "approved by a person"})
+
+
+def vetoed(record: ResetRecord) -> ResetRecord:
+    """The record after a person's veto.
+
+    Raises:
+        ResetStateError: It is approved, so the learner may be applying it, or final.
+    """
+    if record.condition is not ResetCondition.PENDING:
+        raise ResetStateError(
+            f"{record.name} is {record.condition.value} already and cannot be taken back; with "
+            "spec.referenceReset.mode: approve resets stay pending until approved or vetoed"
+        )
+    return record.model_copy(update={"condition": ResetCondition.VETOED, "message": "vetoed by a person"})
+
+
+def expired(record: ResetRecord, step: int) -> ResetRecord:
+    """The record after `step` completed steps: a proposal that nobody approved in time has expired.
+
+    An approved one is left to the learner, which alone knows whether it has applied it.
+    """
+    limit = record.expires_after_step
+    if record.condition is not ResetCondition.PENDING or record.dry_run or limit is None or step <= limit:
+        return record
+    message = f"nobody approved it by step {limit}"
+    return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})
+
+
+_CONDITIONS = {
+    ResetState.APPLIED: ResetCondition.APPLIED,
+    ResetState.EXPIRED: ResetCondition.EXPIRED,
+    ResetState.FAILED: ResetCondition.FAILED,
+}
+
+
+def with_outcome(record: ResetRecord, outcome: ResetOutcome) -> ResetRecord:
+    """The record after the learner's answer. A final record no longer changes; `accepted` changes nothing."""
+    condition = _CONDITIONS.get(outcome.state)
+    if condition is None or record.condition.is_final or record.uid != outcome.uid:
+        return record
+    return record.model_copy(
+        update={
+            "condition": condition,
+            "applied_step": outcome.applied_step,
+            "digest_before": outcome.digest_before,
+            "digest_after": outcome.digest_after,
+            "message": outcome.message or record.message,
+        }
+    )
+
+
+def with_validations(record: ResetRecord, samples: Samples) -> ResetRecord:
+    """An applied record with held-out accuracy before and after it, as far as `samples` show them."""
+    applied = record.applied_step
+    if record.condition is not ResetCondition.APPLIED or applied is None:
+        return record
+    validations = [(sample["step"], value) for sample in samples if (value := number(sample, ACCURACY)) is not None]
+    before = [value for step, value in validations if step <= applied]
+    after = [value for step, value in validations if step > applied]
+    update: dict[str, float] = {}
+    if record.validation_before is None and before:
+        update["validation_before"] = before[-1]
+    if record.validation_after is None and after:
+        update["validation_after"] = after[0]
+    return record.model_copy(update=update) if update else record

@@ -1,0 +1,116 @@
+"""What the operator remembers of a job between two passes. All of it can be found again after a restart, from the
+status, the objects and the learner; remembering saves asking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prorl_api.spec.job import ProRLJob
+from prorl_api.spec.values import Role
+from prorl_api.status import JobStatus
+from prorl_api.wire.learner import LearnerStatus, ResetOutcome
+from prorl_control.decision import Event
+from prorl_control.members import Exit, Loss
+from prorl_control.plan import RunPlan, plan_in_pods
+from prorl_control.resets.series import Series
+from prorl_control.resets.triggers import DECISIVE
+from prorl_operator.acceptance import ManifestGate
+from prorl_operator.actions import BaseDigest
+from prorl_operator.kube.reset_objects import ResetObjects
+from prorl_operator.status_writer import StatusWriter
+
+EXPECTATION_SECONDS = 30.0
+"""A created object that the watch does not show after so long is asked for instead."""
+
+
+@dataclass(slots=True, kw_only=True)
+class JobState:
+    """Of one ProRLJob, by uid."""
+
+    uid: str
+    resets: ResetObjects
+    losses: tuple[Loss, ...]
+    restarts_before: dict[str, int]
+    highest_step: int
+    status: JobStatus
+    """As last computed."""
+    statuses: StatusWriter = field(default_factory=StatusWriter)
+    learner: LearnerStatus | None = None
+    series: Series = field(default_factory=lambda: Series(DECISIVE))
+    """A long run has thousands of lines, and an operator hundreds of runs: no more is kept than is decided on. Every
+    pass says how much that is."""
+    outcomes: tuple[ResetOutcome, ...] = ()
+    asked_first: dict[int, float] = field(default_factory=dict)
+    """When each attempt's learner was first asked."""
+    events: frozenset[Event] = frozenset()
+    expected_attempt: int = 0
+    expected_since: float = 0.0
+    judge: ManifestGate = field(default_factory=ManifestGate)
+    planned: tuple[ProRLJob, RunPlan] | None = None
+    base_digest: BaseDigest = field(default_factory=BaseDigest)
+    held: str = ""
+    """Why the newest Kubernetes Job has no pods."""
+    held_asked: float = 0.0
+
+    def plan_of(self, job: ProRLJob) -> RunPlan:
+        """The plan of the job, made once for the same object, which the judge gives while the spec is the same."""
+        if self.planned is None or self.planned[0] is not job:
+            self.planned = job, plan_in_pods(job)
+        return self.planned[1]
+
+    def begin_anew(self) -> None:
+        """The run was over and goes on after an edit: its losses stay counted, and no budget is spent by them."""
+        for loss in self.losses:
+            self.restarts_before[loss.role.value] = self.restarts_before.get(loss.role.value, 0) + 1
+        self.losses = ()
+
+
+def from_status(status: JobStatus, *, uid: str, resets: ResetObjects) -> JobState:
+    """What a status tells an operator that has just begun."""
+    losses = tuple(
+        Loss(
+            role=note.role,
+            index=note.index,
+            attempt=note.attempt,
+            started_at=note.started_at,
+            at=note.at,
+            step=note.step,
+            exit=Exit(reason=note.how),
+            uid=note.uid,
+        )
+        for note in status.losses
+    )
+    counted = {role.value: sum(loss.role is role for loss in losses) for role in Role}
+    before = {role: max(0, total - counted.get(role, 0)) for role, total in status.restarts.items()}
+    return JobState(
+        uid=uid,
+        resets=resets,
+        losses=losses,
+        restarts_before=before,
+        highest_step=status.step,
+        status=status,
+    )
+
+
+class JobStates:
+    """By namespace and name."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str], JobState] = {}
+
+    def of(self, key: tuple[str, str], uid: str, begin: Callable[[], JobState]) -> JobState:
+        """The job's memory; that of an earlier object of the same name is dropped."""
+        found = self._kept.get(key)
+        if found is None or found.uid != uid:
+            found = self._kept[key] = begin()
+        return found
+
+    def forget(self, key: tuple[str, str]) -> None:
+        """The job is gone."""
+        self._kept.pop(key, None)
+
+    def clear(self) -> None:
+        """Somebody else led meanwhile: everything is to be found again."""
+        self._kept.clear()

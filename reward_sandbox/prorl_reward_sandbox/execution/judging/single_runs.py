@@ -1,0 +1,51 @@
+"""One run of a program whose outcome is handed over as it is: for callers who judge by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from prorl_api.wire.sandbox import CompileResult, ExecutionLimits
+from prorl_reward_sandbox.execution.compiling.compilation import Compilers
+from prorl_reward_sandbox.execution.compiling.toolchains import Installed
+from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome
+from prorl_reward_sandbox.execution.retries import run_twice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SingleRun:
+    """What to run.
+
+    Attributes:
+        files: Put beside the program, by name.
+        kept: Names of files to give back.
+    """
+
+    language: str
+    source: str
+    stdin: bytes
+    limits: ExecutionLimits
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What happened; `outcome` is None if the program did not compile."""
+
+    compilation: CompileResult | None
+    outcome: RawOutcome | None
+
+
+async def run_single(isolation: Isolation, compilers: Compilers, installed: Installed, run: SingleRun) -> RunResult:
+    """Compile and run.
+
+    Raises:
+        RewardError: The compiler or the program could not be run.
+    """
+    compiled = await compilers.compile(installed, run.source)
+    if compiled.program is None:
+        return RunResult(compilation=compiled.result, outcome=None)
+    spec = compiled.program.spec(run.stdin, run.limits)
+    spec = replace(spec, files={**run.files, **spec.files}, kept=run.kept)
+    return RunResult(compilation=compiled.result, outcome=await run_twice(isolation, spec))

@@ -1,0 +1,127 @@
+"""The runner: a small process that runs one program at a time and leaves nothing of it behind.
+
+The service starts one per slot and sends it a program and its input; the answer is what the program did. It stands
+outside the program's process, user and session, enforces the wall limit and the output caps, and is the subreaper
+under which all descendants of the program end. It never gets an expected output, a token, or another request's data.
+Standard library only and single-threaded, because it forks for every run. When its connection closes it kills what
+runs and ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import time
+
+from prorl_reward_sandbox import frames, hygiene
+from prorl_reward_sandbox.execution.jail.client import LEVELS, Jail
+from prorl_reward_sandbox.execution.jail.settings import NAMESPACES
+from prorl_reward_sandbox.execution.process.containers import Container, RunEnd
+from prorl_reward_sandbox.execution.process.forked import Forked
+from prorl_reward_sandbox.execution.process.run_request import FAILURE, Request, decode_request
+from prorl_reward_sandbox.execution.process.streams import MEMORY, Output, supervise
+from prorl_reward_sandbox.execution.process.user import ProgramUser, claim_user
+
+PROCESS = "process"
+"""The level without a jail."""
+
+
+def main() -> None:
+    """Serve runs until the connection closes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--fd", type=int, required=True)
+    parser.add_argument("--descriptors-fd", type=int, required=True)
+    parser.add_argument("--level", choices=(*LEVELS, PROCESS), required=True)
+    arguments = parser.parse_args()
+    connection = socket.socket(fileno=arguments.fd)
+    descriptors = socket.socket(fileno=arguments.descriptors_fd)
+    for each in (connection, descriptors):
+        each.set_inheritable(False)
+    hygiene.ignore_terminal_signals()
+    hygiene.make_undumpable()
+    user = claim_user()
+    try:
+        container = make_container(arguments.level, user)
+    except OSError as error:
+        connection.sendall(frames.encode({FAILURE: str(error)}))
+        return
+    hello = {"pid": os.getpid(), "user_id": user.user_id if user else None, **container.facts}
+    connection.sendall(frames.encode(hello))
+    try:
+        with contextlib.suppress(ConnectionError):  # the service was killed: this is the end too
+            _serve(connection, descriptors, container)
+    finally:
+        container.close()
+
+
+def make_container(level: str, user: ProgramUser | None) -> Container:
+    """The container of a level.
+
+    Raises:
+        OSError: The level cannot be had here.
+    """
+    if level != NAMESPACES:  # there the kernel ends all processes of a run with its first one
+        hygiene.become_subreaper()
+    return Forked(user) if level == PROCESS else Jail(level, user)
+
+
+def _serve(connection: socket.socket, descriptors: socket.socket, container: Container) -> None:
+    while (frame := frames.receive(connection)) is not None:
+        request = decode_request(frame)
+        talk = _receive_descriptor(descriptors) if request.has_conversation else -1
+        reply = _answer(request, talk, container, connection)
+        if reply is None:
+            return
+        connection.sendall(reply)
+
+
+def _receive_descriptor(descriptors: socket.socket) -> int:
+    """The program's end of a conversation, which the service sent before the request."""
+    _, received, _, _ = socket.recv_fds(descriptors, 1, 1)
+    return received[0]
+
+
+def _answer(request: Request, talk: int, container: Container, connection: socket.socket) -> bytes | None:
+    """The reply to one request; None if the service went away or gave up meanwhile."""
+    try:
+        return _run(request, talk, container, connection)
+    except OSError as error:
+        return frames.encode({FAILURE: f"{type(error).__name__}: {error}"})
+
+
+def _run(request: Request, talk: int, container: Container, connection: socket.socket) -> bytes | None:
+    """Run the program and describe what it did."""
+    limits = request.limits
+    started = time.monotonic()
+    run = container.start(request, talk)
+    try:
+        container.get_ready()
+        deadline = started + limits.wall_seconds
+        output = supervise(run.pid, run.pipes, request.stdin, limits, deadline=deadline, control=connection)
+        wall_seconds = time.monotonic() - started
+        end = run.end()
+        output.drain(run.pipes)
+    finally:
+        run.close()
+    container.get_ready()  # again: the program may have left no room for it
+    return None if output.stop_reason is None else _reply(output, end, wall_seconds)
+
+
+def _reply(output: Output, end: RunEnd, wall_seconds: float) -> bytes:
+    code = os.waitstatus_to_exitcode(end.status)
+    header = {
+        "stop_reason": MEMORY if end.has_exceeded_memory else output.stop_reason,
+        "exit_code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "wall_seconds": wall_seconds,
+        "cpu_seconds": end.cpu_seconds,
+        "peak_bytes": end.peak_bytes,
+        "files": list(end.files),
+    }
+    return frames.encode(header, [output.stdout, output.stderr, *end.files.values()])
+
+
+if __name__ == "__main__":
+    main()

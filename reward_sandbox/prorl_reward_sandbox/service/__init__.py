@@ -1,0 +1,1 @@
+"""The HTTP service: endpoints, readiness, and who judges which completion."""

@@ -1,0 +1,1 @@
+"""The algorithm, readable like the paper: advantages, dynamic sampling, shaping, losses, packing, and their types."""

@@ -1,0 +1,106 @@
+"""What the learner is doing, shared between the loop that does it and the API and watchdog that tell it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from prorl_api.metrics import surviving
+from prorl_api.wire.learner import LearnerPhase, LearnerStatus
+
+FAREWELL = frozenset({"metrics", "resets"})
+"""What a body must have asked a learner that is done to know everything."""
+
+
+class StopRequested(Exception):
+    """Raised inside long waits once a stop was asked for."""
+
+
+class SharedStatus:
+    """Thread-safe status, metrics and stop flag."""
+
+    def __init__(self, attempt: int, total_steps: int) -> None:
+        """Begin in phase `starting`."""
+        now = time.time()
+        self._lock = threading.Lock()
+        self._status = LearnerStatus(
+            attempt=attempt,
+            phase=LearnerPhase.STARTING,
+            phase_since=now,
+            heartbeat=now,
+            step=0,
+            total_steps=total_steps,
+        )
+        self._metrics: list[dict[str, Any]] = []
+        self._stop = threading.Event()
+        self.stop_with_checkpoint = True
+        self._on_stop: Callable[[], object] | None = None
+        self._told: set[str] = set()
+        self._told_all = threading.Event()
+
+    @property
+    def status(self) -> LearnerStatus:
+        """A consistent copy."""
+        with self._lock:
+            return self._status
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the status; also a sign of life."""
+        with self._lock:
+            self._status = self._status.model_copy(update={"heartbeat": time.time(), **fields})
+
+    def enter(self, phase: LearnerPhase, detail: str = "") -> None:
+        """Begin a phase."""
+        now = time.time()
+        changed = {} if self.status.phase is phase else {"phase_since": now}
+        self.update(phase=phase, phase_detail=detail, **changed)
+
+    def beat(self, detail: str | None = None) -> None:
+        """Tell that there is progress within the phase."""
+        self.update(**({} if detail is None else {"phase_detail": detail}))
+
+    def publish_metrics(self, line: dict[str, Any]) -> None:
+        """Add the snapshot of one step."""
+        with self._lock:
+            self._metrics = surviving([*self._metrics, line])
+
+    def metrics_since(self, step: int) -> list[dict[str, Any]]:
+        """Snapshots of the steps after `step`."""
+        with self._lock:
+            return [line for line in self._metrics if line["step"] > step]
+
+    def last_metrics(self) -> dict[str, Any] | None:
+        """The newest snapshot."""
+        with self._lock:
+            return self._metrics[-1] if self._metrics else None
+
+    def on_stop(self, action: Callable[[], object]) -> None:
+        """Have `action` called once a stop is asked for; at once if it was. Replaces the action before."""
+        self._on_stop = action
+        if self._stop.is_set():
+            action()
+
+    def request_stop(self, *, checkpoint: bool) -> None:
+        """Ask the loop to end at the next point where nothing is lost."""
+        self.stop_with_checkpoint = checkpoint
+        self._stop.set()
+        if self._on_stop is not None:
+            self._on_stop()
+
+    def has_told(self, phase: LearnerPhase, *what: str) -> None:
+        """An answer to questions of `FAREWELL` was sent. It counts if the loop was done before the answer was found."""
+        if phase is LearnerPhase.DONE:
+            self._told.update(what)
+            if self._told >= FAREWELL:
+                self._told_all.set()
+
+    def wait_until_told(self, seconds: float) -> bool:
+        """Wait for the body's last questions; whether they came in time."""
+        return self._told_all.wait(seconds)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stop.is_set()

@@ -1,0 +1,1 @@
+"""The logic verifier: reasoning-gym tasks, with the scorers that can be trusted and judges of our own."""

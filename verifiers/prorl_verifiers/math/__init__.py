@@ -1,0 +1,1 @@
+"""The math verifier: two independent checkers over the same stated answer."""

@@ -1,0 +1,1 @@
+"""The verifier of science questions: choices, quantities with units, and expressions."""
