@@ -54,7 +54,7 @@ ENV_RENDEZVOUS = "PRORL_RENDEZVOUS"
 """`host:port` where rank 0 awaits the others, for the launcher of ranks."""
 ENV_TERMINATION_LOG = "PRORL_TERMINATION_LOG"
 """File in which the launcher of ranks says how they ended; unset: `/dev/termination-log`."""
-ENV_FAREWELL_SECONDS = "PRORL_FAREWELL_SECONDS"
+ENV_FINAL_REPORT_SECONDS = "PRORL_FINAL_REPORT_SECONDS"
 """How long a learner that is done waits to be asked for its last metrics and resets; unset: it does not, because the
 body reads them from the run folder."""
 ENV_POD_IP = "PRORL_POD_IP"

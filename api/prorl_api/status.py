@@ -103,3 +103,7 @@ class JobStatus(WireModel):
     def condition(self, kind: ConditionType) -> Condition | None:
         """The condition of that type, if it is known yet."""
         return next((condition for condition in self.conditions if condition.type is kind), None)
+
+    def without_moments(self) -> JobStatus:
+        """Return it without the times that change with every look, so that two looks can be compared."""
+        return self.model_copy(update={"updated": 0.0, "last_metrics_time": None})

@@ -12,6 +12,9 @@ from prorl_api.status import JobStatus
 from prorl_api.wire.learner import LearnerStatus, ResetCommand
 from prorl_control.members import Exit, Loss, Member, MemberKey, MemberStart
 
+LINES_FOR_STATUS = 200
+"""Newest lines of the metrics that a body hands over for the status; a validation may be some steps old."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
@@ -39,7 +42,7 @@ class Observed:
     """Asked to stop, beside `spec.suspend`."""
     suspend_reason: str = ""
     losses: tuple[Loss, ...] = ()
-    """Of `prorl_control.members.with_losses`."""
+    """Those known so far; `prorl_control.outcome.with_new_losses` adds what is new."""
     restarts_before: Mapping[str, int] = field(default_factory=dict)
     """Restarts by role before this body's own record of losses began."""
     previous: JobStatus | None = None
@@ -56,6 +59,11 @@ class OutcomeKind(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     SUSPENDED = "suspended"
+
+    @property
+    def is_settled(self) -> bool:
+        """Succeeded or failed: it stands until the spec is edited."""
+        return self in (OutcomeKind.SUCCEEDED, OutcomeKind.FAILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ class Exit:
     signal: int | None = None
     reason: str = ""
     """What the platform says, such as `OOMKilled`."""
-    last_words: str = ""
+    termination_message: str = ""
     """End of its log, where the platform keeps it with the exit."""
 
     @property

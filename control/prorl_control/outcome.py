@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from prorl_api.errors import ExitCode
 from prorl_api.spec.run import RestartSpec
 from prorl_api.spec.values import Role
+from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_control.decision import Observed, Outcome, OutcomeKind
-from prorl_control.members import Exit, Loss, Member
+from prorl_control.members import Exit, Loss, Member, with_losses
 from prorl_control.plan import RunPlan
 
 MAX_BACKOFF_SECONDS = 60.0
 """Back-off doubles up to here: long enough for a node to recover, short enough to watch."""
 
-_MAX_LAST_WORDS = 600
+_MAX_MESSAGE_CHARACTERS = 600
 """Characters of a lost member's output in a message: with what is before them they fit into an event of 1024."""
 
 _AGAIN = "run the same command again (in a cluster: edit the spec)"
@@ -75,6 +78,40 @@ def has_finished(plan: RunPlan, observed: Observed) -> bool:
     return leader_done and steps >= plan.total_steps
 
 
+def with_new_losses(plan: RunPlan, observed: Observed, now: float) -> Observed:
+    """Count the unplanned ends that `observed` shows among its losses; both bodies count by this function.
+
+    Members that end while the run is being ended are no losses, nor is the clean end of a finished learner and what
+    ends in the same moment.
+    """
+    if plan.suspend or observed.suspend or observed.settled is not None:
+        return observed
+    wanted = tuple(member for member in observed.members if member.index < plan.count(member.role))
+    losses = with_losses(observed.losses, wanted, highest_step=observed.highest_step, now=now)
+    counted = dataclasses.replace(observed, losses=losses)
+    return observed if has_finished(plan, counted) else counted
+
+
+def is_over(status: JobStatus | None) -> bool:
+    """Tell whether a status says that the run has succeeded or failed."""
+    summary = status.condition(ConditionType.SUCCEEDED) if status is not None else None
+    return summary is not None and summary.status is not ConditionStatus.UNKNOWN
+
+
+def settled_outcome(plan: RunPlan, status: JobStatus, *, is_current: bool) -> Outcome | None:
+    """Read the outcome that was decided before out of the status that was written then; None if none was.
+
+    It stands for the same generation of the spec (`is_current`), and a success as long as no more steps are asked for.
+    """
+    summary = status.condition(ConditionType.SUCCEEDED)
+    if summary is None or not is_over(status):
+        return None
+    if not is_current and not (summary.status is ConditionStatus.TRUE and status.step >= plan.total_steps):
+        return None
+    kind = OutcomeKind.SUCCEEDED if summary.status is ConditionStatus.TRUE else OutcomeKind.FAILED
+    return Outcome(kind=kind, reason=summary.reason, message=summary.message)
+
+
 def current_attempt(observed: Observed) -> int:
     """The newest attempt among the learner's members; 0 if there are none."""
     return max((member.attempt for member in observed.members if member.role is Role.LEARNER), default=0)
@@ -98,7 +135,7 @@ def _permanent(member: Member) -> Outcome:
     code = member.exit.known_code
     assert code is not None
     reason = "".join(part.capitalize() for part in code.name.split("_"))
-    message = f"{member.key.name}: {member.exit}; {_REMEDIES[code]}{_last_words(member.exit)}"
+    message = f"{member.key.name}: {member.exit}; {_REMEDIES[code]}{_said_last(member.exit)}"
     return Outcome(kind=OutcomeKind.FAILED, reason=reason, message=message, member=member.key, exit=member.exit)
 
 
@@ -107,17 +144,17 @@ def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcom
     message = (
         f"{role.value} was lost {len(recent)} times without a newly completed step, last {last.key.name}: {last.exit}; "
         f"spec.restarts.maxRestarts allows {plan.restarts.max_restarts}. Its log says why; then {_AGAIN}"
-        f"{_last_words(last.exit)}"
+        f"{_said_last(last.exit)}"
     )
     return Outcome(
         kind=OutcomeKind.FAILED, reason="RestartBudgetSpent", message=message, member=last.key, exit=last.exit
     )
 
 
-def _last_words(end: Exit) -> str:
+def _said_last(end: Exit) -> str:
     """Its last lines: a process that fails says why at its end, and what is before that may be anything."""
-    words = end.last_words.strip()
-    kept = words[-_MAX_LAST_WORDS:]
+    words = end.termination_message.strip()
+    kept = words[-_MAX_MESSAGE_CHARACTERS:]
     if len(words) > len(kept):
         kept = kept.partition("\n")[2] or kept  # without the first line, which is not whole
     return f". It said last: {kept}" if kept else ""

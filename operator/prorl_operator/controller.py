@@ -17,9 +17,10 @@ import aiohttp
 from prorl_api.crd import OpenFields, status_from_object
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
-from prorl_api.status import ConditionStatus, ConditionType
+from prorl_api.status import ConditionType
 from prorl_api.wire.learner import StopRequest
 from prorl_control.decision import Decision, OutcomeKind, StopCall
+from prorl_control.outcome import is_over, settled_outcome
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
 from prorl_control.resets.changes import advanced, concluded, taken_over
@@ -118,14 +119,15 @@ class Controller:
             await events.find_held(parts.api, snapshot, memory, now)
         generation = int(snapshot.body["metadata"]["generation"])
         seen_generation = (snapshot.body.get("status") or {}).get("observedGeneration")
-        settled = observation.settled_outcome(plan, memory.status, is_current=seen_generation == generation)
-        if settled is None and not goes_on and observation.was_over(memory.status):
+        settled = settled_outcome(plan, memory.status, is_current=seen_generation == generation)
+        if settled is None and not goes_on and is_over(memory.status):
             if snapshot.jobs:
                 await actions.delete_jobs()
                 return SOON_SECONDS
             memory.begin_anew()
         members = observation.members_of(snapshot, memory, now)
         observed = observation.observed(plan, members, memory, settled=settled, now=now)
+        memory.losses, memory.highest_step = observed.losses, observed.highest_step
         decision = reconcile(plan, observed, now)
         meta = snapshot.body["metadata"]
         parts.telemetry.job_state((meta["namespace"], meta["name"]), decision.outcome.kind.value.capitalize())
@@ -138,7 +140,7 @@ class Controller:
     async def _expire(self, body: Body, memory: JobState, ttl: int, now: float) -> float | None:
         """Delete a job that has been finished for its time to live; a suspended one is not finished."""
         summary = memory.status.condition(ConditionType.SUCCEEDED)
-        if summary is None or summary.status is ConditionStatus.UNKNOWN:
+        if summary is None or not is_over(memory.status):
             return None
         left = summary.last_transition_time + ttl - now
         if left > 0:

@@ -21,9 +21,6 @@ from prorl_operator.actions import BaseDigest
 from prorl_operator.kube.reset_objects import ResetObjects
 from prorl_operator.status_writer import StatusWriter
 
-EXPECTATION_SECONDS = 30.0
-"""A created object that the watch does not show after so long is asked for instead."""
-
 
 @dataclass(slots=True, kw_only=True)
 class JobState:
@@ -45,8 +42,6 @@ class JobState:
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""
     events: frozenset[Event] = frozenset()
-    expected_attempt: int = 0
-    expected_since: float = 0.0
     judge: ManifestGate = field(default_factory=ManifestGate)
     planned: tuple[ProRLJob, RunPlan] | None = None
     base_digest: BaseDigest = field(default_factory=BaseDigest)
@@ -110,7 +105,3 @@ class JobStates:
     def forget(self, key: tuple[str, str]) -> None:
         """The job is gone."""
         self._kept.pop(key, None)
-
-    def clear(self) -> None:
-        """Somebody else led meanwhile: everything is to be found again."""
-        self._kept.clear()

@@ -85,7 +85,7 @@ def taken_attempt(members: Iterable[Member]) -> int:
     told = [0]
     for member in members:
         if member.exit is not None and member.exit.known_code is ExitCode.STALE_ATTEMPT:
-            words = member.exit.last_words.replace(",", " ").replace(";", " ").split()
+            words = member.exit.termination_message.replace(",", " ").replace(";", " ").split()
             told += [
                 int(number) for word, number in itertools.pairwise(words) if word == "attempt" and number.isdecimal()
             ]
@@ -95,7 +95,7 @@ def taken_attempt(members: Iterable[Member]) -> int:
 def told_step(members: Iterable[Member]) -> int:
     """The highest step that learners told as they ended, after the last time they were asked; 0: none."""
     ends = (member.exit for member in members if member.role is Role.LEARNER and member.exit is not None)
-    return max((completed_step(end.last_words) or 0 for end in ends), default=0)
+    return max((completed_step(end.termination_message) or 0 for end in ends), default=0)
 
 
 def _without_pod(job: JobView, index: int, held: str) -> Member:
@@ -163,7 +163,9 @@ def _ended(pod: PodView, index: int) -> Member:
         index=index,
         attempt=pod.attempt,
         state=MemberState.EXITED,
-        exit=Exit(code=end.exit.code, signal=end.exit.signal, reason=reason, last_words=end.exit.last_words),
+        exit=Exit(
+            code=end.exit.code, signal=end.exit.signal, reason=reason, termination_message=end.exit.termination_message
+        ),
         started_at=end.started_at or pod.created,
         exited_at=end.finished_at or None,
         uid=pod.uid,

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
 import aiohttp
 
 from prorl_api.names import API_PORT
 from prorl_api.spec.values import Role
-from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_api.wire.learner import LearnerReport, LearnerStatus
 from prorl_control.conditions import STARTING_PHASES
-from prorl_control.decision import Observed, Outcome, OutcomeKind
-from prorl_control.members import Member, with_losses
-from prorl_control.outcome import has_finished
+from prorl_control.decision import LINES_FOR_STATUS, Observed, Outcome
+from prorl_control.members import Member
+from prorl_control.outcome import with_new_losses
 from prorl_control.plan import RunPlan
 from prorl_operator.job_state import JobState
 from prorl_operator.learner_api import LearnerApi
 from prorl_operator.member_states import learner_members, server_members, taken_attempt, told_step
 from prorl_operator.watch.view_index import Snapshot
 
-_LINES_FOR_STATUS = 200
 FIRST_ANSWER_SECONDS = 20.0
 """A learner that runs is given so long to answer a new operator before its silence counts as "nothing to save"."""
 
@@ -103,50 +100,23 @@ def members_of(snapshot: Snapshot, memory: JobState, now: float) -> tuple[Member
 def observed(
     plan: RunPlan, members: tuple[Member, ...], memory: JobState, *, settled: Outcome | None, now: float
 ) -> Observed:
-    """What the brain decides on; losses that are new are remembered."""
-    is_ending = plan.suspend or settled is not None
-    losses = memory.losses
+    """Put together what the brain decides on; the caller keeps its `losses` and `highest_step` for the next look."""
     told = told_step(members)
-    memory.highest_step = max(memory.highest_step, told)
-    if not is_ending:
-        wanted = tuple(member for member in members if member.index < plan.count(member.role))
-        losses = with_losses(losses, wanted, highest_step=memory.highest_step, now=now)
     seen = Observed(
         members=members,
         learner=memory.learner,
         resets=tuple(memory.resets.read()),
-        metrics=tuple(memory.series.lines[-_LINES_FOR_STATUS:]),
+        metrics=tuple(memory.series.lines[-LINES_FOR_STATUS:]),
         metrics_at=memory.series.read_at,
-        highest_step=memory.highest_step,
+        highest_step=max(memory.highest_step, told),
         taken_attempt=taken_attempt(members),
         checkpoint_step=max(memory.status.last_checkpoint_step or 0, told) or None,
-        losses=losses,
+        losses=memory.losses,
         restarts_before=memory.restarts_before,
         previous=memory.status,
         settled=settled,
     )
-    if has_finished(plan, seen):  # the clean end of a finished learner is no loss
-        return dataclasses.replace(seen, losses=memory.losses)
-    memory.losses = losses
-    return seen
-
-
-def settled_outcome(plan: RunPlan, status: JobStatus, *, is_current: bool) -> Outcome | None:
-    """The outcome that was decided before: it stands for the same generation of the spec, and a success as long as no
-    more steps are asked for."""
-    summary = status.condition(ConditionType.SUCCEEDED)
-    if summary is None or summary.status is ConditionStatus.UNKNOWN:
-        return None
-    if not is_current and not (summary.status is ConditionStatus.TRUE and status.step >= plan.total_steps):
-        return None
-    kind = OutcomeKind.SUCCEEDED if summary.status is ConditionStatus.TRUE else OutcomeKind.FAILED
-    return Outcome(kind=kind, reason=summary.reason, message=summary.message)
-
-
-def was_over(status: JobStatus) -> bool:
-    """Whether the run had succeeded or failed: an edit of the spec takes it up again."""
-    summary = status.condition(ConditionType.SUCCEEDED)
-    return summary is not None and summary.status is not ConditionStatus.UNKNOWN
+    return with_new_losses(plan, seen, now)
 
 
 def must_wait_for_answer(plan: RunPlan, pod: LearnerPod | None, memory: JobState, now: float) -> bool:

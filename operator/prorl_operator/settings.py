@@ -34,8 +34,6 @@ ENV_LOG_LEVEL = "PRORL_OPERATOR_LOG_LEVEL"
 """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
 ENV_HTTP_ADDRESS = "PRORL_OPERATOR_HTTP_ADDRESS"
 """`host:port` of `/healthz`, `/readyz` and `/metrics`."""
-ENV_KUBECONFIG = "KUBECONFIG"
-"""Outside a cluster; inside one the service account is used."""
 
 MIN_KEY_BYTES = 32
 _LOG_LEVELS = {name: getattr(logging, name) for name in ("DEBUG", "INFO", "WARNING", "ERROR")}

@@ -18,8 +18,6 @@ from prorl_operator.watch.view_index import Snapshot
 UNCHANGED_SECONDS = 30.0
 REASON_SECONDS = 5.0
 """For so long a new reason waits: where members start, it is soon followed by another, or by readiness."""
-_MOMENTS: dict[str, Any] = {"updated": 0.0, "last_metrics_time": None}
-"""Times that change with every look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +49,7 @@ class _Written:
     @property
     def lasting(self) -> tuple[Any, ...]:
         """Everything else, too."""
-        return self.generation, self.rollout_replicas, self.status.model_copy(update=_MOMENTS)
+        return self.generation, self.rollout_replicas, self.status.without_moments()
 
 
 class StatusWriter:

@@ -107,14 +107,14 @@ class Conformance:
         status = world.wait_until_over()
         assert (succeeded(status), status.attempt) == (ConditionStatus.TRUE, 2)
 
-    def test_a_spent_budget_fails_the_run_with_the_last_words(self, world: World) -> None:
+    def test_a_spent_budget_fails_the_run_with_its_termination_message(self, world: World) -> None:
         (world.control / "always-exit-learner-0").write_text("3")
         world.start()
         status = world.wait_until_over()
         assert succeeded(status) is ConditionStatus.FALSE
         assert status.condition(ConditionType.SUCCEEDED).reason == "RestartBudgetSpent"  # type: ignore[union-attr]
         assert "learner was lost 3 times" in message(status)
-        assert "told to exit with 3" in self.last_words(world)
+        assert "told to exit with 3" in self.termination_message(world)
         wait_for(lambda: not world.processes(), "nothing is left running")
 
     def test_an_exit_that_no_restart_can_help_fails_the_run_at_once(self, world: World) -> None:
@@ -224,7 +224,7 @@ class Conformance:
         assert {record.evidence.trigger for record in applied} == {"often"}
         assert status.attempt == 1
 
-    def last_words(self, world: World) -> str:
+    def termination_message(self, world: World) -> str:
         """Where the body shows the end of a member's log."""
         return message(world.status)
 

@@ -35,7 +35,7 @@ class TestConformance(Conformance):
         """The same bench, under the scenarios' name."""
         return bench
 
-    def last_words(self, world: World) -> str:
+    def termination_message(self, world: World) -> str:
         """The terminal shows the end of the log, and where it lies."""
         assert isinstance(world, LocalWorld)
         assert "learner-0.log" in world.output

@@ -84,8 +84,8 @@ def _run() -> ExitCode:
         learner.run()
         learner.parts.engine.close()
         tell_completed(front.shared_status.status.step, front.shared_status.status.total_steps)
-        if settings.farewell_seconds and not front.shared_status.wait_until_told(settings.farewell_seconds):
-            _logger.warning("nobody asked for the last metrics and resets within %g s", settings.farewell_seconds)
+        if settings.final_report_seconds and not front.shared_status.wait_until_told(settings.final_report_seconds):
+            _logger.warning("nobody asked for the last metrics and resets within %g s", settings.final_report_seconds)
     except ProRLError as error:
         front.shared_status.update(error=str(error))
         raise

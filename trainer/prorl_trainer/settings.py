@@ -11,7 +11,7 @@ from prorl_api.names import (
     ENV_ADOPT_RUN,
     ENV_ADVERTISED_URL,
     ENV_ATTEMPT,
-    ENV_FAREWELL_SECONDS,
+    ENV_FINAL_REPORT_SECONDS,
     ENV_JOB_NAME,
     ENV_MANIFEST,
     ENV_RUN_DIR,
@@ -38,7 +38,7 @@ class LearnerSettings:
     """Whose run the folder must hold; empty: the body has checked."""
     adopt_run: str
     """Uid of another run whose folder may be taken over; empty: none."""
-    farewell_seconds: float
+    final_report_seconds: float
     """How long to wait at the end for the body's last questions."""
 
     @classmethod
@@ -68,5 +68,5 @@ class LearnerSettings:
             rank=int(os.environ.get("RANK", "0")),
             run_uid=os.environ.get(ENV_RUN_UID, ""),
             adopt_run=os.environ.get(ENV_ADOPT_RUN, ""),
-            farewell_seconds=float(os.environ.get(ENV_FAREWELL_SECONDS, "0")),
+            final_report_seconds=float(os.environ.get(ENV_FINAL_REPORT_SECONDS, "0")),
         )

@@ -29,7 +29,7 @@ def tell_completed(step: int, total_steps: int) -> None:
         _logger.warning("cannot write %s: %s", path, error.strerror)
 
 
-def completed_step(last_words: str) -> int | None:
+def completed_step(termination_message: str) -> int | None:
     """The step that a learner told; None if these are other words."""
-    match = _WORDS.search(last_words)
+    match = _WORDS.search(termination_message)
     return int(match[1]) if match else None

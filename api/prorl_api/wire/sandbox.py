@@ -228,11 +228,6 @@ class ExecuteResponse(WireModel):
     is_cached: bool = False
     """Whether these are the results of an equal, deterministic request."""
 
-    @property
-    def fraction_passed(self) -> float:
-        """Share of tests with verdict `correct`, in [0, 1]."""
-        return sum(test.verdict is Verdict.CORRECT for test in self.tests) / len(self.tests)
-
 
 class ExecuteBatchResponse(WireModel):
     """One response a program, in the order of the programs."""

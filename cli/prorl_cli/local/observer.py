@@ -5,7 +5,6 @@ Asking never waits (`probes`), so a pass takes milliseconds whatever the peers d
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -23,14 +22,11 @@ from prorl_cli.local.peers import Peers
 from prorl_cli.local.probes import Probes
 from prorl_cli.local.processes import ProcessTable
 from prorl_control.conditions import STARTING_PHASES
-from prorl_control.decision import Observed, Outcome
-from prorl_control.members import Loss, Member, MemberKey, MemberStart, MemberState, with_losses
-from prorl_control.outcome import has_finished
+from prorl_control.decision import LINES_FOR_STATUS, Observed, Outcome
+from prorl_control.members import Loss, Member, MemberKey, MemberStart, MemberState
+from prorl_control.outcome import with_new_losses
 from prorl_control.plan import RunPlan
 from prorl_control.resets.series import Series
-
-_LINES_FOR_STATUS = 200
-"""The status needs the newest values; validation may be some steps old."""
 
 
 class Observer:
@@ -70,32 +66,24 @@ class Observer:
         learner = self._learner_status(members)
         self._ask(members, learner)
         self._take_series(learner, now)
-        suspend = interrupts.count > 0
-        if not (suspend or self.settled is not None):
-            wanted = tuple(member for member in members if member.index < self.plan.count(member.role))
-            losses = with_losses(self._losses, wanted, highest_step=self._highest_step, now=now)
-        else:
-            losses = self._losses
-        observed = Observed(
+        seen = Observed(
             members=members,
             learner=learner,
             resets=resets,
-            metrics=tuple(self.series.lines[-_LINES_FOR_STATUS:]),
+            metrics=tuple(self.series.lines[-LINES_FOR_STATUS:]),
             metrics_at=self.series.read_at,
             highest_step=self._highest_step,
             folder_attempt=self._run.highest_attempt(),
-            suspend=suspend,
+            suspend=interrupts.count > 0,
             suspend_reason=interrupts.name,
             checkpoint_step=checkpoint_step(self._run.current),
-            losses=losses,
+            losses=self._losses,
             restarts_before=self._restarts_before,
             previous=self.previous,
             settled=self.settled,
         )
-        # The clean end of a finished learner, and what ends in the same moment, is no loss.
-        if has_finished(self.plan, observed):
-            return dataclasses.replace(observed, losses=self._losses)
-        self._losses = losses
+        observed = with_new_losses(self.plan, seen, now)
+        self._losses = observed.losses
         return observed
 
     def forget(self, start: MemberStart) -> None:

@@ -125,7 +125,7 @@ class Supervisor:
         resets = self._keeper.read()
         observed = self._observer.observe(resets, now, interrupts=parts.interrupts)
         decision = reconcile(self._plan, observed, now)
-        if decision.outcome.kind in (OutcomeKind.SUCCEEDED, OutcomeKind.FAILED):
+        if decision.outcome.kind.is_settled:
             self._observer.settled = decision.outcome
         self._observer.previous = decision.status
         self._carry_out(decision, now)
@@ -203,10 +203,9 @@ class Supervisor:
 
     def _write_status(self, status: JobStatus) -> None:
         before = self._written
-        if before is not None and status.updated - before.updated < _STATUS_SECONDS:
-            unchanged = before.model_copy(update={"updated": 0.0, "last_metrics_time": None})
-            if status.model_copy(update={"updated": 0.0, "last_metrics_time": None}) == unchanged:
-                return
+        is_recent = before is not None and status.updated - before.updated < _STATUS_SECONDS
+        if before is not None and is_recent and status.without_moments() == before.without_moments():
+            return
         write_atomically(self._parts.run.status, status.model_dump_json(indent=2))
         self._written = status
 

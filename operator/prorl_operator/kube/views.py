@@ -231,7 +231,7 @@ def _ended(status: Body, container: Body) -> Ended | None:
             code=None if number else code,
             signal=number or None,
             reason="" if said in ("Error", "Completed") else said,
-            last_words=terminated.get("message", "")[-2048:],
+            termination_message=terminated.get("message", "")[-2048:],
         ),
         started_at=_time(terminated.get("startedAt")) or 0.0,
         finished_at=_time(terminated.get("finishedAt")) or 0.0,

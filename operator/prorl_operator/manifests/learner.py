@@ -8,7 +8,7 @@ from prorl_api.names import (
     ENV_ADOPT_RUN,
     ENV_ADVERTISED_URL,
     ENV_ATTEMPT,
-    ENV_FAREWELL_SECONDS,
+    ENV_FINAL_REPORT_SECONDS,
     ENV_LEARNER_REPLICAS,
     ENV_MANIFEST,
     ENV_PROCESSES_PER_REPLICA,
@@ -43,7 +43,7 @@ from prorl_operator.manifests.pods import (
 
 GRACE_SECONDS = 120
 """From SIGTERM to the end: for the step to finish and the checkpoint to be written."""
-FAREWELL_SECONDS = 20
+FINAL_REPORT_SECONDS = 20
 """A learner that is done waits so long to be asked once more: a question may fail, and a new leader needs a while."""
 PLAN_VOLUME = "plan"
 
@@ -122,7 +122,7 @@ def _environment(context: JobContext, attempt: int) -> list[Manifest]:
         value(ENV_LEARNER_REPLICAS, str(learner.replicas)),
         value(ENV_PROCESSES_PER_REPLICA, str(learner.processes_per_replica)),
         value(ENV_RENDEZVOUS, context.rendezvous(attempt)),
-        value(ENV_FAREWELL_SECONDS, str(FAREWELL_SECONDS)),
+        value(ENV_FINAL_REPORT_SECONDS, str(FINAL_REPORT_SECONDS)),
         token_value(context, Role.LEARNER, Role.ROLLOUT),
         token_value(context, Role.LEARNER, Role.SANDBOX),
         accepted_value(context, [BODY, Role.ROLLOUT.value], Role.LEARNER),

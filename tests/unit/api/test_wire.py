@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from prorl_api.wire.base import ErrorBody, ErrorInfo, ErrorKind, Float32List, Int32List, WeightsId
 from prorl_api.wire.learner import MemberHeartbeat
 from prorl_api.wire.rollout import GeneratedSegment, GenerateRequest, Sampling
-from prorl_api.wire.sandbox import ExecuteResponse, ProgramTestResult, ScoreResult, Verdict
+from prorl_api.wire.sandbox import ScoreResult, Verdict
 
 INTEGERS: TypeAdapter[list[int]] = TypeAdapter(Int32List)
 REALS: TypeAdapter[list[float]] = TypeAdapter(Float32List)
@@ -103,14 +103,6 @@ def test_a_result_has_a_reward_exactly_when_the_verdict_speaks_about_the_answer(
 def test_a_reward_lies_between_0_and_1(reward: float) -> None:
     with pytest.raises(ValidationError):
         ScoreResult(item_id="i", verdict=Verdict.PARTIAL, reward=reward)
-
-
-def test_the_fraction_passed_counts_correct_tests_only() -> None:
-    verdicts = (Verdict.CORRECT, Verdict.WRONG, Verdict.TIMEOUT_WALL, Verdict.CORRECT)
-    answer = ExecuteResponse(
-        tests=tuple(ProgramTestResult(verdict=each) for each in verdicts), isolation_level="process"
-    )
-    assert answer.fraction_passed == 0.5
 
 
 def test_the_weights_digest_is_over_the_chunk_digests_in_order() -> None:

@@ -150,7 +150,7 @@ def test_an_exit_that_no_restart_can_help_fails_the_job_with_its_reason(code: Ex
 def test_a_message_has_the_last_lines_of_what_a_lost_member_said() -> None:
     words = "\n".join([*(f"INFO step {number} done" for number in range(60)), "CheckpointError: 5 bytes are free"])
     decision = at(
-        200.0, make_member(Role.LEARNER, exit=Exit(code=ExitCode.STORAGE, last_words=words)), ROLLOUT, SANDBOX
+        200.0, make_member(Role.LEARNER, exit=Exit(code=ExitCode.STORAGE, termination_message=words)), ROLLOUT, SANDBOX
     )
     message = decision.outcome.message
     assert message.endswith("INFO step 59 done\nCheckpointError: 5 bytes are free")

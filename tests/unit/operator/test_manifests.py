@@ -278,7 +278,8 @@ def test_the_learner_is_told_its_run_and_attempt() -> None:
 
 def test_only_the_learner_waits_to_be_asked_once_more() -> None:
     found = {
-        role: environment(pod, role).get("PRORL_FAREWELL_SECONDS") for role, pod in templates(make_context()).items()
+        role: environment(pod, role).get("PRORL_FINAL_REPORT_SECONDS")
+        for role, pod in templates(make_context()).items()
     }
     assert found == {"learner": "20", "rollout": None, "sandbox": None}
 

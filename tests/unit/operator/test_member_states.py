@@ -63,7 +63,7 @@ def test_every_pod_of_the_gang_is_a_member_also_before_it_exists() -> None:
         ({"code": 64}, Exit(code=64)),
         ({"code": 137, "reason": "OOMKilled"}, Exit(signal=9, reason="OOMKilled")),
         ({"code": 143}, Exit(signal=15)),
-        ({"code": 1, "message": "ValueError: no"}, Exit(code=1, last_words="ValueError: no")),
+        ({"code": 1, "message": "ValueError: no"}, Exit(code=1, termination_message="ValueError: no")),
     ],
 )
 def test_how_a_container_ended_is_told_as_the_platform_tells_it(end: dict[str, Any], expected: Exit) -> None:
@@ -166,7 +166,7 @@ def test_why_a_deployment_cannot_create_pods_stands_at_the_members_that_lack() -
     assert [bool(member.detail) for member in members] == [False, True]
 
 
-def test_the_attempt_that_the_run_folder_knows_is_read_from_the_learners_last_words() -> None:
+def test_the_attempt_that_the_run_folder_knows_is_read_from_the_learners_termination_message() -> None:
     words = "attempt 1 may not begin: attempt 7 has begun; start a newer one"
     (member,) = learners(make_pod(**terminated("learner", 67, message=words)))
     assert taken_attempt([member]) == 7

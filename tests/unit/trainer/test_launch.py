@@ -103,7 +103,7 @@ def test_the_pod_ends_with_the_code_of_the_rank_that_failed(end: str, code: int)
     assert launch(f"{BOTH}if rank == 3: {end}\n{WAIT}")[0] == code
 
 
-def test_the_termination_log_names_the_rank_and_has_its_last_words(of_a_pod: Path) -> None:
+def test_the_termination_log_names_the_rank_and_has_its_end(of_a_pod: Path) -> None:
     words = "print('x' * 9000, 'the loss is not finite', file=__import__('sys').stderr)"
     launch(f"{BOTH}if rank == 3: {words}; raise SystemExit(66)\n{WAIT}")
     first, *_, last = of_a_pod.read_text().splitlines()

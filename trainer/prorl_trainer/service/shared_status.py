@@ -10,7 +10,7 @@ from typing import Any
 from prorl_api.metrics import surviving
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 
-FAREWELL = frozenset({"metrics", "resets"})
+FINAL_REPORT = frozenset({"metrics", "resets"})
 """What a body must have asked a learner that is done to know everything."""
 
 
@@ -90,10 +90,10 @@ class SharedStatus:
             self._on_stop()
 
     def has_told(self, phase: LearnerPhase, *what: str) -> None:
-        """An answer to questions of `FAREWELL` was sent. It counts if the loop was done before the answer was found."""
+        """An answer to questions of `FINAL_REPORT` was sent. It counts if the loop was done before the answer was found."""
         if phase is LearnerPhase.DONE:
             self._told.update(what)
-            if self._told >= FAREWELL:
+            if self._told >= FINAL_REPORT:
                 self._told_all.set()
 
     def wait_until_told(self, seconds: float) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.service.metrics_export import exposition
-from prorl_trainer.service.shared_status import FAREWELL, SharedStatus
+from prorl_trainer.service.shared_status import FINAL_REPORT, SharedStatus
 
 
 def test_a_phase_keeps_its_beginning_while_it_lasts() -> None:
@@ -32,7 +32,7 @@ def test_the_last_questions_count_only_if_answered_once_the_loop_is_done() -> No
     shared_status = SharedStatus(1, 10)
     phase = shared_status.status.phase
     shared_status.enter(LearnerPhase.DONE)
-    for what in FAREWELL:
+    for what in FINAL_REPORT:
         shared_status.has_told(phase, what)
     before = shared_status.wait_until_told(0.0)
     shared_status.has_told(LearnerPhase.DONE, "resets")
