@@ -100,7 +100,7 @@ class BoundedFaults:
         self._kept += faults[: max(0, self._limit - len(self._kept))]
 
     def listed(self, path: str) -> list[Fault]:
-        """The kept faults, and one at `path` that counts the rest if there is a rest."""
+        """Return the kept faults, and one at `path` that counts the rest if there is a rest."""
         rest = self.total - len(self._kept)
         if not rest:
             return list(self._kept)
@@ -109,7 +109,9 @@ class BoundedFaults:
 
 
 def read_data(path: Path, domain: Domain) -> Iterator[GoodLine | BadLine]:
-    """Every line of a data file that is not blank, judged by its domain's row model. One line in memory at a time.
+    """Return every line of a data file that is not blank, judged by its domain's row model.
+
+    One line in memory at a time.
 
     Raises:
         OSError: The file cannot be read.
@@ -119,7 +121,7 @@ def read_data(path: Path, domain: Domain) -> Iterator[GoodLine | BadLine]:
 
 
 def judge_line(raw: RawLine, where: str, domain: Domain) -> GoodLine | BadLine:
-    """One line of a data file; `where` is put into its faults."""
+    """Judge one line of a data file; `where` is put into its faults."""
     try:
         value = parse_object(raw.content)
     except LineError as error:
@@ -131,7 +133,7 @@ def judge_line(raw: RawLine, where: str, domain: Domain) -> GoodLine | BadLine:
 
 
 def data_faults(value: dict[str, Any], domain: Domain) -> list[Fault]:
-    """What keeps an object from being a line of a data file; paths start at the object. Empty: it is one."""
+    """Return what keeps an object from being a line of a data file; paths start at the object. Empty: it is one."""
     faults = _faults(DataLine, value, ())
     if isinstance(value.get("row"), dict):
         faults += _faults(ROWS[domain], value["row"], ("row",))
@@ -147,7 +149,7 @@ def _placed(fault: Fault, where: str) -> Fault:
 
 
 def _faults(model: type[Row], value: Mapping[str, Any], prefix: tuple[str, ...]) -> list[Fault]:
-    """One fault a place, whatever number of alternatives pydantic tried there."""
+    """Return one fault a place, whatever number of alternatives pydantic tried there."""
     try:
         model.model_validate(value)
     except ValidationError as error:
@@ -168,7 +170,7 @@ def _faults(model: type[Row], value: Mapping[str, Any], prefix: tuple[str, ...])
 
 
 def _place(value: Any, location: Sequence[str | int], *, is_missing: bool) -> tuple[list[str | int], str]:
-    """The part of pydantic's location that lies in the value, and what is there: the rest names alternatives."""
+    """Return the part of pydantic's location that lies in the value, and what is there: the rest names alternatives."""
     place: list[str | int] = []
     for part in location:
         is_item = isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value)

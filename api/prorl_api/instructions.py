@@ -182,7 +182,7 @@ INSTRUCTION_ARGUMENTS: Mapping[str, type[Arguments]] = {
 
 
 def parse_arguments(instruction_id: str, arguments: Mapping[str, Any]) -> Arguments:
-    """The typed arguments of an instruction.
+    """Return the typed arguments of an instruction.
 
     Raises:
         ValueError: The type is unknown, or its arguments are missing, of the wrong type or not its own.

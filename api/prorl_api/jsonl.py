@@ -52,7 +52,7 @@ class RawLine:
 
 
 def raw_lines(path: Path) -> Iterator[RawLine]:
-    """Every line of a file that is not blank.
+    """Return every line of a file that is not blank.
 
     Raises:
         OSError: The file cannot be read.
@@ -81,7 +81,7 @@ def _pass_over(file: Any, piece: bytes) -> int:
 
 
 def line_at(path: Path, offset: int) -> bytes:
-    """The content of the line that begins at `offset`, as `raw_lines` gave it.
+    """Return the content of the line that begins at `offset`, as `raw_lines` gave it.
 
     Raises:
         OSError: The file cannot be read.
@@ -92,7 +92,7 @@ def line_at(path: Path, offset: int) -> bytes:
 
 
 def parse_object(content: bytes) -> dict[str, Any]:
-    """The object that a line holds.
+    """Return the object that a line holds.
 
     Raises:
         LineError: It does not hold one, or one of the refused things.
@@ -140,7 +140,7 @@ def _too_deep() -> LineError:
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
-    """Whether containers are nested more than `depth` deep."""
+    """Tell whether containers are nested more than `depth` deep."""
     level = [value]
     for _ in range(depth):
         inner = [item for one in level for item in (one.values() if isinstance(one, dict) else one)]

@@ -22,7 +22,7 @@ _MAX_SHOWN = 80
 
 
 def read_job(path: Path) -> ProRLJob:
-    """The single `ProRLJob` of a YAML file, or of a JSON file that a body wrote.
+    """Return the single `ProRLJob` of a YAML file, or of a JSON file that a body wrote.
 
     Raises:
         SpecError: The file cannot be read, or what it holds is not one valid job.
@@ -45,7 +45,7 @@ def _parsed_json(text: str, source: str) -> Any:
 
 
 def parse_job(text: str, *, source: str = "the manifest") -> ProRLJob:
-    """The single `ProRLJob` of a YAML text.
+    """Return the single `ProRLJob` of a YAML text.
 
     Raises:
         SpecError: With every fault found.
@@ -62,7 +62,7 @@ def _sole_job(documents: Sequence[Any], source: str) -> ProRLJob:
 
 
 def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> ProRLJob:
-    """The job that a parsed document describes, judged as strictly as the API server judges it.
+    """Return the job that a parsed document describes, judged as strictly as the API server judges it.
 
     A field that is null is a field that is not set, as it is there.
 
@@ -102,7 +102,7 @@ _Location = tuple[str | int, ...]
 
 
 def _without_echoes(problems: Sequence[Any]) -> list[Any]:
-    """Without lists called too short because pydantic does not count their faulty items."""
+    """Leave out lists called too short because pydantic does not count their faulty items."""
     locations = [problem["loc"] for problem in problems]
     return [
         problem
@@ -124,7 +124,7 @@ class _Remaining:
         """Of each list that lost items, by identity: the first index of every item left."""
 
     def place(self, location: _Location) -> _Location:
-        """Where `location` lay in the document as it was given."""
+        """Return where `location` lay in the document as it was given."""
         place: list[str | int] = []
         current = self.document
         for part in location:
@@ -134,7 +134,7 @@ class _Remaining:
         return tuple(place)
 
     def faults(self, problems: Sequence[Any]) -> list[Fault]:
-        """One fault a place; nothing about places where we took something out ourselves."""
+        """Return one fault a place; nothing about places where we took something out ourselves."""
         found: dict[str, Fault] = {}
         for problem in problems:
             location = problem["loc"] if problem["type"] == "missing" else self._existing(problem["loc"])
@@ -166,13 +166,16 @@ class _Remaining:
         return bool(locations)
 
     def lacks_what(self, message: str, place: _Location) -> bool:
-        """Whether something was taken out of the part at `place` that the message speaks of."""
+        """Tell whether something was taken out of the part at `place` that the message speaks of."""
         inside = [taken[len(place) :] for taken in self._taken if taken[: len(place)] == place]
         names = {next((part for part in reversed(taken) if isinstance(part, str)), None) for taken in inside}
         return any(f"`{name}`" in message or f".{name}`" in message for name in names if name)
 
     def _existing(self, location: _Location) -> _Location:
-        """The part of a location that leads to something: pydantic appends the branch of a union that it tried."""
+        """Return the part of a location that leads to something.
+
+        Pydantic appends the branch of a union that it tried.
+        """
         current = self.document
         for depth, part in enumerate(location):
             if not _holds(current, part):
@@ -188,7 +191,7 @@ def _holds(container: Any, key: str | int) -> bool:
 
 
 def _walk(model: BaseModel, location: _Location) -> Iterator[tuple[_Location, BaseModel]]:
-    """Every model in the tree with its location in the manifest's spelling."""
+    """Return every model in the tree with its location in the manifest's spelling."""
     yield location, model
     for name, field in type(model).model_fields.items():
         value = getattr(model, name)
@@ -227,7 +230,7 @@ def _shown(value: Any) -> str:
 
 
 def _known_names(model: type[BaseModel], location: _Location) -> list[str]:
-    """The aliases of the fields of the model that `location` leads to."""
+    """Return the aliases of the fields of the model that `location` leads to."""
     current: Any = model
     for part in location:
         if isinstance(part, int):

@@ -102,7 +102,9 @@ BY_NAME = {metric.name: metric for metric in TABLE}
 
 
 def surviving(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The timeline that survived: a line is dropped once a higher attempt has a line at the same or an earlier step.
+    """Return the timeline that survived.
+
+    A line is dropped once a higher attempt has one at the same or an earlier step.
 
     Args:
         lines: Of `metrics.jsonl`, in any order.

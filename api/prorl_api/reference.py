@@ -28,7 +28,7 @@ servers too) and why an edit is left alone; `suspend: true` stops it with a chec
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """Return the whole page as Markdown."""
     marks = change_marks(ProRLJobSpec, "spec.")
     return _HEADER + "".join(_section(ProRLJob, "", marks))
 

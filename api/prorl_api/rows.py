@@ -153,7 +153,7 @@ class AssertTest(Row):
 
 
 def type_of_test(value: object) -> str:
-    """Which kind of test a value is; one that does not say is `stdio`."""
+    """Tell which kind of test a value is; one that does not say is `stdio`."""
     return str(value.get("type", "stdio")) if isinstance(value, Mapping) else str(getattr(value, "type", "stdio"))
 
 

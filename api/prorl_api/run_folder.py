@@ -115,7 +115,7 @@ class RunFolder:
         return self.attempt(attempt) / "journal"
 
     def highest_attempt(self) -> int:
-        """The highest attempt that ever began here; 0 if none."""
+        """Return the highest attempt that ever began here; 0 if none."""
         try:
             names = os.listdir(self.attempts)
         except FileNotFoundError:

@@ -101,7 +101,7 @@ class JobStatus(WireModel):
     """Unix time of this status."""
 
     def condition(self, kind: ConditionType) -> Condition | None:
-        """The condition of that type, if it is known yet."""
+        """Return the condition of that type, if it is known yet."""
         return next((condition for condition in self.conditions if condition.type is kind), None)
 
     def without_moments(self) -> JobStatus:

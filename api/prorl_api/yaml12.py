@@ -81,7 +81,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
-        """The tag of a node that carries none."""
+        """Return the tag of a node that carries none."""
         if kind is yaml.ScalarNode and implicit[0]:
             return _TAG_PLAIN
         return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
@@ -108,7 +108,7 @@ def _construct_plain(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> Any:
 
 
 def _disagreement(text: str) -> str | None:
-    """What to write instead of a plain scalar that kubectl and YAML 1.2 read differently; None if they agree."""
+    """Return what to write instead of a plain scalar that kubectl and YAML 1.2 read differently; None if they agree."""
     for pattern, remedy in _DISAGREEMENTS:
         if pattern.fullmatch(text):
             return remedy
@@ -140,7 +140,7 @@ def _construct_text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
 
 
 def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    """A mapping whose keys are strings and occur once."""
+    """Return a mapping whose keys are strings and occur once."""
     mapping: dict[Any, Any] = {}
     for key_node, value_node in node.value:
         key = loader.construct_object(key_node, deep=True)
@@ -158,7 +158,7 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
 def load(text: str, *, source: str = "the manifest") -> list[Any]:
-    """All documents of a YAML text, empty ones left out.
+    """Return all documents of a YAML text, empty ones left out.
 
     Raises:
         SpecError: Not YAML, or something that kubectl would read otherwise or that we do not read, with its line.

@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 def storage_error(error: OSError, path: Path, option: str = "--run-dir") -> StorageError:
-    """A clear error for a failed write below `path`, which `option` chose."""
+    """Return a clear error for a failed write below `path`, which `option` chose."""
     why = error.strerror or str(error)
     where = error.filename or path
     remedy = {
@@ -39,7 +39,7 @@ def storage_error(error: OSError, path: Path, option: str = "--run-dir") -> Stor
 
 
 def exit_code_of(error: ProRLError) -> int:
-    """The process exit code for an error that reaches the user."""
+    """Return the process exit code for an error that reaches the user."""
     if isinstance(error, SpecError):
         return ExitCode.BAD_SPEC
     if isinstance(error, StorageError):

@@ -17,7 +17,7 @@ from prorl_control.plan import plan
 
 
 def describe_job(job: LocalJob) -> str:
-    """What would run here."""
+    """Return what would run here."""
     spec = job.effective.spec
     run_plan = plan(job.effective)
     learner, rollout, resets = spec.learner, spec.rollout, spec.reference_reset
@@ -40,7 +40,7 @@ def describe_job(job: LocalJob) -> str:
 
 
 def describe_run(run: RunFolder) -> str:
-    """Where a run stands, from its folder alone."""
+    """Return where a run stands, from its folder alone."""
     status = read_status(run)
     if status is None:
         return f"{run.path}: accepted, not started yet"

@@ -57,7 +57,7 @@ def validate(manifest: Manifest, model: Model = None) -> None:
 
 @app.command()
 def status(run: Run) -> None:
-    """Where a run stands."""
+    """Return where a run stands."""
     from prorl_cli.inspection import describe_run
     from prorl_cli.local.folder import existing
 
@@ -81,7 +81,7 @@ def report(run: Run) -> None:
 
 @resets_app.command("list")
 def list_resets(run: Run) -> None:
-    """Every reset of a run, with its evidence and what came of it."""
+    """Return every reset of a run, with its evidence and what came of it."""
     from prorl_cli.local.folder import existing
     from prorl_cli.local.reset_files import ResetFiles
     from prorl_cli.resets import print_records
@@ -127,7 +127,7 @@ def replay_resets(
     series: Annotated[Path, typer.Argument(help="A run's folder, or a metrics.jsonl.", show_default=False)],
     manifest: Manifest,
 ) -> None:
-    """Which resets a manifest's triggers would have proposed over a stored series."""
+    """Print which resets a manifest's triggers would have proposed over a stored series."""
     from prorl_cli.resets import print_replay
     from prorl_cli.terminal import stdout_console
 

@@ -61,7 +61,7 @@ def request(path: Path, source: str | None, optimizer: str | None) -> str:
 
 
 def print_records(records: tuple[ResetRecord, ...], console: Console) -> None:
-    """Every record with its evidence."""
+    """Return every record with its evidence."""
     if not records:
         console.print("no resets yet", highlight=False)
         return
@@ -70,7 +70,7 @@ def print_records(records: tuple[ResetRecord, ...], console: Console) -> None:
 
 
 def describe_record(record: ResetRecord) -> str:
-    """One record, in a few lines."""
+    """Describe one record in a few lines."""
     evidence = record.evidence
     what = f"reference := {record.source.value} policy, optimizer {record.optimizer.value}"
     state = f"{record.condition.value} (dry run)" if record.dry_run else record.condition.value
@@ -89,7 +89,7 @@ def describe_record(record: ResetRecord) -> str:
 
 
 def print_replay(series: Path, manifest: Path, console: Console) -> None:
-    """The resets that the manifest's policy would have proposed over a stored series.
+    """Return the resets that the manifest's policy would have proposed over a stored series.
 
     Raises:
         RunFolderError: There is no series.

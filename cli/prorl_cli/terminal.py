@@ -6,5 +6,5 @@ from rich.console import Console
 
 
 def stdout_console() -> Console:
-    """Standard output; colours and live display where it is a terminal."""
+    """Return standard output; colours and live display where it is a terminal."""
     return Console()

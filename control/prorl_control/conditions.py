@@ -48,7 +48,7 @@ class _Finding:
 
 
 def job_status(plan: RunPlan, observed: Observed, outcome: Outcome, *, attempt: int, now: float) -> JobStatus:
-    """The whole status: progress and conditions."""
+    """Return the whole status: progress and conditions."""
     previous = observed.previous or JobStatus()
     learner = observed.learner
     newest = observed.metrics[-1] if observed.metrics else {}
@@ -179,7 +179,7 @@ def _network_isolated(observed: Observed, previous: JobStatus) -> _Finding:
 
 
 def _as_before(kind: ConditionType, previous: JobStatus) -> _Finding:
-    """What the last learner found: it stands until another one asks."""
+    """Return what the last learner found: it stands until another one asks."""
     before = previous.condition(kind)
     if before is None:
         return _Finding(kind, _UNKNOWN, "NotAskedYet", "the learner asks every sandbox before it begins")
@@ -213,7 +213,7 @@ def _restarts(observed: Observed) -> dict[str, int]:
 
 
 def _recent(observed: Observed) -> tuple[LossNote, ...]:
-    """What the restart budget is counted from, so that another body goes on counting."""
+    """Return what the restart budget is counted from, so that another body goes on counting."""
     recent = [loss for loss in observed.losses if loss.step >= observed.highest_step]
     return tuple(
         LossNote(

@@ -146,7 +146,7 @@ class Loss:
 def with_losses(
     losses: tuple[Loss, ...], members: tuple[Member, ...], *, highest_step: int, now: float
 ) -> tuple[Loss, ...]:
-    """The losses with those added that `members` show and that are not recorded yet."""
+    """Return the losses with those added that `members` show and that are not recorded yet."""
     known = {_identity(loss) for loss in losses}
     found = list(losses)
     for member in members:

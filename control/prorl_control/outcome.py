@@ -53,8 +53,10 @@ def judge(plan: RunPlan, observed: Observed) -> Outcome:
 
 
 def _was_taken(member: Member, observed: Observed) -> bool:
-    """It was refused because the run folder knows its number already, of a job that was there before: the next one
-    after those is free. Without such a refusal another body drives the run."""
+    """Tell whether it was refused because the run folder knows its number already, of a job that was there before.
+
+    The next one after those is free. Without such a refusal another body drives the run.
+    """
     ended = member.exit is not None and member.exit.known_code is ExitCode.STALE_ATTEMPT
     return ended and observed.taken_attempt >= member.attempt
 
@@ -113,7 +115,7 @@ def settled_outcome(plan: RunPlan, status: JobStatus, *, is_current: bool) -> Ou
 
 
 def current_attempt(observed: Observed) -> int:
-    """The newest attempt among the learner's members; 0 if there are none."""
+    """Return the newest attempt among the learner's members; 0 if there are none."""
     return max((member.attempt for member in observed.members if member.role is Role.LEARNER), default=0)
 
 
@@ -152,7 +154,7 @@ def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcom
 
 
 def _said_last(end: Exit) -> str:
-    """Its last lines: a process that fails says why at its end, and what is before that may be anything."""
+    """Quote its last lines: a process that fails says why at its end, and what is before that may be anything."""
     words = end.termination_message.strip()
     kept = words[-_MAX_MESSAGE_CHARACTERS:]
     if len(words) > len(kept):

@@ -42,7 +42,7 @@ class RunPlan:
         return self.learner_replicas * self.learner_ranks_per_replica
 
     def count(self, role: Role) -> int:
-        """How many members the role has."""
+        """Return how many members the role has."""
         return {
             Role.LEARNER: self.learner_ranks,
             Role.ROLLOUT: self.num_rollout_servers,
@@ -56,12 +56,12 @@ class RunPlan:
 
 
 def plan_in_pods(job: ProRLJob) -> RunPlan:
-    """The plan of a job in a cluster, where a learner pod is one member, however many ranks it starts."""
+    """Return the plan of a job in a cluster, where a learner pod is one member, however many ranks it starts."""
     return dataclasses.replace(plan(job), learner_ranks_per_replica=1)
 
 
 def plan(job: ProRLJob) -> RunPlan:
-    """The plan of a job. On one machine, give it the job after `prorl_api.spec.merge.on_one_machine`."""
+    """Return the plan of a job. On one machine, give it the job after `prorl_api.spec.merge.on_one_machine`."""
     spec = job.spec
     return RunPlan(
         job_name=job.metadata.name,

@@ -43,7 +43,7 @@ _NOTHING = _Actions()
 
 
 def _joined(parts: Iterable[_Actions]) -> _Actions:
-    """All of them; most parts of most looks want nothing done."""
+    """Join all of them; most parts of most looks want nothing done."""
     wanted = [part for part in parts if part is not _NOTHING]
     if len(wanted) <= 1:
         return wanted[0] if wanted else _NOTHING
@@ -57,7 +57,7 @@ def _joined(parts: Iterable[_Actions]) -> _Actions:
 
 
 def reconcile(plan: RunPlan, observed: Observed, now: float) -> Decision:
-    """The decision for what is observed at Unix time `now`."""
+    """Return the decision for what is observed at Unix time `now`."""
     outcome = judge(plan, observed)
     if outcome.kind is not OutcomeKind.RUNNING:
         actions = _end_everything(observed, outcome)
@@ -81,7 +81,7 @@ def reconcile(plan: RunPlan, observed: Observed, now: float) -> Decision:
 
 
 def _progress(observed: Observed, actions: _Actions) -> Outcome:
-    """How a run that goes on is doing, for the `Succeeded` condition."""
+    """Return how a run that goes on is doing, for the `Succeeded` condition."""
     waiting = actions.due is not None or bool(actions.remove)
     if waiting or any(loss.step >= observed.highest_step for loss in observed.losses):
         lost = observed.losses[-1] if observed.losses else None
@@ -118,7 +118,7 @@ def _server(member: Member | None, start: MemberStart, not_before: float, now: f
 
 
 def _learner(plan: RunPlan, observed: Observed, now: float) -> _Actions:
-    """The gang: all ranks of one attempt, or none."""
+    """Decide about the gang: all ranks of one attempt, or none."""
     members = [member for member in observed.members if member.role is Role.LEARNER]
     alive = tuple(member for member in members if member.is_alive)
     attempt = current_attempt(observed)
@@ -135,7 +135,7 @@ def _learner(plan: RunPlan, observed: Observed, now: float) -> _Actions:
 
 
 def _broken_rank(plan: RunPlan, gang: list[Member], now: float) -> tuple[Member | None, float | None]:
-    """The rank without which the gang cannot go on; else until when ranks that ended cleanly are waited for."""
+    """Find the rank without which the gang cannot go on; else until when ranks that ended cleanly are waited for."""
     due: float | None = None
     for member in gang:
         if member.exit is None:
@@ -169,7 +169,7 @@ def _next_attempt(plan: RunPlan, observed: Observed, members: list[Member], now:
 
 
 def _post_resets(observed: Observed) -> _Actions:
-    """Every approved reset is posted until the learner reports what became of it."""
+    """Post every approved reset until the learner reports what became of it."""
     learner = observed.learner
     if learner is None or learner.phase in STARTING_PHASES:
         return _NOTHING
@@ -205,7 +205,7 @@ def _suspend(observed: Observed) -> tuple[Outcome, _Actions]:
 
 
 def _has_nothing_to_save(observed: Observed) -> bool:
-    """Whether the learner's state is no further than its last checkpoint, so that it may simply end."""
+    """Tell whether the learner's state is no further than its last checkpoint, so that it may simply end."""
     learner = observed.learner
     if learner is None or learner.attempt < current_attempt(observed):
         return True
@@ -214,7 +214,7 @@ def _has_nothing_to_save(observed: Observed) -> bool:
 
 
 def _has_lost_a_rank(observed: Observed) -> bool:
-    """Whether the gang is incomplete, so that its collectives would never end."""
+    """Tell whether the gang is incomplete, so that its collectives would never end."""
     attempt = current_attempt(observed)
     ranks = (member for member in observed.members if member.role is Role.LEARNER and member.attempt == attempt)
     return any(member.exit is not None and not member.exit.is_clean for member in ranks)

@@ -40,7 +40,7 @@ class ManifestGate:
         self._known: tuple[tuple[int, str | None], Acceptance] | None = None
 
     def accept(self, body: Body, running: PlanView | None) -> Acceptance:
-        """As `accept`; of the same spec the very same object."""
+        """Judge as `accept` does; of the same spec the very same object comes back."""
         generation = int(body["metadata"]["generation"])
         if self._spec is None or self._spec[0] != generation:
             self._spec = generation, _read(body)
@@ -61,7 +61,7 @@ def accept(body: Body, running: PlanView | None) -> Acceptance:
 
 
 def _read(body: Body) -> ProRLJob | SpecError:
-    """The spec, or every fault of it."""
+    """Return the spec, or every fault of it."""
     try:
         edited = job_from_object(_plain(body))
         if faults := cluster_faults(edited):
@@ -90,14 +90,14 @@ def _accept(edited: ProRLJob | SpecError, running: PlanView | None) -> Acceptanc
 
 
 def refused(accepted: Acceptance, faults: list[Fault]) -> Acceptance:
-    """The same, unless there are faults."""
+    """Return the same, unless there are faults."""
     if not faults:
         return accepted
     return Acceptance(job=None, reason="Invalid", message=str(SpecError(faults, source="in this cluster the job")))
 
 
 def with_acceptance(status: JobStatus, accepted: Acceptance, now: float) -> JobStatus:
-    """The status with the condition `Accepted` as judged; of a job that never ran, with the summary too."""
+    """Return the status with the condition `Accepted` as judged; of a job that never ran, with the summary too."""
     state = ConditionStatus.TRUE if accepted.is_valid else ConditionStatus.FALSE
     conditions = {condition.type: condition for condition in status.conditions}
     before = conditions.get(ConditionType.ACCEPTED)
@@ -123,7 +123,7 @@ def with_acceptance(status: JobStatus, accepted: Acceptance, now: float) -> JobS
 
 
 def with_trouble(status: JobStatus, message: str, now: float) -> JobStatus:
-    """The status of a job whose children the API refuses: the summary says what was refused, and why."""
+    """Return the status of a job whose children the API refuses: the summary says what was refused, and why."""
     before = status.condition(ConditionType.SUCCEEDED)
     is_known = before is not None and before.status is ConditionStatus.UNKNOWN
     trouble = Condition(

@@ -45,21 +45,24 @@ class BaseDigest:
         self._known: tuple[ProRLJob, int, Placement, str] | None = None
 
     def of(self, context: JobContext, attempt: int) -> str:
-        """The digest. `context` may be made anew for every pass; its job is the same object while the spec is."""
+        """Return the digest.
+
+        `context` may be made anew for every pass; its job is the same object while the spec is.
+        """
         known, placement = self._known, context.placement
         if known is not None and known[0] is context.job and known[1:3] == (attempt, placement):
             return known[3]
         return self.note(context, attempt, base_objects(context, attempt))
 
     def note(self, context: JobContext, attempt: int, bodies: list[dict[str, Any]]) -> str:
-        """The digest of these objects, which were built for this job and attempt."""
+        """Remember the digest of these objects, which were built for this job and attempt."""
         digest = digest_of(bodies)
         self._known = context.job, attempt, context.placement, digest
         return digest
 
 
 class Actions:
-    """Of one pass over one job."""
+    """The writes of one pass over one job."""
 
     def __init__(
         self, api: Api, context: JobContext, plan: RunPlan, snapshot: Snapshot, base_digest: BaseDigest
@@ -131,7 +134,7 @@ class Actions:
             await self._api.delete(body["apiVersion"], body["kind"], self._namespace, body["metadata"]["name"])
 
     async def delete_jobs(self) -> None:
-        """Of a run that was over and was edited: how its learners ended says nothing about what is to come."""
+        """Delete the Jobs of a run that was over and was edited: how its learners ended says nothing any more."""
         for job in self._snapshot.jobs:
             if not job.is_deleted:
                 await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)
@@ -142,7 +145,10 @@ class Actions:
             self._context = dataclasses.replace(self._context, placement=placement)
 
     async def _drop_groups(self, kept: Groups) -> None:
-        """Of attempts before. PodGroups are not watched: few jobs have any, and their definition may be missing."""
+        """Delete PodGroups of attempts before.
+
+        They are not watched: few jobs have any, and their kind may be missing.
+        """
         if not wants_gang(self._context.job):
             return
         selector = f"{LABEL_JOB}={self._plan.job_name}"
@@ -202,7 +208,7 @@ class Actions:
             raise StaleViewError(f"{name} exists already") from error
 
     async def _drop_old_jobs(self, newest_kept: int) -> None:
-        """The attempt before stays for its logs; what was lost before is in the status."""
+        """Delete old Jobs. The attempt before stays for its logs; what was lost before is in the status."""
         for job in self._snapshot.jobs:
             if job.attempt < newest_kept and not job.is_deleted:
                 await self._api.delete("batch/v1", "Job", self._namespace, job.name, uid=job.uid)

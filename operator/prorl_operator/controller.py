@@ -72,7 +72,7 @@ class Controller:
         self.memories = JobStates()
 
     async def work(self, key: Key) -> float | None:
-        """One pass; the seconds after which another is due by time alone.
+        """Make one pass over a job; return the seconds after which another is due by time alone.
 
         Raises:
             StaleViewError: The watch is behind; try again shortly.
@@ -162,7 +162,7 @@ class Controller:
         goes_on: bool,
         now: float,
     ) -> float | None:
-        """What was decided; the seconds until the status is due, if it waits."""
+        """Carry out what was decided; return the seconds until the status is due, if it waits."""
         parts = self._parts
         # Status before ends: what was decided is known, however far the ends come.
         attempt_before = memory.status.attempt
@@ -236,12 +236,12 @@ class Controller:
 
 
 def _uid_of_the_object() -> str:
-    """A proposal gets its identity from the API server."""
+    """Return no uid: a proposal gets its identity from the API server."""
     return ""
 
 
 def owner_reference(body: Body) -> dict[str, Any]:
-    """What makes an object the job's: deleted with it, and shown as its controller's."""
+    """Return what makes an object the job's: deleted with it, and shown as its controller's."""
     meta = body["metadata"]
     return {
         "apiVersion": body["apiVersion"],
@@ -254,7 +254,7 @@ def owner_reference(body: Body) -> dict[str, Any]:
 
 
 def _sooner(first: float | None, second: float | None) -> float | None:
-    """The earlier of two times, either of which may be never."""
+    """Return the earlier of two times, either of which may be never."""
     return min((each for each in (first, second) if each is not None), default=None)
 
 

@@ -33,7 +33,7 @@ class PatientLock(LeaseLock):  # type: ignore[misc]
     """The Lease at hand is the one that we wrote, as the server answered it."""
 
     def get(self, name: str, namespace: str) -> tuple[bool, Any]:
-        """Whether it could be read, and its record or the error."""
+        """Tell whether it could be read, and its record or the error."""
         if self._is_mine:
             return True, self.get_lock_object(self.lease_reference)
         try:
@@ -43,14 +43,14 @@ class PatientLock(LeaseLock):  # type: ignore[misc]
             return False, ApiException(status=0, reason=str(error))
 
     def create(self, name: str, namespace: str, election_record: Any) -> bool:
-        """Whether it could be created."""
+        """Tell whether it could be created."""
         try:
             return bool(super().create(name, namespace, election_record))
         except (HTTPError, OSError):
             return False
 
     def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-        """Whether it could be replaced, as it was when it was last seen."""
+        """Tell whether it could be replaced, as it was when it was last seen."""
         self._is_mine = False
         lease: V1Lease = self.lease_reference
         lease.spec = self.get_lease_spec(updated_record, lease.spec)
@@ -76,7 +76,7 @@ class _PatientElection(LeaderElection):  # type: ignore[misc]
 
 
 class Election:
-    """Of one process."""
+    """Leader election, as one process takes part in it."""
 
     def __init__(self, *, name: str, namespace: str, identity: str, lease_seconds: int) -> None:
         self._lock = PatientLock(name, namespace, identity)

@@ -33,7 +33,7 @@ async def tell(api: Api, snapshot: Snapshot, memory: JobState, decision: Decisio
 
 
 def _joined(events: list[Event]) -> list[Event]:
-    """One event a kind: a job whose members all start is one write, not one a member."""
+    """Join to one event a kind: a job whose members all start is one write, not one a member."""
     groups: dict[tuple[EventKind, bool], list[Event]] = {}
     for event in events:
         groups.setdefault((event.kind, event.is_warning), []).append(event)

@@ -24,7 +24,7 @@ CHILDREN_STALE_SECONDS = 300.0
 def create_app(
     watches: Watches, children: ChildWatches, telemetry: Telemetry, is_serving: Callable[[], bool]
 ) -> web.Application:
-    """The application.
+    """Return the application.
 
     Args:
         watches: Whose age is the health.

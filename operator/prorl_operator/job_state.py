@@ -24,7 +24,7 @@ from prorl_operator.status_writer import StatusWriter
 
 @dataclass(slots=True, kw_only=True)
 class JobState:
-    """Of one ProRLJob, by uid."""
+    """What is remembered of one ProRLJob, by uid."""
 
     uid: str
     resets: ResetObjects
@@ -50,20 +50,20 @@ class JobState:
     held_asked: float = 0.0
 
     def plan_of(self, job: ProRLJob) -> RunPlan:
-        """The plan of the job, made once for the same object, which the judge gives while the spec is the same."""
+        """Return the plan, made once for the same object, which the gate gives while the spec is the same."""
         if self.planned is None or self.planned[0] is not job:
             self.planned = job, plan_in_pods(job)
         return self.planned[1]
 
     def begin_anew(self) -> None:
-        """The run was over and goes on after an edit: its losses stay counted, and no budget is spent by them."""
+        """Begin again after an edit of a run that was over: its losses stay counted, and no budget is spent by them."""
         for loss in self.losses:
             self.restarts_before[loss.role.value] = self.restarts_before.get(loss.role.value, 0) + 1
         self.losses = ()
 
 
 def from_status(status: JobStatus, *, uid: str, resets: ResetObjects) -> JobState:
-    """What a status tells an operator that has just begun."""
+    """Build the state from what a status tells an operator that has just begun."""
     losses = tuple(
         Loss(
             role=note.role,
@@ -90,18 +90,18 @@ def from_status(status: JobStatus, *, uid: str, resets: ResetObjects) -> JobStat
 
 
 class JobStates:
-    """By namespace and name."""
+    """The states of all jobs, by namespace and name."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[str, str], JobState] = {}
 
     def of(self, key: tuple[str, str], uid: str, begin: Callable[[], JobState]) -> JobState:
-        """The job's memory; that of an earlier object of the same name is dropped."""
+        """Return the state of the job; that of an earlier object of the same name is dropped."""
         found = self._kept.get(key)
         if found is None or found.uid != uid:
             found = self._kept[key] = begin()
         return found
 
     def forget(self, key: tuple[str, str]) -> None:
-        """The job is gone."""
+        """Forget a job that is gone."""
         self._kept.pop(key, None)

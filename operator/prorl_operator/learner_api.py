@@ -35,11 +35,11 @@ class LearnerApi:
 
     @classmethod
     def at(cls, http: aiohttp.ClientSession, address: str, *, attempt: int, key: bytes, job_uid: str) -> LearnerApi:
-        """The learner that listens on `address` (`host:port`), with the token of the body."""
+        """Return the learner that listens on `address` (`host:port`), with the token of the body."""
         return cls(http, f"http://{address}", attempt, derive_token(key, job_uid, "body", "learner"))
 
     async def report(self, since_step: int) -> LearnerReport | None:
-        """What it is doing, the surviving steps after `since_step`, and what became of the resets."""
+        """Ask what it is doing, for the surviving steps after `since_step`, and what became of the resets."""
         return await self._ask("GET", f"/v1/report?since_step={since_step}", LearnerReport)
 
     async def post_reset(self, command: ResetCommand) -> ResetOutcome | None:
@@ -85,7 +85,7 @@ class LearnerApi:
 
 
 def make_session() -> aiohttp.ClientSession:
-    """For all learners. To be called in the event loop, and closed there.
+    """Open the HTTP session for all learners. To be called in the event loop, and closed there.
 
     A connection serves one pass; until the next one the learner would close it.
     """

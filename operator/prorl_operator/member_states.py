@@ -31,7 +31,7 @@ _DISRUPTIONS = {
 def learner_members(
     jobs: Iterable[JobView], pods: Sequence[PodView], *, is_answering: bool, held: str, now: float
 ) -> list[Member]:
-    """Every pod of every attempt that there is.
+    """Return every pod of every attempt that there is.
 
     Args:
         jobs: The Kubernetes Jobs.
@@ -61,7 +61,7 @@ def learner_members(
 def server_members(
     role: Role, deployment: DeploymentView | None, pods: Sequence[PodView], *, now: float
 ) -> list[Member]:
-    """The pods of a Deployment, and those that it is still to create; without one, those that are still ending."""
+    """Return the pods of a Deployment, and those still to be created; without one, those that are still ending."""
     own = sorted((pod for pod in pods if pod.role is role), key=lambda pod: (pod.created, pod.name))
     if deployment is None or deployment.is_deleted:
         ending = [pod for pod in own if pod.ended is None and not _is_lost(pod, now)]
@@ -81,7 +81,7 @@ def server_members(
 
 
 def taken_attempt(members: Iterable[Member]) -> int:
-    """An attempt that learners were told of by the run folder as they ended because theirs was too low; 0: none."""
+    """Return the attempt that the run folder told learners as they ended because theirs was too low; 0: none."""
     told = [0]
     for member in members:
         if member.exit is not None and member.exit.known_code is ExitCode.STALE_ATTEMPT:
@@ -93,7 +93,7 @@ def taken_attempt(members: Iterable[Member]) -> int:
 
 
 def told_step(members: Iterable[Member]) -> int:
-    """The highest step that learners told as they ended, after the last time they were asked; 0: none."""
+    """Return the highest step that learners told as they ended, after the last time they were asked; 0: none."""
     ends = (member.exit for member in members if member.role is Role.LEARNER and member.exit is not None)
     return max((completed_step(end.termination_message) or 0 for end in ends), default=0)
 
@@ -180,5 +180,5 @@ def _is_lost(pod: PodView, now: float) -> bool:
 
 
 def _is_spent(pod: PodView) -> bool:
-    """Ended for good, such as evicted: its Deployment makes another."""
+    """Tell whether it has ended for good, such as evicted: its Deployment makes another."""
     return pod.ended is not None and pod.ended.started_at == 0.0 and pod.running_since is None

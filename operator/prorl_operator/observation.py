@@ -67,7 +67,7 @@ async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> N
 
 
 async def _report_of_the_attempt(pod: LearnerPod, memory: JobState) -> LearnerReport | None:
-    """With every line that is not known yet: an attempt that goes on from an earlier step is asked twice."""
+    """Ask for every line that is not known yet: an attempt that goes on from an earlier step is asked twice."""
     for _ in range(2):
         asked = memory.series.next_question
         report = await pod.api.report(asked[1])
@@ -82,7 +82,7 @@ async def _report_of_the_attempt(pod: LearnerPod, memory: JobState) -> LearnerRe
 
 
 def members_of(snapshot: Snapshot, memory: JobState, now: float) -> tuple[Member, ...]:
-    """Every member as the brain wants to see it."""
+    """Return every member as the brain wants to see it."""
     newest = max((job.attempt for job in snapshot.jobs), default=0)
     deployments = {deployment.role: deployment for deployment in snapshot.deployments}
     found = learner_members(
@@ -120,7 +120,7 @@ def observed(
 
 
 def must_wait_for_answer(plan: RunPlan, pod: LearnerPod | None, memory: JobState, now: float) -> bool:
-    """A stop is wanted, and a learner that runs has not been heard yet: it may have something to save."""
+    """Tell whether a stop must wait: a learner that runs has not been heard yet and may have something to save."""
     if not plan.suspend or pod is None or memory.learner is not None:
         return False
     return now - memory.asked_first.get(pod.attempt, now) < FIRST_ANSWER_SECONDS

@@ -36,7 +36,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 
 
 def explained(words: str) -> str:
-    """The platform's words, cut, with what to do about them. It heals by itself once that is done."""
+    """Explain the words of the platform, cut, with what to do about them. It heals by itself once that is done."""
     if not words:
         return ""
     remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, words)), "")

@@ -9,7 +9,7 @@ from prorl_operator.watch.view_index import Snapshot
 
 
 def placement_of(job_name: str, snapshot: Snapshot, attempt: int) -> Placement:
-    """The placement as the builders of the attempt's objects want it.
+    """Return the placement as the builders of the attempt's objects want it.
 
     Args:
         job_name: The ProRLJob's.

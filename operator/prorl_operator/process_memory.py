@@ -23,14 +23,14 @@ def collect_less_often() -> None:
 
 
 def give_back_memory() -> None:
-    """What was needed for a moment, and glibc would keep. Other C libraries have no such call."""
+    """Give back memory that was needed for a moment, and glibc would keep. Other C libraries have no such call."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
 async def tidy_when_quiet(count_passes: Callable[[], int]) -> None:
-    """After each burst of passes, once: what five hundred jobs leave that end together is 30 MiB.
+    """Tidy up once after each burst of passes: what five hundred jobs leave that end together is 30 MiB.
 
     Args:
         count_passes: How many there have been.

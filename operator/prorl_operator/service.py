@@ -57,7 +57,7 @@ class OperatorService:
         self._passes = 0
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, which kopf takes."""
+        """Run until SIGTERM or SIGINT, which kopf takes."""
         loop = asyncio.get_running_loop()
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
         async with make_session() as http, connect(self._api_client) as connection:
@@ -114,7 +114,7 @@ class OperatorService:
                 self.queue.add(key)
 
     def _serves(self, key: Key) -> bool:
-        """Its own namespace is watched for the Lease; jobs in it are served only if it is among those to serve."""
+        """Tell whether jobs of a namespace are served; the own one is watched for the Lease in any case."""
         return not self._settings.namespaces or key[0] in self._settings.namespaces
 
     async def _watch(self) -> None:
@@ -166,7 +166,7 @@ class OperatorService:
 
 
 def _leave_at_once() -> None:
-    """The Lease is lost: somebody else acts from now on. Nothing may be finished."""
+    """Leave: the Lease is lost, and somebody else acts from now on. Nothing may be finished."""
     _logger.error("the Lease could not be renewed: another operator leads; ending at once")
     logging.shutdown()
     os._exit(ExitCode.FAILED)

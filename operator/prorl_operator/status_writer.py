@@ -53,7 +53,7 @@ class _Written:
 
 
 class StatusWriter:
-    """Of one job. Whether a status is news is found out before the object is built: most looks bring none."""
+    """The writer of one job's status: most looks bring no news, which is found out before the object is built."""
 
     def __init__(self) -> None:
         self._last: _Written | None = None

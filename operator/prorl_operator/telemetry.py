@@ -60,7 +60,7 @@ class Telemetry:
         self.jobs = Gauge("prorl_operator_jobs", "ProRLJobs known.", registry=self.registry)
 
     def job_state(self, key: tuple[str, str], state: str | None) -> None:
-        """Where a job stands after a pass; None: it is gone."""
+        """Return where a job stands after a pass; None: it is gone."""
         before = self._state_of.get(key)
         if before == state:
             return

@@ -21,7 +21,7 @@ _APPLIED = '.status.conditions[?(@.type=="Applied")]'
 
 
 def job_crd() -> dict[str, Any]:
-    """The definition of `ProRLJob`."""
+    """Return the definition of `ProRLJob`."""
     columns = [
         _column("State", "string", f"{_SUCCEEDED}.reason", "Why it has succeeded, has failed or is not done yet"),
         _column("Step", "integer", ".status.step", "Training steps completed"),
@@ -53,7 +53,7 @@ def job_crd() -> dict[str, Any]:
 
 
 def reset_crd() -> dict[str, Any]:
-    """The definition of `ProRLReset`."""
+    """Return the definition of `ProRLReset`."""
     columns = [
         _column("Job", "string", ".spec.jobName", "The job whose reference is reset"),
         _column("Trigger", "string", ".spec.evidence.trigger", "What proposed it; empty: a person"),
@@ -84,7 +84,7 @@ DEFINITIONS: dict[str, Callable[[], dict[str, Any]]] = {"prorljobs": job_crd, "p
 
 
 def as_yaml(definition: dict[str, Any]) -> str:
-    """A definition as the text of its file."""
+    """Return a definition as the text of its file."""
     return _HEADER + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
 
 
@@ -134,6 +134,6 @@ def _definition(
 
 
 def _column(name: str, kind: str, path: str, meaning: str, *, wide: bool = False) -> dict[str, Any]:
-    """A column of `kubectl get`; a wide one is shown with `-o wide` only."""
+    """Return a column of `kubectl get`; a wide one is shown with `-o wide` only."""
     column = {"name": name, "type": kind, "jsonPath": path, "description": meaning}
     return {**column, "priority": 1} if wide else column

@@ -90,7 +90,7 @@ class JobObjectStatus(ObjectModel):
 
 
 def job_from_object(document: dict[str, Any]) -> ProRLJob:
-    """The job that an object of the API server describes, without what the server added to it.
+    """Return the job that an object of the API server describes, without what the server added to it.
 
     Raises:
         SpecError: With every fault found: the object was stored under another version of the schema.
@@ -142,7 +142,7 @@ def status_to_object(status: JobStatus, *, job_name: str, generation: int, rollo
 
 
 def status_from_object(document: dict[str, Any] | None) -> JobStatus:
-    """The run's status that `.status` holds; conditions of other versions are passed over. None: nothing yet.
+    """Return the run's status that `.status` holds; conditions of other versions are passed over. None: nothing yet.
 
     Raises:
         ValidationError: It is no status of ours (pydantic).

@@ -66,23 +66,23 @@ CONDITIONS = Field(
 
 
 def shortened(text: str, limit: int = MAX_MESSAGE) -> str:
-    """The text, cut to `limit` characters: the API server refuses an object with a longer one."""
+    """Return the text, cut to `limit` characters: the API server refuses an object with a longer one."""
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def to_time(unix_seconds: float) -> str:
-    """A Unix time as objects hold it, cut to the whole second, so that it is never in the future."""
+    """Return a Unix time as objects hold it, cut to the whole second, so that it is never in the future."""
     return _written(math.floor(unix_seconds))
 
 
 @functools.lru_cache(maxsize=1024)
 def _written(second: int) -> str:
-    """Cached: the conditions of a job's status changed at few different seconds, and are written again and again."""
+    """Write a time as objects hold it. Cached: the conditions of a status changed at few different seconds."""
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def from_time(text: str) -> float:
-    """The Unix time of a time in an object.
+    """Return the Unix time of a time in an object.
 
     Raises:
         ValueError: It is not a time with its zone.

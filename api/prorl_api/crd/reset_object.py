@@ -36,7 +36,7 @@ class OpenFields:
 
 
 def reset_to_object(record: ResetRecord, *, job_name: str, namespace: str, query: str | None = None) -> dict[str, Any]:
-    """The object to create for a record: everything but its status (`reset_status`) and what the server adds.
+    """Return the object to create for a record: everything but its status (`reset_status`) and what the server adds.
 
     Args:
         record: Its uid and time of creation become those that the server gives.
@@ -107,7 +107,7 @@ def reset_status(
 
 
 def reset_from_object(document: Mapping[str, Any], open_fields: OpenFields | None = None) -> ResetRecord:
-    """The record that an object holds: what came of it if that is final, else what its spec says now.
+    """Return the record that an object holds: what came of it if that is final, else what its spec says now.
 
     Args:
         document: The object, as the API server gave it.
@@ -145,7 +145,7 @@ def reset_from_object(document: Mapping[str, Any], open_fields: OpenFields | Non
 def _condition(
     state: ResetCondition, record: ResetRecord, generation: int, now: str, before: ObjectCondition | None
 ) -> ObjectCondition:
-    """One of the conditions. `Applied` is Unknown while nothing is decided; the others are True or False."""
+    """Write one condition. `Applied` is Unknown while nothing is decided; the others are True or False."""
     is_so = record.condition is state
     status = str(is_so)
     if state is ResetCondition.APPLIED and not record.condition.is_final:

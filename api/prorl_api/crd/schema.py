@@ -37,7 +37,7 @@ class SchemaError(TypeError):
 
 
 def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The structural schema of a model, with its rules, defaults, bounds and descriptions.
+    """Return the structural schema of a model, with its rules, defaults, bounds and descriptions.
 
     Raises:
         SchemaError: Part of the model has no structural form.
@@ -50,17 +50,17 @@ class _Generator(GenerateJsonSchema):
     """Pydantic's generator, with the models' rules, and with defaults as a manifest spells them."""
 
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
-        """The schema of a model with its rules."""
+        """Return the schema of a model with its rules."""
         found = super().model_schema(schema)
         rules = validations(schema["cls"])
         return {**found, f"{_PREFIX}validations": rules} if rules else found
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        """In the order of the models, which is the order of reading."""
+        """Keep the order of the models, which is the order of reading."""
         return value
 
     def encode_default(self, dft: Any) -> Any:
-        """In full, although the fields below have the same defaults: the API server judges a default as it stands."""
+        """Write defaults in full, although fields below have the same: the API server judges a default as it stands."""
         if isinstance(dft, BaseModel):
             return dft.model_dump(mode="json", by_alias=True, exclude_none=True)
         if isinstance(dft, tuple | list):
@@ -96,7 +96,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
 
 
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    """The node with its reference followed; what stands beside the reference is about this use and wins."""
+    """Return the node with its reference followed; what stands beside the reference is about this use and wins."""
     while "$ref" in node:
         beside = {key: value for key, value in node.items() if key != "$ref"}
         node = {**definitions[node["$ref"].rpartition("/")[2]], **beside}

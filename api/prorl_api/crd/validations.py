@@ -21,7 +21,7 @@ def validations(model: type[BaseModel]) -> list[dict[str, Any]]:
 
 
 def _validation(form: Cel) -> dict[str, Any]:
-    """One rule; a message with values in it becomes an expression that puts them in."""
+    """Write one rule; a message with values in it becomes an expression that puts them in."""
     text, *rest = _PLACEHOLDER.split(form.message)  # text, expression, text, expression, ..., text
     if not rest:
         return {"rule": form.expression, "message": form.message}
@@ -36,7 +36,10 @@ def _validation(form: Cel) -> dict[str, Any]:
 
 
 def _immutability(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """One rule a field, at the model that holds it: a rule at the field is not asked when the field comes or goes."""
+    """Write one rule a field, at the model that holds it.
+
+    A rule at the field is not asked when the field comes or goes.
+    """
     found = []
     for name, field in model.model_fields.items():
         if Change.IMMUTABLE not in field.metadata:

@@ -76,7 +76,7 @@ class AttemptFence:
 
 
 def error_response(info: ErrorInfo) -> Response:
-    """The typed answer for an error, with `Retry-After` where the error names one."""
+    """Return the typed answer for an error, with `Retry-After` where the error names one."""
     from fastapi.responses import JSONResponse
 
     headers = {}

@@ -16,7 +16,7 @@ LISTEN_ADDRESS_VARIABLE = "PRORL_LISTEN_ADDRESS"
 
 
 def listening_socket() -> socket.socket:
-    """The socket to serve on.
+    """Return the socket to serve on.
 
     Raises:
         OSError: The address is taken or not ours; the message names it and the variable to change.
@@ -31,7 +31,7 @@ def listening_socket() -> socket.socket:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A listening TCP socket on `host:port`; port 0 picks a free one.
+    """Return a listening TCP socket on `host:port`; port 0 picks a free one.
 
     Args:
         host: Name or address; an IPv6 address may stand in brackets. Empty: every address, of IPv4 and IPv6 where the
@@ -58,7 +58,7 @@ def address_of(listening: socket.socket) -> str:
 
 
 def advertised_url(text: str | None) -> str | None:
-    """The base URL in a variable, without a trailing slash; None if there is none.
+    """Return the base URL in a variable, without a trailing slash; None if there is none.
 
     A bare IPv6 address is put into brackets: a pod's template writes `http://$(IP):8000` and cannot know the family.
     """

@@ -30,6 +30,6 @@ def tell_completed(step: int, total_steps: int) -> None:
 
 
 def completed_step(termination_message: str) -> int | None:
-    """The step that a learner told; None if these are other words."""
+    """Return the step that a learner told; None if these are other words."""
     match = _WORDS.search(termination_message)
     return int(match[1]) if match else None

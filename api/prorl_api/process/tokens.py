@@ -20,17 +20,17 @@ BODY = "body"
 
 
 def derive_token(key: bytes, job_uid: str, caller: str, callee: str) -> str:
-    """The token that `caller` presents to `callee`: HMAC-SHA256 of the direction under `key`, hexadecimal."""
+    """Return the token that `caller` presents to `callee`: HMAC-SHA256 of the direction under `key`, hexadecimal."""
     return hmac.new(key, f"{job_uid}/{caller}->{callee}".encode(), hashlib.sha256).hexdigest()
 
 
 def digest_of(token: str) -> str:
-    """What a receiver holds of a token."""
+    """Return what a receiver holds of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def bearer_headers(callee: str) -> dict[str, str]:
-    """The `Authorization` header to present to `callee` (`learner`, `rollout` or `sandbox`), if a token was given."""
+    """Return the `Authorization` header for `callee` (`learner`, `rollout` or `sandbox`), if a token was given."""
     token = os.environ.get(TOKEN_VARIABLE_PREFIX + callee.upper())
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -48,7 +48,7 @@ class AcceptedTokens:
         return cls(frozenset(part.strip() for part in text.split(",") if part.strip()))
 
     def admits(self, authorization: str | None) -> bool:
-        """Whether a request with this `Authorization` header may pass; always, when no token is asked for."""
+        """Tell whether a request with this `Authorization` header may pass; always, when no token is asked for."""
         if not self._digests:
             return True
         scheme, _, token = (authorization or "").partition(" ")

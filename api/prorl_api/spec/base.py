@@ -58,7 +58,7 @@ def rule(*forms: Any) -> Any:
 
 @functools.cache
 def rules_of(model: type[BaseModel]) -> Mapping[str, tuple[Cel, ...]]:
-    """The rules of a model by their methods' names, each with its forms in CEL."""
+    """Return the rules of a model by their methods' names, each with its forms in CEL."""
     forms = {name: getattr(getattr(model, name, None), "__cel_forms__", None) for name in dir(model)}
     return MappingProxyType({name: cel for name, cel in forms.items() if cel is not None})
 
@@ -147,7 +147,7 @@ def change_marks(
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The model that an annotation `Model` or `Model | None` holds, or None."""
+    """Return the model that an annotation `Model` or `Model | None` holds, or None."""
     options = getattr(annotation, "__args__", (annotation,)) if not isinstance(annotation, type) else (annotation,)
     models = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
     plain = [option for option in options if option is not type(None)]

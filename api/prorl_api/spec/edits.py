@@ -28,7 +28,7 @@ class FieldChange:
 
 
 def changes(before: ProRLJob, after: ProRLJob) -> list[FieldChange]:
-    """Every differing field of the spec, and the name, in the manifest's spelling."""
+    """Return every differing field of the spec, and the name, in the manifest's spelling."""
     found = []
     if before.metadata.name != after.metadata.name:
         found.append(_change("metadata.name", before.metadata.name, after.metadata.name, Change.IMMUTABLE))
@@ -46,7 +46,9 @@ TAKEN_UP = frozenset({Change.LIVE, Change.STEP_BOUNDARY})
 
 
 def taken_up(now: ProRLJob, edited: ProRLJob, marks: Container[Change] = TAKEN_UP) -> ProRLJob:
-    """The job as it runs once an edit was noticed: fields with one of `marks` from `edited`, all others as they are.
+    """Return the job as it runs once an edit was noticed.
+
+    Fields with one of `marks` from `edited`, all others as they are.
 
     Raises:
         SpecError: The mixture breaks a rule, since the edit also changes fields that must wait.
@@ -63,7 +65,7 @@ def taken_up(now: ProRLJob, edited: ProRLJob, marks: Container[Change] = TAKEN_U
 
 
 def immutable_faults(found: list[FieldChange]) -> list[Fault]:
-    """The changes that a begun run cannot take, each with its remedy."""
+    """Return the changes that a begun run cannot take, each with its remedy."""
     remedy = (
         "fixed once a run has begun; put it back, or start a new run with another --run-dir (initFrom continues it)"
     )

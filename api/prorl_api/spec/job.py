@@ -84,7 +84,7 @@ class ProRLJobSpec(SpecModel):
         )
 
     def is_trained_on(self, source: DataSource) -> bool:
-        """Whether training prompts come from it at any stage, the part before the first one included."""
+        """Tell whether training prompts come from it at any stage, the part before the first one included."""
         stages = [stage.overrides.source_weights.get(source.name, source.weight) for stage in self.schedule.stages]
         return max(source.weight, *stages, 0.0) > 0
 

@@ -30,13 +30,13 @@ IGNORABLE = (*CLUSTER_ONLY, NETWORK)
 
 
 def stage_at(spec: ProRLJobSpec, step: int) -> Stage | None:
-    """The stage that training step `step` (counted from 1) belongs to; None before the first stage."""
+    """Return the stage that training step `step` (counted from 1) belongs to; None before the first stage."""
     begun = [stage for stage in spec.schedule.stages if stage.from_step <= step]
     return begun[-1] if begun else None
 
 
 def spec_at(spec: ProRLJobSpec, step: int) -> ProRLJobSpec:
-    """The spec with the overrides of the stage that training step `step` (counted from 1) belongs to."""
+    """Return the spec with the overrides of the stage that training step `step` (counted from 1) belongs to."""
     stage = stage_at(spec, step)
     if stage is None:
         return spec
@@ -70,7 +70,7 @@ def spec_at(spec: ProRLJobSpec, step: int) -> ProRLJobSpec:
 
 
 def on_one_machine(job: ProRLJob) -> ProRLJob:
-    """The job as `prorl run` executes it: `spec.local` applied, and nothing left that cannot hold there.
+    """Return the job as `prorl run` executes it: `spec.local` applied, and nothing left that cannot hold there.
 
     Raises:
         SpecError: Naming each field that has no meaning on one machine and no overlay, or each rule that the overlay
@@ -127,7 +127,7 @@ def on_one_machine(job: ProRLJob) -> ProRLJob:
 
 
 def _network_faults(spec: ProRLJobSpec) -> list[Fault]:
-    """One machine has no policy that could be verified."""
+    """Refuse a verified policy: one machine has none."""
     network = spec.sandbox.isolation.network
     if network == "in-process" or NETWORK in spec.local.ignore:
         return []
@@ -151,7 +151,7 @@ def _is_set(spec: ProRLJobSpec, path: str) -> bool:
 
 
 def _mapped(spec: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:
-    """The dumped spec with mount paths replaced in the fields that hold paths."""
+    """Return the dumped spec with mount paths replaced in the fields that hold paths."""
 
     def replace(path: str) -> str:
         for mount, folder in sorted(paths.items(), key=lambda item: -len(item[0])):

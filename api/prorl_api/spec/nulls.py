@@ -13,7 +13,7 @@ _CONTAINERS = (dict, list)
 
 
 def without_nulls(value: Any, annotation: Any) -> Any:
-    """The value without the fields and map entries that are null, so that defaults hold there.
+    """Return the value without the fields and map entries that are null, so that defaults hold there.
 
     Nulls stay as items of lists, under unknown names, and inside free-form values: they mean something there, or
     are faults.
@@ -26,7 +26,7 @@ def without_nulls(value: Any, annotation: Any) -> Any:
 
 
 def _without_nulls(value: Any, kind: Any) -> Any:
-    """The same, of a plain type."""
+    """Do the same for a plain type."""
     if isinstance(value, list):
         return (
             [_without_nulls(item, _plain(get_args(kind)[0])) for item in value] if get_origin(kind) is tuple else value
@@ -55,7 +55,7 @@ def _fields(model: type[BaseModel]) -> Mapping[str, Any]:
 
 
 def _plain(annotation: Any) -> Any:
-    """Without `Annotated` and without `| None`."""
+    """Strip `Annotated` and `| None`."""
     while True:
         origin, arguments = get_origin(annotation), get_args(annotation)
         options = [option for option in arguments if option is not type(None)]

@@ -106,7 +106,7 @@ class WeightsId(WireModel):
 
     @classmethod
     def of_chunks(cls, attempt: int, step: int, chunk_digests: list[str]) -> Self:
-        """The id of weights cut into chunks with the given sha256 digests (hexadecimal, in order)."""
+        """Return the id of weights cut into chunks with the given sha256 digests (hexadecimal, in order)."""
         import hashlib
 
         return cls(attempt=attempt, step=step, digest=hashlib.sha256("".join(chunk_digests).encode()).hexdigest())

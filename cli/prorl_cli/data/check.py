@@ -78,7 +78,7 @@ class _Check:
         self._judging: Judging | None = None
 
     async def run(self) -> CheckReport:
-        """The whole check."""
+        """Run the whole check."""
         started = time.monotonic()
         _refuse_bad_paths(self._request.files)
         evaluation = EvaluationIndex(list(self._request.against), min_share=self._request.min_share)
@@ -151,7 +151,7 @@ class _Check:
 
 
 def _refuse_bad_paths(paths: Sequence[Path]) -> None:
-    """Every file that cannot be read, or is named more than once."""
+    """Return every file that cannot be read, or is named more than once."""
     faults = []
     seen: set[Path] = set()
     for path in paths:

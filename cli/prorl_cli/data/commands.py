@@ -82,7 +82,7 @@ def import_data(
 
 @data_app.command("sets")
 def list_sets() -> None:
-    """The published sets that can be imported."""
+    """Return the published sets that can be imported."""
     from prorl_cli.data.importers import IMPORTERS
 
     for name, importer in IMPORTERS.items():
@@ -90,7 +90,7 @@ def list_sets() -> None:
 
 
 def _checked(request: CheckRequest) -> CheckReport:
-    """The check, with a progress bar where a person watches."""
+    """Check with a progress bar where a person watches."""
     from rich.progress import Progress
 
     from prorl_cli.data.check import check

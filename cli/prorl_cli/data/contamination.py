@@ -88,7 +88,7 @@ class EvaluationIndex:
         self._owners = np.repeat(np.arange(len(grams), dtype=np.uint32), counts)[order]
 
     def hits(self, text: str) -> list[Hit]:
-        """The evaluation items that a normalised prompt touches, and their files' figures brought up to date."""
+        """Return the evaluation items that a normalised prompt touches; their files' figures are brought up to date."""
         if not self.files:
             return []
         shares = self._shares(ngram_hashes(words(text), RUN))
@@ -107,7 +107,7 @@ class EvaluationIndex:
         return hits
 
     def _shares(self, grams: Hashes) -> dict[int, float]:
-        """Of every item that shares a run: the share of its runs."""
+        """Return for every item that shares a run the share of its runs."""
         if not len(grams) or not len(self._grams):
             return {}
         first = np.searchsorted(self._grams, grams, side="left")

@@ -57,7 +57,7 @@ class PromptIndex:
     """What is remembered of every line."""
 
     def __init__(self, *, finds_near: bool = True) -> None:
-        """An empty index.
+        """Begin empty.
 
         Args:
             finds_near: Whether near-duplicates are looked for; without them a line takes 45 bytes.
@@ -96,7 +96,7 @@ class PromptIndex:
         return len(self._numbers)
 
     def place(self, line: int) -> Place:
-        """Where the `line`-th added line stands."""
+        """Return where the `line`-th added line stands."""
         return Place(self._paths[self._files[line]], self._numbers[line])
 
     def exact(self) -> Iterator[Repeat]:
@@ -121,12 +121,12 @@ class PromptIndex:
             yield Repeat(self.place(line), self.place(earlier), similarity, is_exact=False, has_same_row=same)
 
     def text(self, line: int) -> str:
-        """The normalised prompt of a line, read again from its file."""
+        """Return the normalised prompt of a line, read again from its file."""
         value: dict[str, Any] = parse_object(line_at(self._paths[self._files[line]], self._offsets[line]))
         return normalised(question_text(value["prompt"]))
 
     def _exact_leaders(self) -> dict[int, int]:
-        """From every repeating line to the first line with its prompt."""
+        """Map every repeating line to the first line with its prompt."""
         if not len(self):
             return {}
         digests = np.frombuffer(self._prompts, dtype=np.uint64).reshape(-1, 2)
@@ -177,7 +177,7 @@ class _Search:
 
 
 def _equal_groups(values: npt.NDArray[Any]) -> Iterator[Lines]:
-    """The positions of equal values, ascending, for every value that occurs more than once."""
+    """Return the positions of equal values, ascending, for every value that occurs more than once."""
     order: Lines = np.argsort(values, kind="stable")
     ordered = values[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1], [True])))

@@ -77,7 +77,7 @@ class CheckReport:
             self.findings.append(Finding(kind, where, message))
 
     def is_fault(self, kind: Kind) -> bool:
-        """Whether findings of this kind make the check fail; others are warnings."""
+        """Tell whether findings of this kind make the check fail; others are warnings."""
         return kind not in self._warnings
 
     @property
@@ -86,11 +86,11 @@ class CheckReport:
         return sum(count for kind, count in self.totals.items() if self.is_fault(kind))
 
     def left_out(self, kind: Kind) -> int:
-        """Findings of a kind that are counted, but not kept."""
+        """Count findings of a kind that are not kept."""
         return max(0, self.totals[kind] - self._max_findings)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs: documented in docs/data.md."""
+        """Return it for programs, as documented in docs/data.md."""
         return {
             "domain": self.domain.value,
             "faults": self.num_faults,

@@ -51,12 +51,12 @@ class Probes:
 
 
 def probes_of(domain: Domain, row: Mapping[str, Any], where: str) -> Probes:
-    """What to have judged to check a valid row of a domain."""
+    """Return what to have judged to check a valid row of a domain."""
     return _MAKERS[domain](row, where)
 
 
 def fault_of(probe: Probe, result: ScoreResult) -> str:
-    """What is wrong with the row, judging by the verdict on a probe; empty if nothing."""
+    """Return what is wrong with the row, judging by the verdict on a probe; empty if nothing."""
     if result.verdict is Verdict.UNSUPPORTED:
         return f"cannot be judged: {result.detail}"
     if result.verdict is Verdict.SANDBOX_ERROR:

@@ -60,7 +60,7 @@ def import_files(name: str, sources: Sequence[Path], output: Path, *, replaces: 
 
 
 def converted(importer: Importer, found: Iterator[Record | None], counts: ImportCounts) -> Iterator[dict[str, Any]]:
-    """The lines that records become; `counts` is brought up to date on the way."""
+    """Yield the lines that records become; `counts` is brought up to date on the way."""
     for number, record in enumerate(found):
         counts.records += 1
         made = Skipped("not a JSON object") if record is None else importer.convert(record)
@@ -103,7 +103,7 @@ def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCount
 
 
 def summary(counts: ImportCounts, output: Path) -> str:
-    """What to tell the person."""
+    """Return what to tell the person."""
     lines = [f"{counts.written} of {counts.records} records written to {output}"]
     lines += [f"  {count:>8}  left out: {reason}" for reason, count in counts.skipped.most_common()]
     lines += [f"  {count:>8}  {note}" for note, count in counts.notes.most_common()]

@@ -50,7 +50,7 @@ class LocalJudge:
         self._table = table
 
     async def score(self, items: Sequence[ScoreItem], timeout_seconds: float) -> list[ScoreResult]:
-        """One result per item, in order.
+        """Return one result per item, in order.
 
         Raises:
             JudgeError: The sandbox has ended.
@@ -63,7 +63,7 @@ class LocalJudge:
 
 @asynccontextmanager
 async def local_judge(workers: int) -> AsyncIterator[LocalJudge]:
-    """A sandbox that runs on this machine until the block ends.
+    """Run a sandbox on this machine until the block ends.
 
     Args:
         workers: Verifier processes, and programs run at once.
@@ -172,7 +172,7 @@ class Judging:
         return await self._oldest() if len(self._sent) >= self._in_flight else []
 
     async def finish(self) -> list[tuple[Probe, ScoreResult]]:
-        """What is left."""
+        """Return what is left."""
         if self._waiting:
             self._send()
         judged: list[tuple[Probe, ScoreResult]] = []

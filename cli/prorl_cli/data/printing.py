@@ -18,7 +18,7 @@ _EXPLANATIONS = {
 
 
 def print_report(report: CheckReport, console: Console) -> None:
-    """Findings, figures of each file, of each kind and of each evaluation file, and the verdict."""
+    """Print findings, figures of each file, of each kind and of each evaluation file, and the verdict."""
     for kind in Kind:
         _print_findings(report, kind, console)
     console.print(_files(report))

@@ -29,7 +29,7 @@ _MULTIPLY, _ADD = _ORDERS[0] * np.uint64(2) + np.uint64(1), _ORDERS[1]
 
 
 def runs(text: str) -> Hashes:
-    """The set that stands for a normalised text: hashes of its runs, sorted. A short text is one run."""
+    """Return the set that stands for a normalised text: hashes of its runs, sorted. A short text is one run."""
     tokens = words_and_symbols(text)
     return ngram_hashes(tokens, min(RUN, len(tokens))) if tokens else np.zeros(0, dtype=np.uint64)
 

@@ -16,7 +16,7 @@ _PARQUET_BATCH = 256
 
 
 def records(path: Path) -> Iterator[Record | None]:
-    """Every record of a file, in order; None for one that is not a readable object.
+    """Return every record of a file, in order; None for one that is not a readable object.
 
     JSON Lines and Parquet are streamed; a JSON array is read as a whole.
 

@@ -25,7 +25,7 @@ _MULTIPLIER = 0x9E3779B97F4A7C15
 
 
 def question_text(question: Question) -> str:
-    """What a prompt asks: a text as it is, of a conversation everything but system messages."""
+    """Return what a prompt asks: a text as it is, of a conversation everything but system messages."""
     if isinstance(question, str):
         return question
     return "\n".join(message["content"] for message in question if message["role"] != "system")
@@ -58,7 +58,7 @@ def _word_hash(word: str) -> int:
 
 
 def ngram_hashes(tokens: Sequence[str], size: int) -> Hashes:
-    """The hash of every run of `size` tokens, sorted, each once. Fewer tokens than that: no runs."""
+    """Hash every run of `size` tokens, sorted, each once. Fewer tokens than that: no runs."""
     count = len(tokens) - size + 1
     if count <= 0:
         return np.zeros(0, dtype=np.uint64)

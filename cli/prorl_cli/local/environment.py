@@ -68,19 +68,19 @@ class Surroundings:
     """The GPUs that a member sees; without an entry, what the supervisor sees."""
 
     def token(self, caller: str, callee: str) -> str:
-        """The token of one direction."""
+        """Return the token of one direction."""
         return derive_token(self.token_key, self.run_uid, caller, callee)
 
 
 def serves(key: MemberKey) -> bool:
-    """Whether the member has an address: of the learner's ranks only the first."""
+    """Tell whether the member has an address: of the learner's ranks only the first."""
     return key.role is not Role.LEARNER or key.index == 0
 
 
 def member_environment(
     around: Surroundings, start: MemberStart, *, lifeline: int, listening: int | None, rendezvous_port: int
 ) -> dict[str, str]:
-    """The whole environment of one child.
+    """Return the whole environment of one child.
 
     Args:
         around: What is common to all.
@@ -120,7 +120,7 @@ def sandbox_environment(
     lifeline: int,
     listening: int,
 ) -> dict[str, str]:
-    """The whole environment of a reward sandbox: a handful of harmless variables and the digest of a token.
+    """Return the whole environment of a reward sandbox: a handful of harmless variables and the digest of a token.
 
     Args:
         settings: Of the sandbox.

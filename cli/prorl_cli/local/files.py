@@ -37,7 +37,7 @@ def write_atomically(path: Path, text: str, *, exclusive: bool = False) -> None:
 
 
 def tail(path: Path, num_lines: int, *, max_bytes: int = 65536) -> list[str]:
-    """The last lines of a text file; empty if it cannot be read."""
+    """Return the last lines of a text file; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -53,7 +53,7 @@ METRICS_KEYS = ("step", "attempt")
 
 
 def read_lines(path: Path, *keys: str) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file that have all `keys`, in the order written.
+    """Return the objects of a JSON-lines file that have all `keys`, in the order written.
 
     A torn last line is left out; no file is no lines.
     """

@@ -55,7 +55,7 @@ def locked(run: RunFolder) -> Iterator[None]:
 
 
 def is_driven(run: RunFolder) -> bool:
-    """Whether some process holds the run folder."""
+    """Tell whether some process holds the run folder."""
     try:
         descriptor = os.open(run.lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -95,7 +95,7 @@ def read_status(run: RunFolder) -> JobStatus | None:
 
 
 def existing(path: Path) -> RunFolder:
-    """A run folder that exists.
+    """Return a run folder that exists.
 
     Raises:
         RunFolderError: There is no run at `path`.
@@ -146,7 +146,7 @@ def adopt_changes(
 
 
 def with_model(job: ProRLJob, model: str) -> ProRLJob:
-    """The job with another base model, as `--model` asks."""
+    """Return the job with another base model, as `--model` asks."""
     spec = job.spec
     local = spec.local.model_copy(update={"model_path": None})
     updates = {"model": spec.model.model_copy(update={"path": model}), "local": local}
@@ -154,14 +154,14 @@ def with_model(job: ProRLJob, model: str) -> ProRLJob:
 
 
 def manifest_text(job: ProRLJob, text: str, model: str | None) -> str:
-    """What is stored as `job.yaml`: the text as given, or the job with the other model."""
+    """Return what is stored as `job.yaml`: the text as given, or the job with the other model."""
     if model is None:
         return text
     return json.dumps(job.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2, ensure_ascii=False)
 
 
 def has_finished(run: RunFolder, total_steps: int) -> bool:
-    """Whether an earlier start ended with every step done."""
+    """Tell whether an earlier start ended with every step done."""
     status = read_status(run)
     succeeded = status.condition(ConditionType.SUCCEEDED) if status is not None else None
     return (

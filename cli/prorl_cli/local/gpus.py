@@ -27,7 +27,7 @@ class GpuShares:
 
 
 def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
-    """The GPUs that may be used: those that the user made visible, else all that NVIDIA's driver knows."""
+    """Return the GPUs that may be used: those that the user made visible, else all that NVIDIA's driver knows."""
     try:
         import pynvml  # comes with vLLM's CUDA build; beside the CPU build the learner finds GPUs by itself
     except ImportError:
@@ -47,7 +47,7 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
-    """The learner's ranks first, one GPU each; the rollout servers on what is left, or with the learner if too little.
+    """Give each rank of the learner one GPU first, and the servers what is left, or the same if too little.
 
     Args:
         run_plan: Of a job on one machine.
@@ -77,7 +77,7 @@ def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
 
 
 def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
-    """What a person is told at the start."""
+    """Return what a person is told at the start."""
     if not gpus.visible:
         return
     where = ", ".join(f"{key.name} on {'+'.join(names)}" for key, names in gpus.visible.items())
@@ -91,7 +91,7 @@ def gpu_lines(gpus: GpuShares, run_plan: RunPlan) -> Iterator[str]:
 
 
 def _slots(run_plan: RunPlan, gpus: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Where a rollout server can be: on GPUs that the learner leaves, or on any if it leaves too few."""
+    """Return where a rollout server can be: on GPUs that the learner leaves, or on any if it leaves too few."""
     width, rest = run_plan.rollout_settings.tensor_parallel_size, gpus[run_plan.learner_ranks :]
     pool = rest if len(rest) >= width else gpus
     return [pool[start : start + width] for start in range(0, len(pool) - width + 1, width)]

@@ -39,7 +39,7 @@ def write_records(path: Path, records: Iterable[ProcessRecord]) -> None:
 
 
 def read_records(path: Path) -> tuple[ProcessRecord, ...]:
-    """The file's records; none if it is missing or torn: the lifeline has then done the work."""
+    """Return the file's records; none if it is missing or torn: the lifeline has then done the work."""
     try:
         return _Records.validate_json(path.read_bytes())
     except (OSError, ValidationError):
@@ -67,7 +67,7 @@ def kill_group(pid: int) -> None:
 
 
 def _members_of(record: ProcessRecord) -> list[psutil.Process]:
-    """The living processes of the recorded group, or none if the group's number now belongs to somebody else."""
+    """Return the living processes of the recorded group, or none if the group's number now belongs to somebody else."""
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(record.pid)
         if abs(leader.create_time() - record.create_time) > _START_TIME_TOLERANCE_SECONDS:

@@ -42,7 +42,7 @@ class LiveProgress:
 
 
 def render(view: View) -> RenderableType:
-    """The changing part: members while they start, then the training."""
+    """Draw the changing part: members while they start, then the training."""
     parts: list[RenderableType] = []
     if view.outcome.reason == "Stopping":
         parts.append(Text(f"stopping: {view.outcome.message}. Ctrl-C again ends at once", style="yellow"))

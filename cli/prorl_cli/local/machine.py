@@ -18,7 +18,7 @@ _DECLARATION = re.compile(r"""^DATASET_NAME = ["']([a-z0-9_]+)["']""", re.MULTIL
 
 
 def with_absolute_paths(job: ProRLJob, manifest_folder: Path) -> ProRLJob:
-    """The job with every path of this machine absolute; a model that is no path here stays a hub name."""
+    """Return the job with every path of this machine absolute; a model that is no path here stays a hub name."""
     spec = job.spec
     updates: dict[str, object] = {}
     model = spec.model.path
@@ -116,7 +116,7 @@ def _source_faults(source: DataSource, where: str) -> list[Fault]:
 
 
 def _declared_tasks() -> frozenset[str]:
-    """The task names in the library's source: found in a moment, where importing it takes seconds."""
+    """Find the task names in the library's source: in a moment, where importing it takes seconds."""
     spec = importlib.util.find_spec("reasoning_gym")
     folders = spec.submodule_search_locations if spec is not None else None
     files = [file for folder in folders or () for file in Path(folder).rglob("*.py")]
@@ -124,7 +124,7 @@ def _declared_tasks() -> frozenset[str]:
 
 
 def _registered_tasks() -> frozenset[str]:
-    """The task names of the imported library."""
+    """Return the task names of the imported library."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of its dependencies warn when they are compiled
         import reasoning_gym

@@ -59,7 +59,7 @@ class Observer:
         self._warnings: list[str] = []
 
     def observe(self, resets: tuple[ResetRecord, ...], now: float, *, interrupts: Interrupts) -> Observed:
-        """Everything as it is now."""
+        """Return everything as it is now."""
         self._probes.collect()
         members = self._table.observe(self._is_ready)
         self._count_finished_steps(members)
@@ -87,7 +87,7 @@ class Observer:
         return observed
 
     def forget(self, start: MemberStart) -> None:
-        """A member is about to start anew: answers of the old one no longer count."""
+        """Forget the answers of an old member: a new one is about to start."""
         self._probes.forget(("ready", start.key))
         if start.role is Role.LEARNER:
             self.learner_attempt = start.attempt
@@ -105,13 +105,13 @@ class Observer:
         self._probes.ask("stop", lambda: self._peers.stop(attempt, request))
 
     def reset_outcomes(self) -> list[ResetOutcome]:
-        """What the learner has said about resets since the last call."""
+        """Return what the learner has said about resets since the last call."""
         self._probes.collect()
         answer = self._probes.take("resets")
         return list(answer.resets) if answer is not None else []
 
     def warnings(self) -> list[str]:
-        """What should be said once."""
+        """Return what should be said once."""
         found, self._warnings = self._warnings, []
         return found
 
@@ -126,7 +126,7 @@ class Observer:
         )
 
     def _learner_status(self, members: tuple[Member, ...]) -> LearnerStatus | None:
-        """The current attempt's newest status, while its rank 0 lives."""
+        """Return the current attempt's newest status, while its rank 0 lives."""
         leader = next((member for member in members if member.role is Role.LEARNER and member.index == 0), None)
         status = self._probes.newest("status")
         if leader is None or not leader.is_alive or not isinstance(status, LearnerStatus):
@@ -165,7 +165,7 @@ class Observer:
             self._highest_step = max(self._highest_step, self.series.last_step)
 
     def _count_finished_steps(self, members: tuple[Member, ...]) -> None:
-        """A learner that has ended may have done steps that its API was never asked about."""
+        """Count steps of a learner that has ended and that its API was never asked about."""
         for member in members:
             has_ended = member.role is Role.LEARNER and member.state is MemberState.EXITED
             if has_ended and member.attempt not in self._counted_attempts:
@@ -176,14 +176,14 @@ class Observer:
 
 
 def _kept(newest: LearnerStatus | None, before: object) -> LearnerStatus | None:
-    """A learner that is busy for a moment has not forgotten what it said."""
+    """Keep the older answer: a learner that is busy for a moment has not forgotten what it said."""
     if newest is not None:
         return newest
     return before if isinstance(before, LearnerStatus) else None
 
 
 def checkpoint_step(current: Path) -> int | None:
-    """The step that `CURRENT` names; None before the first checkpoint, or while nobody can tell."""
+    """Return the step that `CURRENT` names; None before the first checkpoint, or while nobody can tell."""
     try:
         return int(json.loads(current.read_text(encoding="utf-8"))["step"])
     except (OSError, ValueError, KeyError, TypeError):

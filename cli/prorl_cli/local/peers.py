@@ -39,22 +39,22 @@ class Peers:
         self._client.close()
 
     def is_ready(self, url: str) -> bool:
-        """Whether `GET /readyz` answers with success."""
+        """Tell whether `GET /readyz` answers with success."""
         try:
             return self._client.get(f"{url}/readyz").is_success
         except httpx.HTTPError:
             return False
 
     def status(self, attempt: int) -> LearnerStatus | None:
-        """The learner's status."""
+        """Return the learner's status."""
         return self._get("/v1/status", attempt, LearnerStatus)
 
     def metrics(self, attempt: int, since_step: int) -> MetricsSeries | None:
-        """The surviving steps after `since_step`."""
+        """Return the surviving steps after `since_step`."""
         return self._get(f"/v1/metrics?since_step={since_step}", attempt, MetricsSeries)
 
     def resets(self, attempt: int) -> ResetOutcomes | None:
-        """What became of the resets."""
+        """Return what became of the resets."""
         return self._get("/v1/resets", attempt, ResetOutcomes)
 
     def post_reset(self, attempt: int, command: ResetCommand) -> ResetOutcome | None:

@@ -39,11 +39,11 @@ class Probes:
                 self._fresh.add(key)
 
     def newest(self, key: Hashable) -> Any:
-        """The newest answer; None if there is none yet."""
+        """Return the newest answer; None if there is none yet."""
         return self._answers.get(key)
 
     def take(self, key: Hashable) -> Any:
-        """The newest answer if it was not taken before, else None."""
+        """Return the newest answer if it was not taken before, else None."""
         if key not in self._fresh:
             return None
         self._fresh.discard(key)

@@ -84,11 +84,11 @@ class ProcessTable:
         self._record()
 
     def log_path(self, key: MemberKey) -> Path:
-        """Where the member's output goes."""
+        """Return where the member's output goes."""
         return self._run.logs / f"{key.name}.log"
 
     def observe(self, is_ready: Callable[[MemberKey], bool]) -> tuple[Member, ...]:
-        """Every member as it is now. Ended ones are reaped with their whole group on the way."""
+        """Return every member as it is now. Ended ones are reaped with their whole group on the way."""
         ended = [self._reap(child) for child in self._children.values()]
         if any(ended):
             self._orphans.end(self._pids)
@@ -129,7 +129,7 @@ class ProcessTable:
         return frozenset(child.process.pid for child in self._children.values())
 
     def _reap(self, child: _Child) -> bool:
-        """Whether the child has just ended; its group has then ended too."""
+        """Tell whether the child has just ended; its group has then ended too."""
         if child.exit is not None:
             return False
         # The zombie keeps its pid, and so the group's number, until its helpers have been killed.

@@ -28,7 +28,7 @@ class ResetFiles:
         self._folder = run.resets
 
     def read(self) -> tuple[ResetRecord, ...]:
-        """All records by number.
+        """Return all records by number.
 
         Raises:
             RunFolderError: A file is damaged: guessing could apply a reset twice.
@@ -39,7 +39,7 @@ class ResetFiles:
         return tuple(sorted((_read(path) for path in paths), key=lambda record: record.number))
 
     def get(self, name: str) -> ResetRecord:
-        """One record.
+        """Return one record.
 
         Raises:
             RunFolderError: There is none of that name.
@@ -90,7 +90,7 @@ class ResetFiles:
 
 
 def intended_resets(reset_log: Path) -> list[ResetOutcome]:
-    """What a learner that has succeeded applied: its last checkpoint contains every reset that it intended."""
+    """Return what a learner that has succeeded applied: its last checkpoint contains every reset that it intended."""
     outcomes = []
     for line in read_lines(reset_log, "event", "step", "command"):
         command = ResetCommand.model_validate(line["command"])

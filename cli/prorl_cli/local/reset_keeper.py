@@ -15,7 +15,7 @@ class ResetStore(Protocol):
     """Where records lie. A record is durable, with its uid, once `create` has returned: only then is it posted."""
 
     def read(self) -> Sequence[ResetRecord]:
-        """All records as they are now: people change them too."""
+        """Return all records as they are now: people change them too."""
 
     def create(self, build: Callable[[int], ResetRecord]) -> ResetRecord:
         """Store a new record under the next free number."""
@@ -35,7 +35,7 @@ class ResetKeeper:
         """Replaced when the manifest is edited."""
 
     def read(self) -> tuple[ResetRecord, ...]:
-        """All records as they are now."""
+        """Return all records as they are now."""
         return tuple(self._store.read())
 
     def take(self, outcomes: Sequence[ResetOutcome], *, attempt: int, now: float) -> None:

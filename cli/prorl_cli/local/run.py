@@ -53,7 +53,7 @@ class RunRequest:
     """Close with the summary and the report."""
 
     def folder(self, job_name: str) -> Path:
-        """Where the job of that name runs."""
+        """Return where the job of that name runs."""
         return self.run_dir or Path("runs") / job_name
 
 
@@ -159,7 +159,7 @@ def _supervise(
 
 @contextlib.contextmanager
 def _sockets(run_plan: RunPlan) -> Iterator[dict[MemberKey, socket.socket]]:
-    """One listening socket a member, kept over restarts: addresses stay, and callers queue meanwhile."""
+    """Open one listening socket a member, kept over restarts: addresses stay, and callers queue meanwhile."""
     with contextlib.ExitStack() as stack:
         yield {key: stack.enter_context(bind("127.0.0.1", 0)) for key in run_plan.members if serves(key)}
 
@@ -202,7 +202,7 @@ def _conclude(
 
 
 def resume_command(request: RunRequest) -> str:
-    """The command line that continues the run."""
+    """Return the command line that continues the run."""
     parts = ["prorl", "run", str(request.manifest)]
     if request.run_dir is not None:
         parts += ["--run-dir", str(request.run_dir)]
@@ -210,7 +210,7 @@ def resume_command(request: RunRequest) -> str:
 
 
 def conclude_report(run: RunFolder, console: Console) -> None:
-    """The closing table and the page; a fault in them does not turn a finished run into a failed one."""
+    """Print the closing table and write the page; a fault in them does not turn a finished run into a failed one."""
     try:
         from prorl_cli.report import write_report
         from prorl_cli.report.summary import print_summary

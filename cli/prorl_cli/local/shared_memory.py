@@ -21,7 +21,7 @@ _PREFIX = "prorl-"
 
 @contextmanager
 def held(run_uid: str, root: Path | None = None) -> Iterator[Path]:
-    """A fresh private folder for as long as the context lasts; abandoned ones are removed first."""
+    """Hold a fresh private folder for as long as the context lasts; abandoned ones are removed first."""
     root = root or (_SHARED_MEMORY if _SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir()))
     _remove_abandoned(root)
     folder = root / f"{_PREFIX}{run_uid}"

@@ -47,7 +47,7 @@ class View:
 
 
 def doing(member: Member, view: View) -> str:
-    """What a member is doing, in a few words."""
+    """Return what a member is doing, in a few words."""
     if member.exit is not None:
         return f"ended: {member.exit}"
     if member.role is Role.LEARNER and view.learner is not None and member.index == 0:
@@ -64,7 +64,7 @@ def doing(member: Member, view: View) -> str:
 
 
 def phase_text(learner: LearnerStatus) -> str:
-    """The learner's phase with its detail."""
+    """Return the learner's phase with its detail."""
     phase = learner.phase.value.replace("-", " ")
     return f"{phase}: {learner.phase_detail}" if learner.phase_detail else phase
 
@@ -104,7 +104,7 @@ def tokens_per_second(line: Mapping[str, Any]) -> float | None:
 
 
 def step_line(line: Mapping[str, Any], view: View) -> str:
-    """One step as a line of a log."""
+    """Write one step as a line of a log."""
     parts = [f"step {line['step']}/{view.plan.total_steps}"]
     for name, key, form in (
         ("reward", "reward_mean", "{:.3f}"),
@@ -122,7 +122,7 @@ def step_line(line: Mapping[str, Any], view: View) -> str:
 
 
 def reset_lines(before: Sequence[ResetRecord], after: Sequence[ResetRecord]) -> list[str]:
-    """What happened to resets between two looks at them."""
+    """Return what happened to resets between two looks at them."""
     old = {record.uid: record for record in before}
     lines = []
     for record in after:

@@ -24,7 +24,7 @@ def write_report(run: RunFolder) -> Path:
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """The run in numbers, as `RunSummary.as_json` can print them."""
+    """Return the run in numbers, as `RunSummary.as_json` can print them."""
     from prorl_cli.report.loading import load
     from prorl_cli.report.results import summary_of
     from prorl_cli.report.samples import validation_rewards

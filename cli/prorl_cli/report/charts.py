@@ -200,5 +200,5 @@ def _bounds(data: RunData, timeline: Timeline, metric: str | None) -> list[Trace
 
 
 def events(data: RunData) -> Timeline:
-    """The run's range of steps and its marks."""
+    """Return the run's range of steps and its marks."""
     return timeline_of(data.lines, data.resets)

@@ -43,12 +43,12 @@ def safe(text: str) -> str:
 
 
 def colour(index: int) -> str:
-    """The colour-blind safe palette, in a fixed order."""
+    """Return the colour-blind safe palette, in a fixed order."""
     return f"var(--s{index % _PALETTE_SIZE + 1})"
 
 
 def line(steps: Sequence[int], values: Sequence[float], *, name: str, index: int = 0, shown: str = ".3f") -> Trace:
-    """One curve; `shown` is the d3 format of its values in hover texts."""
+    """Draw one curve; `shown` is the d3 format of its values in hover texts."""
     few = len(steps) <= _POINTS_WITH_MARKERS
     dash = _DASHES[index // _PALETTE_SIZE % len(_DASHES)]
     return {
@@ -65,7 +65,10 @@ def line(steps: Sequence[int], values: Sequence[float], *, name: str, index: int
 
 
 def with_error_bars(trace: Trace, below: Sequence[float], above: Sequence[float]) -> Trace:
-    """The curve with asymmetric bars of these lengths; hover texts name their ends, also where bars would blur."""
+    """Return the curve with asymmetric bars of these lengths.
+
+    Hover texts name their ends, also where bars would blur.
+    """
     bars = {
         "type": "data",
         "visible": len(below) <= _POINTS_WITH_MARKERS,
@@ -83,7 +86,7 @@ def with_error_bars(trace: Trace, below: Sequence[float], above: Sequence[float]
 
 
 def bar(steps: Sequence[int], values: Sequence[float], *, name: str, index: int) -> Trace:
-    """One part of stacked bars."""
+    """Draw one part of stacked bars."""
     return {
         "type": "bar",
         "x": list(steps),
@@ -96,7 +99,7 @@ def bar(steps: Sequence[int], values: Sequence[float], *, name: str, index: int)
 
 
 def bound(last_step: int, height: float, *, name: str) -> Trace:
-    """A horizontal dashed line: a trigger's bound."""
+    """Draw a trigger's bound as a horizontal dashed line."""
     return {
         "type": "scatter",
         "mode": "lines",
@@ -110,7 +113,7 @@ def bound(last_step: int, height: float, *, name: str) -> Trace:
 
 
 def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, bounded: bool = False) -> Figure:
-    """A chart over steps, with the run's events on a second, hidden axis.
+    """Return a chart over steps, with the run's events on a second, hidden axis.
 
     Args:
         traces: Curves or stacked bars.
@@ -141,7 +144,7 @@ def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, bounded: b
 
 
 def timeline_of(lines: Sequence[Line], resets: Sequence[ResetRecord]) -> Timeline:
-    """Applied resets as solid lines, resumes as dotted ones."""
+    """Mark applied resets by solid lines, resumes by dotted ones."""
     applied = [
         (record.applied_step, _reset_text(record))
         for record in resets

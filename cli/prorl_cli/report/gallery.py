@@ -81,7 +81,7 @@ def gallery_of(data: RunData, rewards: Rewards) -> Gallery:
 
 
 def kind_of(before: float, after: float) -> str:
-    """How a prompt fared, by its mean rewards."""
+    """Return how a prompt fared, by its mean rewards."""
     if after > before:
         return "Became better"
     if after < before:
@@ -90,7 +90,7 @@ def kind_of(before: float, after: float) -> str:
 
 
 def spread(steps: Sequence[int], most: int) -> list[int]:
-    """At most so many of the steps, evenly, first and last among them."""
+    """Choose at most so many of the steps, evenly, first and last among them."""
     if len(steps) <= most:
         return list(steps)
     return [steps[round(place * (len(steps) - 1) / (most - 1))] for place in range(most)]

@@ -84,7 +84,7 @@ def load(run: RunFolder) -> RunData:
 
 
 def read_lines(path: Path, notes: list[str] | None = None) -> Iterator[Line]:
-    """The JSON objects of a line file, one at a time; values that JSON does not have (NaN) are read as absent.
+    """Return the JSON objects of a line file, one at a time; values that JSON does not have (NaN) are read as absent.
 
     A line that is not an object is left out; with `notes` the number of such lines is noted there at the end.
     """
@@ -109,7 +109,7 @@ def read_lines(path: Path, notes: list[str] | None = None) -> Iterator[Line]:
 
 
 def value(line: Line, name: str) -> float | None:
-    """A metric of a line; None if it is absent or not a finite number."""
+    """Return a metric of a line; None if it is absent or not a finite number."""
     found = line.get(name)
     if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
         return None
@@ -117,13 +117,13 @@ def value(line: Line, name: str) -> float | None:
 
 
 def series(lines: tuple[Line, ...], name: str) -> tuple[list[int], list[float]]:
-    """Steps that have the metric, and its values."""
+    """Return the steps that have the metric, and its values."""
     points = [(line["step"], found) for line in lines if (found := value(line, name)) is not None]
     return [step for step, _ in points], [found for _, found in points]
 
 
 def sources_of(lines: tuple[Line, ...], metric: str) -> list[str]:
-    """Sources for which a metric by source has values, in order of first appearance."""
+    """Return the sources for which a metric by source has values, in order of first appearance."""
     prefix = f"{metric}/"
     names = dict.fromkeys(key for line in lines for key in line if key.startswith(prefix))
     return [name.removeprefix(prefix) for name in names]

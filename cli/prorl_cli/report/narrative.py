@@ -18,7 +18,7 @@ def story(summary: RunSummary) -> list[str]:
 
 
 def gain_line(result: HeldOut) -> str:
-    """The line under the headline number."""
+    """Return the line under the headline number."""
     if result.gain is None:
         return "no paired items on record"
     shown = f" (95 % interval {between(result.gain.interval)})" if result.gain.interval else ""

@@ -47,7 +47,7 @@ def write_page(run: RunFolder) -> Path:
 
 
 def render(data: RunData, rewards: Rewards, *, now: float | None = None) -> str:
-    """The page's text.
+    """Return the page's text.
 
     Args:
         data: The run.
@@ -76,13 +76,13 @@ def render(data: RunData, rewards: Rewards, *, now: float | None = None) -> str:
 
 
 def clipped(text: str) -> str:
-    """A prompt or completion, cut where the page would drown in it."""
+    """Clip a prompt or completion where the page would drown in it."""
     hidden = len(text) - LONGEST_TEXT
     return text if hidden <= 0 else f"{text[:LONGEST_TEXT]}\n… {hidden:,} more characters in samples/"
 
 
 def unit_of(name: str) -> str:
-    """Unit of a metric, for people; empty for pure numbers and unknown names."""
+    """Return the unit of a metric, for people; empty for pure numbers and unknown names."""
     metric = metrics.BY_NAME.get(name)
     return metric.unit if metric else ""
 
@@ -112,7 +112,7 @@ def _environment() -> Environment:
 
 
 def _policy(scripts: list[str]) -> str:
-    """The content security policy: these scripts, inline styles, images of the page itself; nothing else."""
+    """Return the content security policy: these scripts, inline styles, images of the page itself; nothing else."""
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"

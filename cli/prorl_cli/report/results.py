@@ -185,7 +185,7 @@ def _held_out(data: RunData, rewards: Rewards) -> tuple[HeldOut, ...]:
 
 
 def _held_out_of(data: RunData, rewards: Rewards, source: str | None) -> HeldOut | None:
-    """Of one source, or of all: paired over items where the samples are there, else from the metrics."""
+    """Compare one source, or all: paired over items where the samples are there, else from the metrics."""
     metric = "validation_accuracy" if source is None else f"validation_source_accuracy/{source}"
     steps, values = series(data.lines, metric)
     if not steps:

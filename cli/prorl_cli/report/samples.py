@@ -52,7 +52,7 @@ def validation_rewards(run: RunFolder, timeline: Mapping[int, int]) -> Rewards:
 def validation_completions(
     run: RunFolder, timeline: Mapping[int, int], steps: Collection[int], items: Collection[Item]
 ) -> dict[tuple[int, Item], Completion]:
-    """The first sample of each of the given items at each of the given steps, where there is one."""
+    """Return the first sample of each of the given items at each of the given steps, where there is one."""
     found: dict[tuple[int, Item], Completion] = {}
     for step in steps:
         for line in _lines(run, "validation", step, timeline):
@@ -65,7 +65,7 @@ def validation_completions(
 def training_groups(
     run: RunFolder, timeline: Mapping[int, int], step: int, *, most: int
 ) -> dict[Item, list[Completion]]:
-    """The first groups of a training step: source and prompt index to completions."""
+    """Return the first groups of a training step: source and prompt index to completions."""
     groups: dict[Item, list[Completion]] = {}
     for line in _lines(run, "train", step, timeline):
         item = _item(line, "prompt_index")
@@ -75,7 +75,10 @@ def training_groups(
 
 
 def sample_steps(run: RunFolder, kind: str, timeline: Mapping[int, int]) -> list[int]:
-    """Steps of the surviving timeline that have a file of that kind, ascending; without metrics, all that have one."""
+    """Return the steps of the surviving timeline that have such a file, ascending.
+
+    Without metrics, all that have one.
+    """
     names = (re.fullmatch(rf"{kind}-([0-9]{{1,12}})\.jsonl", path.name) for path in run.samples.glob(f"{kind}-*.jsonl"))
     steps = sorted({int(match[1]) for match in names if match})
     return [step for step in steps if step in timeline or not timeline]

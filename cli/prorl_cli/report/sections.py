@@ -124,7 +124,7 @@ MACHINERY = (
 
 
 def sections(data: RunData, rewards: Rewards) -> tuple[Section, ...]:
-    """All charts of a run."""
+    """Return all charts of a run."""
     timeline = events(data)
 
     def plain(rows: tuple[Plain, ...]) -> tuple[Chart, ...]:

@@ -17,7 +17,7 @@ Settings = dict[str, dict[str, str]]
 
 
 def main_settings(job: ProRLJob, *, is_local: bool) -> Settings:
-    """The settings that a reader asks for first; the manifest has the rest.
+    """Return the settings that a reader asks for first; the manifest has the rest.
 
     Args:
         job: As accepted.

@@ -32,12 +32,12 @@ def when(unix_time: float) -> str:
 
 
 def score(number: float | None, *, digits: int = 3) -> str:
-    """A reward or accuracy; a dash if there is none."""
+    """Return a reward or accuracy; a dash if there is none."""
     return "–" if number is None else f"{number:.{digits}f}"
 
 
 def signed(number: float | None, *, digits: int = 3) -> str:
-    """With its sign, as gains and advantages are written; a dash if there is none."""
+    """Write a number with its sign, as gains and advantages are written; a dash if there is none."""
     return "–" if number is None else f"{number:+.{digits}f}".replace("-", "−")
 
 
@@ -60,10 +60,10 @@ def count(number: int, noun: str) -> str:
 
 
 def listed(parts: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join as `a`, `a and b`, `a, b and c`."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def tight(text: str) -> str:
-    """With no-break spaces inside `95 %` and `n = 400`, so that a line does not end there."""
+    """Put no-break spaces inside `95 %` and `n = 400`, so that a line does not end there."""
     return text.replace(" %", "\N{NO-BREAK SPACE}%").replace("n = ", "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")

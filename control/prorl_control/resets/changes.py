@@ -51,7 +51,7 @@ ResetChange = Creation | Update
 def taken_over(
     records: Records, outcomes: Sequence[ResetOutcome], plan: RunPlan, *, attempt: int, now: float
 ) -> list[ResetChange]:
-    """What the learner says became of resets, those that it did by itself included."""
+    """Take over what the learner says became of resets, those that it did by itself included."""
     by_uid = {outcome.uid: outcome for outcome in outcomes}
     changes: list[ResetChange] = []
     for record in records:

@@ -35,7 +35,7 @@ class ResetProposal:
 def decide(
     policy: ReferenceResetSpec, samples: Samples, resets: Sequence[ResetRecord], step: int
 ) -> ResetProposal | None:
-    """The reset to propose after `step` completed steps, if any. The first trigger in the list that fires wins.
+    """Return the reset to propose after `step` completed steps, if any. The first trigger in the list that fires wins.
 
     Args:
         policy: `spec.referenceReset`.
@@ -60,7 +60,7 @@ def decide(
 
 
 def replay(policy: ReferenceResetSpec, samples: Iterable[Mapping[str, Any]]) -> list[ResetProposal]:
-    """The resets that the policy would have proposed over a stored series, each taken as applied at once.
+    """Return the resets that the policy would have proposed over a stored series, each taken as applied at once.
 
     Judged as in mode `automatic`, whatever the mode, so that a policy can be tried before it is switched on. What
     the resets themselves would have changed in the series cannot be known.

@@ -24,7 +24,7 @@ class ResetStateError(ProRLError):
 
 
 def proposed(proposal: ResetProposal, *, job_name: str, number: int, uid: str, now: float) -> ResetRecord:
-    """The record that a proposal begins with."""
+    """Return the record that a proposal begins with."""
     return ResetRecord(
         name=reset_name(job_name, number),
         number=number,
@@ -54,7 +54,10 @@ def requested(
     source: ResetSource,
     optimizer: OptimizerAction,
 ) -> ResetRecord:
-    """The record of a reset that a person asks for: approved at once, at the next step boundary, never expiring."""
+    """Return the record of a reset that a person asks for.
+
+    Approved at once, at the next step boundary, never expiring.
+    """
     evidence = Evidence(
         trigger=MANUAL_TRIGGER,
         metric="step",
@@ -78,7 +81,7 @@ def requested(
 
 
 def adopted(outcome: ResetOutcome, number: int, *, job_name: str, attempt: int, now: float) -> ResetRecord:
-    """The record of a reset that the learner applied by itself, as `resetReferenceOnEntry` of a stage asks.
+    """Return the record of a reset that the learner applied by itself, as `resetReferenceOnEntry` of a stage asks.
 
     Args:
         outcome: The learner's, with `applied_step` set.
@@ -116,13 +119,13 @@ def adopted(outcome: ResetOutcome, number: int, *, job_name: str, attempt: int, 
 
 
 def of_the_learner_alone(outcomes: Iterable[ResetOutcome], records: Sequence[ResetRecord]) -> list[ResetOutcome]:
-    """Applied resets that no record knows: the body wrote none, so the learner did them by itself."""
+    """Find applied resets that no record knows: the body wrote none, so the learner did them by itself."""
     known = {record.uid for record in records}
     return [outcome for outcome in outcomes if outcome.state is ResetState.APPLIED and outcome.uid not in known]
 
 
 def command(record: ResetRecord) -> ResetCommand:
-    """What is posted to the learner, any number of times: it applies a uid once."""
+    """Return what is posted to the learner, any number of times: it applies a uid once."""
     return ResetCommand(
         uid=record.uid,
         name=record.name,
@@ -135,7 +138,7 @@ def command(record: ResetRecord) -> ResetCommand:
 
 
 def approved(record: ResetRecord) -> ResetRecord:
-    """The record after a person's approval.
+    """Return the record after a person's approval.
 
     Raises:
         ResetStateError: It is final, or a dry run.
@@ -150,7 +153,7 @@ def approved(record: ResetRecord) -> ResetRecord:
 
 
 def vetoed(record: ResetRecord) -> ResetRecord:
-    """The record after a person's veto.
+    """Return the record after a person's veto.
 
     Raises:
         ResetStateError: It is approved, so the learner may be applying it, or final.
@@ -164,7 +167,7 @@ def vetoed(record: ResetRecord) -> ResetRecord:
 
 
 def expired(record: ResetRecord, step: int) -> ResetRecord:
-    """The record after `step` completed steps: a proposal that nobody approved in time has expired.
+    """Return the record after `step` completed steps: a proposal that nobody approved in time has expired.
 
     An approved one is left to the learner, which alone knows whether it has applied it.
     """
@@ -183,7 +186,7 @@ _CONDITIONS = {
 
 
 def with_outcome(record: ResetRecord, outcome: ResetOutcome) -> ResetRecord:
-    """The record after the learner's answer. A final record no longer changes; `accepted` changes nothing."""
+    """Return the record after the learner's answer. A final record no longer changes; `accepted` changes nothing."""
     condition = _CONDITIONS.get(outcome.state)
     if condition is None or record.condition.is_final or record.uid != outcome.uid:
         return record
@@ -199,7 +202,7 @@ def with_outcome(record: ResetRecord, outcome: ResetOutcome) -> ResetRecord:
 
 
 def with_validations(record: ResetRecord, samples: Samples) -> ResetRecord:
-    """An applied record with held-out accuracy before and after it, as far as `samples` show them."""
+    """Return an applied record with held-out accuracy before and after it, as far as `samples` show them."""
     applied = record.applied_step
     if record.condition is not ResetCondition.APPLIED or applied is None:
         return record

@@ -26,7 +26,7 @@ class Series:
         self._attempt = 0
 
     def keep_recent(self, count: int) -> None:
-        """From now on keep the newest `count` lines, and of older ones those with a validation: what is decided on.
+        """Keep the newest `count` lines from now on, and of older ones those with a validation: what is decided on.
 
         Where more is wanted than was kept, the whole timeline is asked for again.
         """
@@ -35,7 +35,7 @@ class Series:
         self._recent = count
 
     def begin_attempt(self, learner: LearnerStatus) -> None:
-        """A new attempt continues from a checkpoint: what an earlier one did after it no longer counts."""
+        """Begin an attempt, which continues from a checkpoint: what an earlier one did after it no longer counts."""
         if learner.attempt == self._attempt:
             return
         self._attempt = learner.attempt
@@ -68,7 +68,7 @@ class Series:
             self._thin()
 
     def _thin(self) -> None:
-        """In lots, since most lines stay where they are."""
+        """Drop old lines, in lots, since most lines stay where they are."""
         if self._recent is None or len(self.lines) <= 2 * self._recent + self._num_old:
             return
         old, recent = self.lines[: -self._recent], self.lines[-self._recent :]

@@ -22,12 +22,12 @@ DECISIVE = frozenset({ACCURACY, *_TABLE_NAMES.values()})
 
 
 def longest_window(triggers: Iterable[Trigger]) -> int:
-    """The most newest samples that any trigger averages; validations aside, no trigger looks further back."""
+    """Return the most newest samples that any trigger averages; validations aside, none looks further back."""
     return max((trigger.kl_spike.window_steps for trigger in triggers if trigger.kl_spike is not None), default=1)
 
 
 def evidence(trigger: Trigger, samples: Samples, *, step: int, since: int) -> Evidence | None:
-    """What speaks for a reset by this trigger.
+    """Return what speaks for a reset by this trigger.
 
     Args:
         trigger: The trigger.
@@ -46,7 +46,7 @@ def evidence(trigger: Trigger, samples: Samples, *, step: int, since: int) -> Ev
 
 
 def number(sample: Mapping[str, Any], name: str) -> float | None:
-    """The finite value of a metric in a sample; None if there is none."""
+    """Return the finite value of a metric in a sample; None if there is none."""
     value = sample.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -101,7 +101,7 @@ def _validation_stalled(name: str, rule: ValidationStalled, samples: Samples) ->
 
 
 def _validation_dropped(name: str, rule: ValidationDropped, samples: Samples) -> Evidence | None:
-    """The last `validations` values all lie at least `belowBest` below the best before them."""
+    """Fire when the last `validations` values all lie at least `belowBest` below the best before them."""
     validations = _validations(samples)
     earlier, last = validations[: -rule.validations], validations[-rule.validations :]
     if not earlier:

@@ -69,7 +69,7 @@ class ApiError(Exception):
 
 
 class _Answer(NamedTuple):
-    """Of the API server."""
+    """An answer of the API server."""
 
     status: int
     data: bytes
@@ -109,7 +109,7 @@ class _Where:
         return f"{self.resource} {self.namespace}/{self.name}"
 
     def explained(self, status: int, message: str) -> str:
-        """What the server says of its refusal, in words that help."""
+        """Explain what the server says of its refusal, in words that help."""
         if status == NOT_FOUND and message.startswith(_NO_SUCH_PATH):
             return f"the server has no kind {self.kind} of {self.api_version}: install its CustomResourceDefinition"
         return message
@@ -145,7 +145,7 @@ class Api:
         return created
 
     async def get(self, api_version: str, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-        """The object as it is now; None if there is none."""
+        """Return the object as it is now; None if there is none."""
         try:
             answer = await self._call("get", _Where(api_version, kind, namespace, name), "GET")
         except ApiError as error:
@@ -234,7 +234,7 @@ class Api:
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None, media: str
     ) -> _Answer:
-        """One request; whatever is answered."""
+        """Send one request; return whatever is answered."""
         asked = self._connection.request(method, path, query=query, content=content, media=media, timeout=_TIMEOUT)
         with self.turns.under_way():
             async with asked as answer:

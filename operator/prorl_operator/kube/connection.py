@@ -25,7 +25,7 @@ _CREDENTIALS_SECONDS = 1.0
 
 
 class Connection:
-    """To be used in one event loop."""
+    """Connections to the API server, to be used in one event loop."""
 
     def __init__(self, api_client: ApiClient, http: aiohttp.ClientSession) -> None:
         self._client = api_client
@@ -48,7 +48,7 @@ class Connection:
         content: bytes | None = None,
         media: str = JSON,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """One request; whatever is answered is the caller's business.
+        """Send one request; whatever is answered is the business of the caller.
 
         Args:
             method: Of HTTP.
@@ -89,14 +89,14 @@ class Connection:
 
 @asynccontextmanager
 async def connect(api_client: ApiClient) -> AsyncIterator[Connection]:
-    """A connection pool of its own: every watch keeps one, and every pass that calls takes one for as long."""
+    """Open a connection pool of its own: every watch keeps one, and every pass that calls takes one for as long."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False) as http:
         yield Connection(api_client, http)
 
 
 def reason_of(data: bytes) -> str:
-    """What the API server says of its refusal."""
+    """Return what the API server says of its refusal."""
     try:
         return str(msgspec.json.decode(data)["message"])
     except (ValueError, TypeError, KeyError):
@@ -104,7 +104,7 @@ def reason_of(data: bytes) -> str:
 
 
 def _tls_context(settings: Any) -> ssl.SSLContext:
-    """As the official client connects."""
+    """Connect as the official client does."""
     context = ssl.create_default_context(cafile=settings.ssl_ca_cert, cadata=settings.ca_cert_data)
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file)

@@ -60,7 +60,7 @@ class ResetObjects:
                 await self._adopt(body)
 
     def read(self) -> list[ResetRecord]:
-        """All records by number."""
+        """Return all records by number."""
         return sorted((self._record(body) for body in self._bodies()), key=lambda record: record.number)
 
     async def carry_out(self, changes: Iterable[ResetChange]) -> None:
@@ -141,6 +141,6 @@ class ResetObjects:
         self._written[body["metadata"]["uid"]] = (time.monotonic(), body)
 
     def _has_caught_up(self, uid: str) -> bool:
-        """Whether the watch shows what was written, or something newer."""
+        """Tell whether the watch shows what was written, or something newer."""
         watched = self._watched.get(uid)
         return watched is not None and watched.get("status") == self._written[uid][1].get("status")

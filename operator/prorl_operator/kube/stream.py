@@ -142,7 +142,7 @@ class ApiStream:
         self._connection = connection
 
     async def list(self, kind: Kind) -> tuple[list[Body], str]:
-        """All objects, and the version that a watch goes on from.
+        """List all objects, and the version that a watch goes on from.
 
         Raises:
             ApiError: The API refused.
@@ -160,7 +160,7 @@ class ApiStream:
             query["continue"] = page.metadata.next
 
     async def watch(self, kind: Kind, version: str) -> AsyncGenerator[Change]:
-        """Changes after a version, until the server ends the watch.
+        """Yield the changes after a version, until the server ends the watch.
 
         A connection that brings nothing any more is the caller's business.
 

@@ -109,7 +109,7 @@ def job_key(body: Body) -> tuple[str, str] | None:
 
 
 def pod_view(body: Body) -> PodView | None:
-    """None if the pod's labels say no role of ours."""
+    """Read a pod; None if its labels say no role of ours."""
     labels, meta, status = _labels(body), body["metadata"], body.get("status") or {}
     role = _role(labels)
     if role is None:
@@ -135,7 +135,7 @@ def pod_view(body: Body) -> PodView | None:
 
 
 def job_view(body: Body) -> JobView:
-    """The Job of a learner's attempt."""
+    """Return the Job of a learner's attempt."""
     meta, status = body["metadata"], body.get("status") or {}
     conditions = _conditions(status)
     failed = conditions.get("FailureTarget") or conditions.get("Failed") or {}
@@ -155,7 +155,7 @@ def job_view(body: Body) -> JobView:
 
 
 def deployment_view(body: Body) -> DeploymentView | None:
-    """None if the labels say no role of ours."""
+    """Read a Deployment; None if the labels say no role of ours."""
     meta, labels = body["metadata"], _labels(body)
     role = _role(labels)
     if role is None:
@@ -174,7 +174,7 @@ def deployment_view(body: Body) -> DeploymentView | None:
 
 
 def plan_view(body: Body) -> PlanView | None:
-    """None if it is another ConfigMap of the job."""
+    """Read the plan; None if it is another ConfigMap of the job."""
     data = body.get("data") or {}
     if "job.json" not in data:
         return None
@@ -207,7 +207,7 @@ def _conditions(status: Body) -> dict[str, Body]:
 
 
 def _main_container(status: Body, role: Role) -> Body:
-    """The one that is named after the role; sidecars do not count."""
+    """Return the container that is named after the role; sidecars do not count."""
     containers = status.get("containerStatuses") or []
     return next((item for item in containers if item.get("name") == role.value), {})
 

@@ -20,7 +20,7 @@ _STEPS = 5
 
 
 class WakeupBatcher:
-    """For one event loop."""
+    """The batcher of one event loop."""
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self._sleep = sleep
@@ -29,7 +29,7 @@ class WakeupBatcher:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """For as long as a call waits for its answer."""
+        """Count a call for as long as it waits for its answer."""
         self._calls += 1
         if self._calls >= _SEVERAL:
             self._several.set()

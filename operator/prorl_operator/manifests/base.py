@@ -29,7 +29,7 @@ PRESENTED = ((Role.LEARNER, Role.ROLLOUT), (Role.LEARNER, Role.SANDBOX), (Role.R
 
 
 def base_objects(context: JobContext, attempt: int) -> list[Manifest]:
-    """The objects that must be there while members should exist, the ConfigMap first."""
+    """Return the objects that must be there while members should exist, the ConfigMap first."""
     return [
         _plan(context, attempt),
         _tokens(context),
@@ -46,7 +46,7 @@ def token_key_name(caller: Role, callee: Role) -> str:
 
 
 def plan_text(job: ProRLJob) -> str:
-    """The job as it stands in the ConfigMap."""
+    """Return the job as it stands in the ConfigMap."""
     document = job.model_dump(mode="json", by_alias=True, exclude_none=True)
     return msgspec.json.encode(document, order="deterministic").decode()
 
@@ -94,7 +94,7 @@ def _port(number: int, name: str = "http") -> Manifest:
 
 
 def _budgets(context: JobContext) -> list[Manifest]:
-    """One server or sandbox at a time may be drained.
+    """Let one server or sandbox at a time be drained.
 
     Servers that are not ready may always be: they serve nobody, and all of them are unready while the learner loads.
     The learner has no budget. The loss of one of its pods ends its attempt, so a budget of one protects nothing, and

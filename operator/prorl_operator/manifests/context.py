@@ -84,7 +84,7 @@ class JobContext:
         return f"{pod}.{self._service_host(ranks_service_name(self.name))}:{RENDEZVOUS_PORT}"
 
     def token(self, caller: str, callee: str) -> str:
-        """What `caller` presents to `callee`: names of roles, or `prorl_api.process.tokens.BODY`."""
+        """Return what `caller` presents to `callee`: names of roles, or `prorl_api.process.tokens.BODY`."""
         return derive_token(self.token_key, self.uid, caller, callee)
 
     def _service_url(self, role: Role) -> str:

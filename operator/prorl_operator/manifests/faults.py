@@ -15,7 +15,7 @@ from prorl_operator.manifests.template_faults import template_faults
 
 
 def cluster_faults(job: ProRLJob) -> list[Fault]:
-    """Everything in a valid job that cannot hold in a cluster; empty: its objects can be built.
+    """Return everything in a valid job that cannot hold in a cluster; empty: its objects can be built.
 
     Not seen here, since the spec does not say it: whether claims exist, and that the claim of the run folder allows
     ReadWriteMany where there are several learner pods.
@@ -53,7 +53,7 @@ def _collide(volume: Volume, other: Volume) -> bool:
 
 
 def _run_volume_faults(job: ProRLJob) -> Iterator[Fault]:
-    """That it exists and can be written is a rule of the spec; that there is one, of a cluster."""
+    """Check the volume of runs. That it can be written is a rule of the spec; that there is one, of a cluster."""
     if job.spec.checkpoint.volume is None:
         want = "name the volume of `spec.volumes` that holds run folders; a pod's own disk is lost with the pod"
         yield Fault(path="spec.checkpoint.volume", got="nothing", want=want)

@@ -42,7 +42,7 @@ def groups_of(context: JobContext, attempt: int) -> Groups:
 
 
 def pod_groups(context: JobContext, attempt: int) -> list[Manifest]:
-    """The PodGroups that must exist before any of the attempt's pods."""
+    """Return the PodGroups that must exist before any of the attempt's pods."""
     gang = context.job.spec.scheduling.gang
     if gang is None:
         return []
@@ -62,7 +62,7 @@ def pod_groups(context: JobContext, attempt: int) -> list[Manifest]:
 
 
 def in_group(context: JobContext, template: Manifest, group: str) -> Manifest:
-    """A pod template as a member of the group; without a gang as it is."""
+    """Return a pod template as a member of the group; without a gang as it is."""
     gang = context.job.spec.scheduling.gang
     if gang is None:
         return template
@@ -80,12 +80,12 @@ def group_labels(group: str) -> dict[str, str]:
 
 
 def attempt_of_group(job: str, groups: Iterable[str]) -> int:
-    """The attempt that the first of the groups was made for; 0: there is none."""
+    """Return the attempt that the first of the groups was made for; 0: there is none."""
     prefix = pod_group_name(job, 0)[:-1]
     numbers = [group.removeprefix(prefix) for group in groups if group.startswith(prefix)]
     return next((int(number) for number in numbers if number.isdecimal()), 0)
 
 
 def wants_gang(job: ProRLJob) -> bool:
-    """Whether the job's pods are placed together."""
+    """Tell whether the job's pods are placed together."""
     return job.spec.scheduling.gang is not None

@@ -57,7 +57,7 @@ _LEFT_IN_PLACE = {
 
 
 def learner_job(context: JobContext, attempt: int) -> Manifest:
-    """The Job of an attempt, to be created and never changed.
+    """Build the Job of an attempt, to be created and never changed.
 
     Its pods are not replaced: one lost rank ends the attempt. With `backoffLimit` 0 and `TerminatingOrFailed` a pod
     that begins to be deleted already counts as failed, so that `FailureTarget` says at once that the attempt is over
@@ -81,7 +81,7 @@ def learner_job(context: JobContext, attempt: int) -> Manifest:
 
 
 def run_folder(job: ProRLJob) -> str | None:
-    """Where the run lies in the learner's pods; None without a volume for it."""
+    """Return where the run lies in the learner's pods; None without a volume for it."""
     for volume in job.spec.volumes:
         if volume.name == job.spec.checkpoint.volume:
             return posixpath.join(volume.mount_path, job.metadata.name)

@@ -25,19 +25,19 @@ def labels_of(context: JobContext, role: Role, attempt: int | None = None) -> di
 
 
 def member_labels(context: JobContext, role: Role) -> dict[str, str]:
-    """What selects all pods of a role of this job."""
+    """Return what selects all pods of a role of this job."""
     return {LABEL_JOB: context.name, LABEL_ROLE: role.value}
 
 
 def rank_0_labels(context: JobContext) -> dict[str, str]:
-    """What selects the learner's first pod, which has the API, of any attempt."""
+    """Return what selects the learner's first pod, which has the API, of any attempt."""
     return {**member_labels(context, Role.LEARNER), LABEL_COMPLETION_INDEX: "0"}
 
 
 def make_object(
     context: JobContext, api_version: str, kind: str, name: str, role: Role, *, attempt: int | None = None, **body: Any
 ) -> Manifest:
-    """An object that goes when the ProRLJob goes.
+    """Return an object that goes when the ProRLJob goes.
 
     Args:
         context: The job.

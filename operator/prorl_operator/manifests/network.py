@@ -28,7 +28,7 @@ _ANYWHERE_BUT_METADATA: _Rules = [
 
 
 def network_policies(context: JobContext) -> list[Manifest]:
-    """One policy a role."""
+    """Build one policy a role."""
     return [
         _policy(context, Role.LEARNER, _to_learner(context), _from_learner(context)),
         _policy(context, Role.ROLLOUT, [_from_role(context, Role.LEARNER), _scrape(context)], _from_rollout(context)),
@@ -90,7 +90,10 @@ def _scrape(context: JobContext) -> dict[str, Any]:
 
 
 def _dns() -> dict[str, Any]:
-    """To whoever answers: DNS pods have different labels everywhere, and a node's cache has no pod address."""
+    """Allow DNS to whoever answers.
+
+    Its pods have other labels everywhere, and a cache on the node has no pod address.
+    """
     return {"ports": _DNS}
 
 

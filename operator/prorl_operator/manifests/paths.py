@@ -17,12 +17,12 @@ OURS = (PLAN_FOLDER, HOME, TEMPORARY, SHARED_MEMORY)
 
 
 def is_hub_name(model: str) -> bool:
-    """Whether `spec.model.path` is `owner/name` on a hub rather than a folder."""
+    """Tell whether `spec.model.path` is `owner/name` on a hub rather than a folder."""
     return _HUB_NAME.fullmatch(model) is not None
 
 
 def is_under(path: str, folders: Iterable[str]) -> bool:
-    """Whether an absolute path, or glob, lies in one of the folders or is one; `..` is resolved first."""
+    """Tell whether an absolute path, or glob, lies in one of the folders or is one; `..` is resolved first."""
     plain = posixpath.normpath(path)
     return path.startswith("/") and any(
         plain == folder or plain.startswith(folder.rstrip("/") + "/") for folder in map(posixpath.normpath, folders)

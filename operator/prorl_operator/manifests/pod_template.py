@@ -60,7 +60,7 @@ RESERVED_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "M
 
 
 def is_reserved_key(key: str) -> bool:
-    """Whether a label or annotation belongs to Kubernetes or to us."""
+    """Tell whether a label or annotation belongs to Kubernetes or to us."""
     prefix = key.rpartition("/")[0]
     return any(prefix == reserved or prefix.endswith(f".{reserved}") for reserved in RESERVED_PREFIXES) or (
         key in ("controller-uid", "job-name", "pod-template-hash")
@@ -68,12 +68,12 @@ def is_reserved_key(key: str) -> bool:
 
 
 def is_reserved_variable(name: str) -> bool:
-    """Whether an environment variable of the main container is ours."""
+    """Tell whether an environment variable of the main container is ours."""
     return name.startswith("PRORL_") or name in RESERVED_VARIABLES
 
 
 def with_users_template(ours: Manifest, users: PodTemplate | None, role: Role) -> Manifest:
-    """The pod template to use. `users` without faults has no part that is left out here."""
+    """Return the pod template to use. `users` without faults has no part that is left out here."""
     if not users:
         return ours
     merged = merge(ours, {key: users[key] for key in ("metadata", "spec") if users.get(key)})
@@ -91,7 +91,7 @@ def with_users_template(ours: Manifest, users: PodTemplate | None, role: Role) -
 
 
 def merge(ours: Any, users: Any, name: str = "") -> Any:
-    """Two values of the field `name`; a null of the user's removes ours, and as a list is an empty one."""
+    """Merge two values of the field `name`; a null of the user's removes ours, and as a list is an empty one."""
     if isinstance(ours, dict) and isinstance(users, dict):
         if name in PROBES and any(handler in users for handler in HANDLERS):
             ours = {key: item for key, item in ours.items() if key not in HANDLERS}

@@ -49,23 +49,23 @@ class Scratch:
 
 
 def value(name: str, text: str) -> Manifest:
-    """A variable."""
+    """Return a variable."""
     return {"name": name, "value": text}
 
 
 def field_value(name: str, path: str) -> Manifest:
-    """A variable that holds a field of the pod."""
+    """Return a variable that holds a field of the pod."""
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def token_value(context: JobContext, caller: Role, callee: Role) -> Manifest:
-    """The variable with the token that `caller` presents to `callee`."""
+    """Return the variable with the token that `caller` presents to `callee`."""
     reference = {"name": tokens_name(context.name), "key": token_key_name(caller, callee)}
     return {"name": TOKEN_VARIABLE_PREFIX + callee.value.upper(), "valueFrom": {"secretKeyRef": reference}}
 
 
 def accepted_value(context: JobContext, callers: list[str], callee: Role) -> Manifest:
-    """The variable with the digests of what `callee` accepts; digests are no secret."""
+    """Return the variable with the digests of what `callee` accepts; digests are no secret."""
     return value(ACCEPTED_VARIABLE, ",".join(digest_of(context.token(caller, callee)) for caller in callers))
 
 
@@ -90,7 +90,7 @@ def common_environment(context: JobContext, scratch: Scratch) -> list[Manifest]:
 
 
 def container(context: JobContext, role: Role, module: str, environment: list[Manifest], **more: Any) -> Manifest:
-    """The main container, named after its role, without its mounts."""
+    """Return the main container, named after its role, without its mounts."""
     images, resources = context.images, section_of(context.job, role).resources
     image = {Role.LEARNER: images.learner, Role.ROLLOUT: images.rollout, Role.SANDBOX: images.sandbox}[role]
     return {
@@ -112,7 +112,7 @@ def container(context: JobContext, role: Role, module: str, environment: list[Ma
 
 
 def pod_spec(context: JobContext, role: Role, main: Manifest, scratch: Scratch, **more: Any) -> Manifest:
-    """The pod around the main container: folders, volumes of the job, the identity it runs under."""
+    """Return the pod around the main container: folders, volumes of the job, the identity it runs under."""
     folders = _folders(scratch)
     claims = [volume for volume in context.job.spec.volumes if role in volume.roles]
     mounts = [{"name": name, "mountPath": path} for name, path, _ in folders]
@@ -139,7 +139,7 @@ def pod_spec(context: JobContext, role: Role, main: Manifest, scratch: Scratch, 
 
 
 def http_probe(path: str, *, period: int, failures: int, timeout: int = 5) -> Manifest:
-    """A probe of the API; `period` and `timeout` in seconds."""
+    """Return a probe of the API; `period` and `timeout` in seconds."""
     return {
         "httpGet": {"path": path, "port": API_PORT},
         "periodSeconds": period,
@@ -149,7 +149,7 @@ def http_probe(path: str, *, period: int, failures: int, timeout: int = 5) -> Ma
 
 
 def section_of(job: ProRLJob, role: Role) -> LearnerSpec | RolloutSpec | SandboxSpec:
-    """The role's section of the spec."""
+    """Return the role's section of the spec."""
     sections: dict[Role, LearnerSpec | RolloutSpec | SandboxSpec] = {
         Role.LEARNER: job.spec.learner,
         Role.ROLLOUT: job.spec.rollout,

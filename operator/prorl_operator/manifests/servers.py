@@ -47,7 +47,7 @@ _SANDBOX_START_SECONDS = 1800
 
 
 def rollout_deployment(context: JobContext, attempt: int) -> Manifest:
-    """The rollout servers. They do not surge: a new one would wait for the GPU that the old one holds.
+    """Build the rollout servers. They do not surge: a new one would wait for the GPU that the old one holds.
 
     A server is ready only with weights, which it may await for hours while the learner is queued, so being unready
     has no deadline that ends it; a server that does not answer at all is restarted.
@@ -89,7 +89,7 @@ def rollout_deployment(context: JobContext, attempt: int) -> Manifest:
 
 
 def sandbox_deployment(context: JobContext, attempt: int) -> Manifest:
-    """The sandboxes: no secret, no service account, no way out, and always a limit on memory."""
+    """Build the sandboxes: no secret, no service account, no way out, and always a limit on memory."""
     sandbox = context.job.spec.sandbox
     environment = [
         *common_environment(context, _SANDBOX_SCRATCH),
@@ -140,7 +140,7 @@ def _deployment(
 
 
 def _default_resources(context: JobContext) -> Manifest:
-    """A ceiling on memory from the sandbox's own limits, so that programs cannot take the node's."""
+    """Set a ceiling on memory from the limits of the sandbox, so that programs cannot take the memory of the node."""
     settings = plan(context.job).sandbox_settings
     ceiling = _SERVICE_MEMORY + settings.workers * (settings.worker_memory_bytes + _PROGRAM_MEMORY)
     requests = {

@@ -36,7 +36,7 @@ _MAY_BE_REMOVED = ("fsGroup", "fsGroupChangePolicy", "runAsGroup", "runAsUser")
 
 
 def template_faults(template: PodTemplate | None, role: Role) -> list[Fault]:
-    """Every fault of a role's template, by its path in the manifest."""
+    """Return every fault of a role's template, by its path in the manifest."""
     if not template:
         return []
     path = f"spec.{role.value}.podTemplate"
@@ -186,7 +186,7 @@ def _sandbox_context_faults(holder: dict[str, Any], path: str) -> Iterator[Fault
 
 
 def _sandbox_security_faults(context: dict[str, Any], path: str) -> Iterator[Fault]:
-    """Of a pod's or a container's security context."""
+    """Check a pod's or a container's security context."""
     for name, needed in (("privileged", False), ("allowPrivilegeEscalation", False), ("readOnlyRootFilesystem", True)):
         if context.get(name) is (not needed):
             yield Fault(path=f"{path}.{name}", got=_shown(not needed), want=f"`{_shown(needed)}`: {_SANDBOX}")

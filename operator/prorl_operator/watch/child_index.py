@@ -18,7 +18,7 @@ class ChildIndex(Generic[View]):
     """Keeps views and says which jobs they changed for; an event that changes no view is no news."""
 
     def __init__(self, view: Callable[[Body], View | None], changed: Callable[[Key], None]) -> None:
-        """An empty index.
+        """Begin empty.
 
         Args:
             view: What is kept of an object; None: nothing.
@@ -30,11 +30,11 @@ class ChildIndex(Generic[View]):
         self._views: dict[Key, dict[str, View]] = {}
 
     def of(self, job: Key) -> tuple[View, ...]:
-        """Every view of a job."""
+        """Return every view of a job."""
         return tuple(self._views.get(job, {}).values())
 
     def put(self, body: Body) -> None:
-        """An object came or changed."""
+        """Take in an object that came or changed."""
         name, job = _name(body), job_key(body)
         try:
             view = self._view(body)
@@ -53,11 +53,11 @@ class ChildIndex(Generic[View]):
             self._changed(job)
 
     def remove(self, body: Body) -> None:
-        """An object went."""
+        """Drop an object that went."""
         self._drop(_name(body))
 
     def replace(self, namespace: str | None, bodies: Iterable[Body]) -> None:
-        """What exists now in a namespace, or in all: what is not among it has gone."""
+        """Take in what exists now in a namespace, or in all: what is not among it has gone."""
         names = set()
         for body in bodies:
             names.add(_name(body))

@@ -47,7 +47,7 @@ class ChildWatches:
     """One watch for each kind and namespace."""
 
     def __init__(self, namespaces: Collection[str], telemetry: Telemetry, changed: Callable[[Key], None]) -> None:
-        """Nothing is watched yet.
+        """Begin without any watch.
 
         Args:
             namespaces: Where to watch; none: everywhere.
@@ -80,7 +80,7 @@ class ChildWatches:
         return time.monotonic() - min(self._heard.values())
 
     async def wait_until_filled(self) -> None:
-        """Until every index holds what exists, so that nothing is concluded from absence too early."""
+        """Wait until every index holds what exists, so that nothing is concluded from absence too early."""
         await self._filled.wait()
 
     async def _keep(self, stream: ApiStream, index: ChildIndex[Any], kind: Kind) -> None:
@@ -112,7 +112,7 @@ class ChildWatches:
             _logger.info("%s: the watch broke (%s); listing again", kind.path, _words(error))
 
     async def _watch(self, stream: ApiStream, index: ChildIndex[Any], kind: Kind, version: str) -> str:
-        """One watch to its end; the version that the next goes on from."""
+        """Follow one watch to its end; return the version that the next goes on from."""
         begun, at_first = time.monotonic(), version
         clock = asyncio.get_running_loop().time
         put_off = clock()

@@ -23,7 +23,7 @@ class Watches:
     """The registry of one operator, and what its watches have brought."""
 
     def __init__(self, views: IndexedViews, enqueue: Callable[[Key], None], *, lease: tuple[str, str]) -> None:
-        """What to watch for.
+        """Remember what to watch for.
 
         Args:
             views: Gets kopf's indexes.
@@ -46,7 +46,7 @@ class Watches:
     def _register_login(self) -> None:
         @kopf.on.login(registry=self.registry)
         async def login(**arguments: Any) -> kopf.ConnectionInfo | None:
-            """As our own client logs in: by the service account, else by the kubeconfig."""
+            """Log in as our own client does: by the service account, else by the kubeconfig."""
             return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
 
     def _register_jobs(self) -> None:

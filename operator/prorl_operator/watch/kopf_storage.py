@@ -15,12 +15,12 @@ class NoDifferences(kopf.DiffBaseStorage):
     """Every object is as it was."""
 
     def build(self, *, body: kopf.Body, extra_fields: Iterable[Any] | None = None) -> kopf.BodyEssence:
-        """What is compared of an object: nothing."""
+        """Return what is compared of an object: nothing."""
         del body, extra_fields
         return kopf.BodyEssence({})
 
     def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
-        """What was stored on the object: nothing."""
+        """Return what was stored: nothing."""
         del body
         return None
 
@@ -32,7 +32,7 @@ class NoProgress(kopf.ProgressStorage):
     """No handler here has any progress: none is tried again by kopf."""
 
     def fetch(self, *, key: Any, body: kopf.Body) -> None:
-        """What was stored of a handler: nothing."""
+        """Return what was stored: nothing."""
 
     def store(self, *, key: Any, record: Any, body: kopf.Body, patch: kopf.Patch) -> None:
         """Leave the object alone."""
@@ -44,5 +44,5 @@ class NoProgress(kopf.ProgressStorage):
         """Leave the object alone."""
 
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
-        """Nothing to leave out."""
+        """Leave nothing out."""
         return essence

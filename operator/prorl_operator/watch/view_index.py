@@ -18,7 +18,7 @@ Packed = bytes
 
 
 def packed(body: Body) -> Packed:
-    """The object without its managed fields, which are the largest part of it and which nobody reads here."""
+    """Pack the object without its managed fields, the largest part of it, which nobody reads here."""
     meta = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
     return msgspec.json.encode({**body, "metadata": meta})
 
@@ -40,10 +40,10 @@ class ViewSource(Protocol):
     """Gives snapshots."""
 
     def snapshot(self, key: Key) -> Snapshot:
-        """Everything of one job."""
+        """Return everything of one job."""
 
     def keys(self) -> list[Key]:
-        """Every job."""
+        """Return every job."""
 
 
 _Asked = tuple[Any, ...]
@@ -77,11 +77,11 @@ class IndexedViews:
         return before is None or before[0] != asked
 
     def keys(self) -> list[Key]:
-        """Every job."""
+        """Return every job."""
         return list(self._jobs)
 
     def by_urgency(self) -> list[Key]:
-        """Every job: first those that nobody has looked at yet, then those that run, then those at rest."""
+        """Return every job: first those that nobody has looked at yet, then those that run, then those at rest."""
         plans = self._children["plans"]
 
         def rank(key: Key) -> int:
@@ -91,7 +91,7 @@ class IndexedViews:
         return sorted(self._jobs, key=rank)
 
     def snapshot(self, key: Key) -> Snapshot:
-        """Everything of one job."""
+        """Return everything of one job."""
         children = {name: index.of(key) for name, index in self._children.items()}
         job = self._jobs.get(key)
         return Snapshot(

@@ -20,7 +20,7 @@ that is still in the processor's caches, instead of the process waking up for ea
 
 
 class WorkQueue(Generic[Key]):
-    """For one event loop.
+    """The queue of one event loop.
 
     A key that is added while it is worked on is handed out again afterwards, so that no change is missed. Of several
     delays the shortest counts; handing a key out cancels its delay, since every pass looks at everything.
@@ -63,7 +63,7 @@ class WorkQueue(Generic[Key]):
         self._set_timer()
 
     async def take(self) -> Key:
-        """The next key; call `done` with it when its pass has ended."""
+        """Wait for the next key; call `done` with it when its pass has ended."""
         self._promote()
         key = await self._ready.get()
         self._waiting.discard(key)
@@ -72,7 +72,7 @@ class WorkQueue(Generic[Key]):
         return key
 
     def done(self, key: Key) -> None:
-        """The key's pass has ended."""
+        """Note that the pass of the key has ended."""
         self._active.discard(key)
         if key in self._again:
             self._again.discard(key)
@@ -88,7 +88,7 @@ class WorkQueue(Generic[Key]):
                 self.add(key)
 
     def _set_timer(self) -> None:
-        """For what falls due first. One timer for all: workers that wait are woken by a key alone."""
+        """Set the one timer to what falls due first: workers that wait are woken by a key alone."""
         due = self._heap[0][0] if self._heap else math.inf
         if due >= self._timer_due:
             return

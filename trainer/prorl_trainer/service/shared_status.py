@@ -90,7 +90,10 @@ class SharedStatus:
             self._on_stop()
 
     def has_told(self, phase: LearnerPhase, *what: str) -> None:
-        """An answer to questions of `FINAL_REPORT` was sent. It counts if the loop was done before the answer was found."""
+        """Note that an answer to questions of `FINAL_REPORT` was sent.
+
+        It counts if the loop was done before the answer was found.
+        """
         if phase is LearnerPhase.DONE:
             self._told.update(what)
             if self._told >= FINAL_REPORT:

@@ -42,7 +42,7 @@ class Importer:
 
 
 def text_of(record: Mapping[str, Any], *names: str) -> str:
-    """The first of the fields that holds text, white space trimmed; empty if none does."""
+    """Return the first of the fields that holds text, white space trimmed; empty if none does."""
     for name in names:
         value = record.get(name)
         if isinstance(value, str) and value.strip():
@@ -51,7 +51,7 @@ def text_of(record: Mapping[str, Any], *names: str) -> str:
 
 
 def conversation(value: Any) -> list[dict[str, str]]:
-    """A list of messages with `role` and `content`; empty if it is anything else."""
+    """Return a list of messages with `role` and `content`; empty if it is anything else."""
     if not isinstance(value, list):
         return []
     messages = []
@@ -70,7 +70,10 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
 def last_box(text: str) -> str:
-    r"""The content of the last `\boxed{...}` whose braces balance, white space trimmed; empty if there is none."""
+    r"""Return the content of the last `\boxed{...}` whose braces balance, white space trimmed.
+
+    Empty if there is none.
+    """
     starts = [match.end() for match in _BOX.finditer(text)]
     return next((content for start in reversed(starts) for content in _balanced(text, start)), "").strip()
 

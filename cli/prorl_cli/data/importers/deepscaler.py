@@ -13,7 +13,7 @@ from prorl_cli.data.importers.base import Imported, Importer, Skipped, text_of
 
 
 def convert(record: Mapping[str, Any]) -> Imported | Skipped:
-    """A problem with its final answer."""
+    """Return a problem with its final answer."""
     problem = text_of(record, "problem")
     if not problem:
         return Skipped("no problem")

@@ -23,7 +23,7 @@ _CALL_BAD = Skipped("arguments or results of a call are not JSON")
 
 
 def convert(record: Mapping[str, Any]) -> Imported | Skipped:
-    """A problem with its tests."""
+    """Return a problem with its tests."""
     if text_of(record, "ability") != "code":
         return Skipped("ability is not code")
     messages = conversation(record.get("prompt"))

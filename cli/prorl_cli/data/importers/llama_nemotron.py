@@ -15,7 +15,7 @@ from prorl_cli.data.importers.base import Imported, Importer, Skipped, conversat
 
 
 def convert(record: Mapping[str, Any]) -> Imported | Skipped:
-    """A prompt with its verifiable instructions."""
+    """Return a prompt with its verifiable instructions."""
     arguments = record.get("args")
     if isinstance(arguments, dict):
         instructions = _instructions(arguments.get("instruction_id_list"), arguments.get("instruction_kwargs"))

@@ -41,7 +41,7 @@ _PROSE = re.compile(r"[A-Za-z]{4,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
 def convert(record: Mapping[str, Any]) -> Imported | Skipped:
-    """A problem with an answer that can be compared."""
+    """Return a problem with an answer that can be compared."""
     problem = text_of(record, "problem", "question")
     if not problem:
         return Skipped("no problem")
@@ -76,19 +76,19 @@ def _answer(record: Mapping[str, Any]) -> str | Skipped:
 
 
 def _bare(text: str) -> str:
-    """Without what changes only how it looks."""
+    """Strip what changes only how it looks."""
     return _DECORATION.sub("", text).rstrip(".")
 
 
 def _holds(text: str, answer: str) -> bool:
-    """Whether the answer stands in the text by itself, however either is spaced and decorated: 5 is not in 15."""
+    """Tell whether the answer stands in the text by itself, however either is spaced and decorated: 5 is not in 15."""
     pieces = _PIECE.findall(_DECORATION.sub(" ", answer))
     pattern = r"(?<![\w.,])" + r"\s*".join(map(re.escape, pieces)) + r"(?!\w|[.,]\d)"
     return bool(pieces) and re.search(pattern, _DECORATION.sub(" ", text)) is not None
 
 
 def _kind(answer: str) -> tuple[str, str]:
-    """How an answer is compared, and the answer as that comparison wants it."""
+    """Return how an answer is compared, and the answer as that comparison wants it."""
     letter = _LETTER.fullmatch(answer)
     if letter:
         return "choice", letter[1] or letter[2]
