@@ -53,7 +53,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class ControllerParts:
     """What a controller is made of."""
 
     api: Api
@@ -67,7 +67,7 @@ class Parts:
 class Controller:
     """Passes over jobs."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: ControllerParts) -> None:
         self._parts = parts
         self.memories = JobStates()
 
@@ -89,7 +89,7 @@ class Controller:
         # As the brain sees it: it starts the next attempt when no learner is alive, and that takes up every edit.
         members = observation.members_of(snapshot, memory, now)
         goes_on = any(member.role is Role.LEARNER and member.is_alive for member in members)
-        accepted = memory.judge.accept(body, snapshot.plan if goes_on else None)
+        accepted = memory.gate.accept(body, snapshot.plan if goes_on else None)
         if accepted.job is not None and not goes_on:
             faults = await claim_faults(self._parts.api, accepted.job, key[0])
             accepted = refused(accepted, faults)

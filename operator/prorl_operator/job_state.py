@@ -42,7 +42,7 @@ class JobState:
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""
     events: frozenset[Event] = frozenset()
-    judge: ManifestGate = field(default_factory=ManifestGate)
+    gate: ManifestGate = field(default_factory=ManifestGate)
     planned: tuple[ProRLJob, RunPlan] | None = None
     base_digest: BaseDigest = field(default_factory=BaseDigest)
     held: str = ""

@@ -12,7 +12,7 @@ import kopf
 from aiohttp import web
 
 from prorl_api.errors import ExitCode
-from prorl_operator.controller import Controller, Parts
+from prorl_operator.controller import Controller, ControllerParts
 from prorl_operator.election import Election
 from prorl_operator.health import create_app
 from prorl_operator.kube.client import Api, ApiError
@@ -63,7 +63,7 @@ class OperatorService:
         async with make_session() as http, connect(self._api_client) as connection:
             api = Api(connection, self.telemetry)
             controller = Controller(
-                Parts(
+                ControllerParts(
                     api=api,
                     views=self.views,
                     http=http,

@@ -30,7 +30,7 @@ from prorl_cli.local.leftovers import end_leftovers
 from prorl_cli.local.live import LiveProgress
 from prorl_cli.local.manifest_watch import ManifestWatch, write_effective
 from prorl_cli.local.plain import PlainProgress, Unbreakable
-from prorl_cli.local.supervisor import Parts, Supervisor
+from prorl_cli.local.supervisor import Supervisor, SupervisorParts
 from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import MemberKey
 from prorl_control.plan import RunPlan, plan
@@ -144,7 +144,7 @@ def _supervise(
             inherited=dict(os.environ),
             gpus=gpus.visible,
         )
-        parts = Parts(
+        parts = SupervisorParts(
             run=run,
             plan=run_plan,
             watch=watch,

@@ -47,7 +47,7 @@ _QUIET = frozenset({EventKind.STARTED, EventKind.ENDING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class SupervisorParts:
     """What a supervisor is made of."""
 
     run: RunFolder
@@ -64,7 +64,7 @@ class Parts:
 class Supervisor:
     """Drives one run until it is over."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: SupervisorParts) -> None:
         self._parts = parts
         self._plan = parts.plan
         self._table = ProcessTable(parts.run, parts.clock)
