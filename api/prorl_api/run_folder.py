@@ -10,6 +10,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+PRIVATE_FOLDER = 0o700
+"""Permissions of a folder that holds answers: a program of a model's, or another user, must not read them."""
+PRIVATE_FILE = 0o600
+"""The same of a file."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -113,6 +118,14 @@ class RunFolder:
     def journal(self, attempt: int) -> Path:
         """`attempts/<attempt>/journal/`: groups of the steps since the last checkpoint."""
         return self.attempt(attempt) / "journal"
+
+    def create(self) -> None:
+        """Make the folder if it is not there, for its owner alone: it holds prompts with their answers.
+
+        One that is there keeps its permissions, so that its owner can show it to others.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
     def highest_attempt(self) -> int:
         """Return the highest attempt that ever began here; 0 if none."""

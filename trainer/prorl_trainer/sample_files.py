@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from prorl_api.run_folder import PRIVATE_FOLDER
 from prorl_trainer.algorithm.types import Rollout, RolloutGroup, ScoredGroup
 from prorl_trainer.storage.durable import explained
 from prorl_trainer.storage.fence import Fence
@@ -23,7 +24,7 @@ class SampleFolder:
         self._folder = folder
         self._fence = fence
         with explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
 
     def write(self, name: str, lines: Iterable[dict[str, Any]]) -> None:
         """Write one file of JSON lines."""

@@ -33,7 +33,7 @@ def locked(run: RunFolder) -> Iterator[None]:
         StorageError: It cannot be written.
     """
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
+        run.create()
         _refuse_foreign(run)
         descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:

@@ -284,6 +284,22 @@ NETWORK: tuple[Attack, ...] = (
         held_from="landlock",
     ),
     tries(
+        "a pair of sockets that can send to any other",
+        """
+        import socket
+        made = []
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+            try:
+                socket.socketpair(socket.AF_UNIX, kind)
+                made.append(kind)
+            except OSError:
+                pass
+        socket.socketpair(), socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        print("contained" if not made else made)
+        """,
+        held_from="landlock",
+    ),
+    tries(
         "sending to a server that a child listens on",
         """
         import socket
@@ -355,6 +371,64 @@ print("contained" if got == -1 else "read it")
         except OSError:
             print("contained")
         """,
+    ),
+    tries(
+        "the limits of other processes",
+        """
+        import os, resource
+        mine = {0, os.getpid()} | ({1} if os.getpid() <= 2 else set())
+        reached = []
+        for pid in {os.getppid(), *range(1, 400), *range(os.getpid() - 60, os.getpid())} - mine:
+            try:
+                resource.prlimit(pid, resource.RLIMIT_NOFILE)
+                reached.append(pid)
+            except OSError:
+                pass
+        print("contained" if not reached else reached)
+        """,
+    ),
+    tries(
+        "the priority of other processes",
+        """
+        import os
+        mine = {0, os.getpid()} | ({1} if os.getpid() <= 2 else set())
+        reached = []
+        for pid in {os.getppid(), *range(1, 400), *range(os.getpid() - 60, os.getpid())} - mine:
+            try:
+                os.setpriority(os.PRIO_PROCESS, pid, 19)
+                reached.append(pid)
+            except OSError:
+                pass
+        print("contained" if not reached else reached)
+        """,
+    ),
+    tries(
+        "the priority of everybody of this user",
+        """
+        import os
+        try:
+            os.setpriority(os.PRIO_USER, 0, 19)
+            print("contained" if os.getppid() == 0 or os.getpid() <= 2 else "set")
+        except OSError:
+            print("contained")
+        """,
+        held_from="landlock",
+    ),
+    tries(
+        "signals that a descriptor sends to another process",
+        """
+        import fcntl, os, struct
+        near, far = os.pipe()
+        done = []
+        for command, argument in ((8, os.getppid()), (15, struct.pack("=ii", 1, os.getppid())), (10, 9)):
+            try:
+                fcntl.fcntl(near, command, argument)
+                done.append(command)
+            except OSError:
+                pass
+        print("contained" if not done or os.getppid() == 0 or os.getpid() <= 2 else done)
+        """,
+        held_from="landlock",
     ),
     tries(
         "real-time priority",

@@ -227,6 +227,48 @@ MEMORY: tuple[Attack, ...] = (
 
 DISK: tuple[Attack, ...] = (
     tries(
+        "the working folder exchanged for a link",
+        """
+        import os
+        here = os.getcwd()
+        try:
+            os.rename(here, here + "-elsewhere")
+            os.symlink("/etc", here)
+            print("exchanged")
+        except OSError:
+            print("contained")
+        """,
+    ),
+    tries(
+        "folders thirty thousand deep, the last without permissions",
+        """
+        import os
+        try:
+            for _ in range(30_000):
+                os.mkdir("d")
+                os.chdir("d")
+            os.chmod(".", 0)
+        except OSError:
+            pass
+        print("contained")
+        """,
+        wall_seconds=20.0,
+        cpu_seconds=15.0,
+    ),
+    tries(
+        "folders and files whose owner may do nothing with them",
+        """
+        import os
+        os.makedirs("a/b/c")
+        for name in ("a/b/c/file", "a/file"):
+            open(name, "w").close()
+            os.chmod(name, 0)
+        for name in ("a/b/c", "a/b", "a", "."):
+            os.chmod(name, 0)
+        print("contained")
+        """,
+    ),
+    tries(
         "ten gigabytes in the temporary folder",
         """
         import os, tempfile

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import stat
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +45,7 @@ def look(users: frozenset[int]) -> Traces:
         num_processes=len(everybody),
         num_descriptors=sum(_num_descriptors(process.pid) for process in everybody),
         mounts=Path("/proc/self/mounts").read_text(),
-        files=frozenset(path for folder in _PUBLIC for path in _owned(folder, users)),
+        files=frozenset((*(path for folder in _PUBLIC for path in _owned(folder, users)), *_working_folders())),
         groups=frozenset(path for path in _groups() if path.rpartition("-")[2] in pids),
     )
 
@@ -53,6 +55,11 @@ def _num_descriptors(pid: int) -> int:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return 0
+
+
+def _working_folders() -> list[str]:
+    """Folders of runs, within those of runners."""
+    return glob.glob(os.path.join(tempfile.gettempdir(), "prorl-run-*", "*"))
 
 
 def _owned(folder: str, users: frozenset[int]) -> list[str]:

@@ -61,10 +61,11 @@ def test_what_programs_live_on_is_allowed(architecture: Architecture) -> None:
 
 
 @BOTH
-def test_another_instruction_set_kills_whatever_the_call(architecture: Architecture) -> None:
-    program = build_filter(architecture, in_namespaces=True)
+@pytest.mark.parametrize("own_pid", [None, 77])
+def test_another_instruction_set_kills_whatever_the_call(architecture: Architecture, own_pid: int | None) -> None:
+    program = build_filter(architecture, in_namespaces=own_pid is None, own_pid=own_pid)
     for other in (0x40000003, 0x40000028, next(each.audit for each in Architecture if each is not architecture)):
-        assert verdict(program, 0, architecture=other) == KILL
+        assert verdict(program, 0, 77, architecture=other) == KILL
 
 
 @BOTH
@@ -87,7 +88,16 @@ def test_numbers_beyond_the_known_do_not_exist(architecture: Architecture) -> No
         ("ioctl", (0, 0x1_0000_5412), EPERM),
         ("prctl", (1, 0), EPERM),
         ("prctl", (15, 0), ALLOW),
+        ("ioctl", (0, 0x8901), EPERM),
+        ("ioctl", (0, 0x8902), EPERM),
         ("socketpair", (1, 1), ALLOW),
+        ("socketpair", (1, 0x80801), ALLOW),
+        ("socketpair", (1, 5), ALLOW),
+        ("socketpair", (1, 0x80005), ALLOW),
+        ("socketpair", (1, 2), EPERM),
+        ("socketpair", (1, 0x80002), EPERM),
+        ("socketpair", (1, 0x80802), EPERM),
+        ("socketpair", (1, 3), EPERM),
         ("socketpair", (2, 1), EPERM),
         ("personality", (0xFFFFFFFF,), ALLOW),
         ("personality", (0x0400000,), EPERM),
@@ -98,6 +108,39 @@ def test_some_calls_depend_on_an_argument(
 ) -> None:
     program = build_filter(architecture, in_namespaces=True)
     assert verdict(program, NUMBERS[architecture][name], *arguments, architecture=architecture.audit) == expected
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("prlimit64", (0, 7), ALLOW),
+        ("prlimit64", (1, 7), EPERM),
+        ("prlimit64", (4711, 7), EPERM),
+        ("prlimit64", (0xFFFFFFFF, 7), EPERM),
+        ("setpriority", (0, 0, 5), ALLOW),
+        ("setpriority", (0, 4711, 5), EPERM),
+        ("setpriority", (1, 0, 5), EPERM),
+        ("setpriority", (2, 0, 5), EPERM),
+        ("fcntl", (3, 2), ALLOW),
+        ("fcntl", (3, 4), ALLOW),
+        ("fcntl", (3, 1030), ALLOW),
+        ("fcntl", (3, 8, 4711), EPERM),
+        ("fcntl", (3, 10), EPERM),
+        ("fcntl", (3, 15), EPERM),
+        ("fcntl", (3, 1024), EPERM),
+        ("fcntl", (3, 1026), EPERM),
+    ],
+)
+def test_outside_namespaces_a_call_may_name_no_other_process(
+    architecture: Architecture, name: str, arguments: tuple[int, ...], expected: int
+) -> None:
+    number = NUMBERS[architecture][name]
+    for own_pid in (None, 4711):
+        outside = build_filter(architecture, in_namespaces=False, own_pid=own_pid)
+        assert verdict(outside, number, *arguments, architecture=architecture.audit) == expected
+    inside = build_filter(architecture, in_namespaces=True)
+    assert verdict(inside, number, *arguments, architecture=architecture.audit) == ALLOW
 
 
 @BOTH

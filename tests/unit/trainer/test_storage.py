@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from prorl_api.errors import CheckpointError, StaleAttemptError
 from prorl_api.run_folder import RunFolder
 from prorl_trainer.algorithm.types import RolloutGroup
 from prorl_trainer.engines.weight_files import file_digest
+from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.references import ReferenceStore
@@ -167,3 +169,10 @@ def test_pruning_keeps_what_is_pinned(tmp_path: Path) -> None:
     (RunFolder(tmp_path).references / "attempt-1.partial").mkdir()
     store.prune({pinned})
     assert [path.name for path in RunFolder(tmp_path).references.iterdir()] == [pinned]
+
+
+def test_what_holds_answers_is_its_owners_alone(tmp_path: Path) -> None:
+    fence = begin_attempt(tmp_path, 1)
+    SampleFolder(tmp_path / "samples", fence).write("train-1.jsonl", [{"answer": "42"}])
+    for folder in (tmp_path / "samples", RunFolder(tmp_path).attempt(1)):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700

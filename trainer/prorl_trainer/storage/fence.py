@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prorl_api.errors import StaleAttemptError
-from prorl_api.run_folder import RunFolder
+from prorl_api.run_folder import PRIVATE_FOLDER, RunFolder
 
 
 class Fence:
@@ -24,7 +24,7 @@ class Fence:
         folder = self.run.attempt(self.attempt)
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
-            folder.mkdir()
+            folder.mkdir(mode=PRIVATE_FOLDER)
         except FileExistsError as error:
             raise StaleAttemptError(
                 f"attempt {self.attempt} of {self.run.path} has begun before; start the next one"

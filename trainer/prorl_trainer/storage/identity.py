@@ -35,7 +35,7 @@ def claim_run(run: RunFolder, uid: str, *, adopt: str = "", job: str | None = No
     """
     if not uid:
         return
-    run.path.mkdir(parents=True, exist_ok=True)
+    run.create()
     recorded = _recorded(run)
     if recorded is None:
         identity = RunIdentity(uid=uid, created=time.time(), job=job)

@@ -18,9 +18,9 @@ from prorl_reward_sandbox.execution.jail.clones import Clone, Zygote
 from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job
 from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES, PRELOADED, ZygoteSettings
 from prorl_reward_sandbox.execution.process.child_setup import count_tasks_of_this_user
-from prorl_reward_sandbox.execution.process.cleanup import end_descendants, remove_folder
+from prorl_reward_sandbox.execution.process.cleanup import end_descendants
 from prorl_reward_sandbox.execution.process.containers import NotStartedError, RunEnd
-from prorl_reward_sandbox.execution.process.folders import make_folder, read_kept
+from prorl_reward_sandbox.execution.process.folders import RunFolder, RunFolders, read_kept
 from prorl_reward_sandbox.execution.process.interpreters import readable_interpreter
 from prorl_reward_sandbox.execution.process.run_request import Request
 from prorl_reward_sandbox.execution.process.streams import Pipes
@@ -41,6 +41,8 @@ class Jail:
         self._user = user
         self._is_contained = level == NAMESPACES
         self._group, self._no_group = _make_group()
+        # In namespaces a run has a file system of its own, which ends with it.
+        self._folders = None if self._is_contained else RunFolders()
         settings = ZygoteSettings(
             level=level,
             user_id=user.user_id if user else None,
@@ -68,15 +70,15 @@ class Jail:
     def start(self, request: Request, talk: int) -> JailRun:
         """Have a clone become the program."""
         clone = self._zygote.clone(talk)
-        folder = ""
+        folder = None
         try:
-            if not self._is_contained:
-                folder = make_folder(request, self._user)
+            if self._folders is not None:
+                folder = self._folders.make(request, self._user)
             return self._tell(clone, request, folder)
         except BaseException:
             clone.discard()
-            if folder:
-                remove_folder(folder)
+            if self._folders is not None and folder is not None:
+                self._folders.discard(folder)
             raise
 
     def get_ready(self) -> None:
@@ -84,13 +86,20 @@ class Jail:
         if self._is_contained:
             self._zygote.get_ready()
 
+    def tidy(self) -> None:
+        """Remove what runs left."""
+        if self._folders is not None:
+            self._folders.tidy()
+
     def close(self) -> None:
         """End the zygote."""
         self._zygote.close()
+        if self._folders is not None:
+            self._folders.close()
         if self._group is not None:
             self._group.remove()
 
-    def _tell(self, clone: Clone, request: Request, folder: str) -> JailRun:
+    def _tell(self, clone: Clone, request: Request, folder: RunFolder | None) -> JailRun:
         # Counted by the kernel besides the program's: the one that waits for it, and the clone that is kept ready.
         if self._group is not None:
             processes = request.limits.processes + (1 + _SPARE if self._is_contained else 0)
@@ -98,13 +107,19 @@ class Jail:
         shares_user = self._user is None and not self._is_contained
         job = plan_job(
             request,
-            folder,
+            folder.path if folder is not None else "",
             memory_is_bounded=self._group is not None,
             other_tasks=count_tasks_of_this_user() - 1 if shares_user else 0,  # the clone is the program's first
         )
         clone.send(encode_job(job))
         return JailRun(
-            clone=clone, request=request, folder=folder, user=self._user, group=self._group, zygote=self._zygote.pid
+            clone=clone,
+            request=request,
+            folder=folder,
+            folders=self._folders,
+            user=self._user,
+            group=self._group,
+            zygote=self._zygote.pid,
         )
 
 
@@ -127,7 +142,8 @@ class JailRun:
 
     clone: Clone
     request: Request
-    folder: str
+    folder: RunFolder | None
+    folders: RunFolders | None
     user: ProgramUser | None
     group: SlotGroup | None
     zygote: int
@@ -153,8 +169,8 @@ class JailRun:
         """
         status, usage = self._kill_and_reap()
         cpu_seconds = usage.ru_utime + usage.ru_stime
-        if self.folder:
-            cpu_seconds += end_descendants(self.user, spared=self.zygote)
+        if self.folder is not None:
+            cpu_seconds += self._end_descendants()
         self._read_report()
         if self._report.startswith(FAILED):
             raise NotStartedError(f"the program was not started: {self._report[1:].decode(errors='replace')}")
@@ -162,8 +178,8 @@ class JailRun:
             status = int(self._report[1:])
         kept, limit = self.request.kept, self.request.limits.file_bytes
         files: dict[str, bytes] = {}
-        if self.folder:
-            files = read_kept(self.folder, kept, max_bytes=limit)
+        if self.folder is not None:
+            files = read_kept(self.folder.descriptor, kept, max_bytes=limit)
         elif self._directories:
             files = read_kept(self._directories[0], kept, max_bytes=limit)
         return RunEnd(
@@ -182,9 +198,14 @@ class JailRun:
         for directory in self._directories:
             os.close(directory)
         self._directories.clear()
-        if self.folder:
-            end_descendants(self.user, spared=self.zygote)
-            remove_folder(self.folder)
+        if self.folder is not None and self.folders is not None:
+            self._end_descendants()
+            self.folders.discard(self.folder)
+            self.folder = None
+
+    def _end_descendants(self) -> float:
+        helpers = self.folders.helpers if self.folders is not None else ()
+        return end_descendants(self.user, spared=(self.zygote, *helpers))
 
     def _kill_and_reap(self) -> tuple[int, resource.struct_rusage]:
         """With the first process of a pid namespace the kernel ends all of it, before that process can be reaped."""

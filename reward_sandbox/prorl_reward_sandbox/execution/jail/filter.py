@@ -27,7 +27,16 @@ _NEW_NAMESPACES = 0x7E020080
 """All CLONE_NEW* flags that clone(2) knows, time namespaces included."""
 _TERMINAL_REQUESTS = (0x5412, 0x541C)
 """TIOCSTI and TIOCLINUX push characters into a terminal."""
+_OWNER_REQUESTS = (0x8901, 0x8902)
+"""FIOSETOWN and SIOCSPGRP: who is signalled when a descriptor becomes ready. Any process may be named."""
+_OWNER_COMMANDS = (8, 10, 15, 1024, 1026)
+"""F_SETOWN, F_SETSIG and F_SETOWN_EX, the same by fcntl; F_SETLEASE and F_NOTIFY: whoever opens a file then waits, or
+causes signals."""
+_PAIRS = tuple(kind | flags for kind in (1, 5) for flags in (0, 0x800, 0x80000, 0x80800))
+"""SOCK_STREAM and SOCK_SEQPACKET, each with SOCK_NONBLOCK and SOCK_CLOEXEC or without. A datagram socket, though one of
+a pair, can send to any other by its address."""
 _PR_SET_PDEATHSIG = 1
+_PRIO_PROCESS = 0
 _AF_UNIX = 1
 _PERSONALITY_QUERY = 0xFFFFFFFF
 _FARTHEST = 255
@@ -62,18 +71,27 @@ def build_filter(architecture: Architecture, *, in_namespaces: bool, own_pid: in
     Args:
         in_namespaces: Other processes and System V objects are out of reach by themselves; otherwise calls that
             reach them are refused.
-        own_pid: Signals may be sent to this process only; None: to whatever else allows (a namespace, Landlock).
+        own_pid: Where Landlock cannot keep signals inside: they may be sent to this process only. None: a namespace or
+            Landlock does it.
     """
     denied = dict.fromkeys(DENIED if in_namespaces else DENIED | DENIED_WITHOUT_NAMESPACES, _DENY)
-    tests = {
-        "clone": _Test(0, bits=_NEW_NAMESPACES),
-        "ioctl": _Test(1, values=_TERMINAL_REQUESTS),
-        "prctl": _Test(0, values=(_PR_SET_PDEATHSIG,)),
-        "socketpair": _Test(0, values=(_AF_UNIX,), allow=True),
-        "personality": _Test(0, values=(0, _PERSONALITY_QUERY), allow=True),
+    tests: dict[str, tuple[_Test, ...]] = {
+        "clone": (_Test(0, bits=_NEW_NAMESPACES),),
+        "ioctl": (_Test(1, values=_TERMINAL_REQUESTS + _OWNER_REQUESTS),),
+        "prctl": (_Test(0, values=(_PR_SET_PDEATHSIG,)),),
+        "socketpair": (_Test(0, values=(_AF_UNIX,), allow=True), _Test(1, values=_PAIRS, allow=True)),
+        "personality": (_Test(0, values=(0, _PERSONALITY_QUERY), allow=True),),
     }
+    if not in_namespaces:
+        # Calls that name a process: number 0 is the caller itself, and the only one that may be named.
+        tests |= {
+            "prlimit64": (_Test(0, values=(0,), allow=True),),
+            "setpriority": (_Test(0, values=(_PRIO_PROCESS,), allow=True), _Test(1, values=(0,), allow=True)),
+            "fcntl": (_Test(1, values=_OWNER_COMMANDS),),
+        }
     if own_pid is not None:
-        tests |= {"kill": _Test(0, values=(own_pid,), allow=True), "tgkill": _Test(0, values=(own_pid,), allow=True)}
+        itself = (_Test(0, values=(own_pid,), allow=True),)
+        tests |= {"kill": itself, "tgkill": itself}
         denied |= dict.fromkeys(("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"), _DENY)
     # Its flags lie in memory, where a filter cannot look; the C library falls back to clone.
     denied["clone3"] = _ABSENT
@@ -82,15 +100,15 @@ def build_filter(architecture: Architecture, *, in_namespaces: bool, own_pid: in
     labels = {numbers[name]: name for name in tests if name in numbers}
     code: list[_Goto | tuple[int, int] | str] = [
         (_LOAD, _ARCHITECTURE_AT),
-        _Goto(_JUMP_EQUAL, architecture.audit, "known", "kill"),
-        "kill",
+        _Goto(_JUMP_EQUAL, architecture.audit, "known", "foreign"),
+        "foreign",
         (_RETURN, _KILL),
         "known",
         (_LOAD, _NUMBER_AT),
         *_decide(_intervals(actions, labels)),
     ]
     for name in labels.values():
-        code += _argument_test(name, tests[name])
+        code += _argument_tests(name, tests[name])
     return _assemble(code)
 
 
@@ -122,21 +140,26 @@ def _decide(intervals: Sequence[tuple[int, int | str]], name: str = "n") -> Iter
     yield from _decide(intervals[half:], f"{name}1")
 
 
-def _argument_test(name: str, test: _Test) -> Iterator[_Goto | tuple[int, int] | str]:
+def _argument_tests(name: str, tests: Sequence[_Test]) -> Iterator[_Goto | tuple[int, int] | str]:
+    """Allow the call if every test passes."""
+    passed, denied = f"{name}-passed", f"{name}-denied"
     yield name
-    yield (_LOAD, _ARGUMENTS_AT + 8 * test.argument)
-    hit, miss = f"{name}-hit", f"{name}-miss"
-    if test.bits:
-        yield _Goto(_JUMP_ANY_BIT, test.bits, hit, miss)
-    for index, value in enumerate(test.values):
-        following = miss if index == len(test.values) - 1 else f"{name}-{index}"
-        yield _Goto(_JUMP_EQUAL, value, hit, following)
-        if following != miss:
-            yield following
-    yield hit
-    yield (_RETURN, _ALLOW if test.allow else _DENY)
-    yield miss
-    yield (_RETURN, _DENY if test.allow else _ALLOW)
+    for place, test in enumerate(tests):
+        following = passed if place == len(tests) - 1 else f"{name}-{place + 1}"
+        yield (_LOAD, _ARGUMENTS_AT + 8 * test.argument)
+        hit, miss = (following, denied) if test.allow else (denied, following)
+        if test.bits:
+            yield _Goto(_JUMP_ANY_BIT, test.bits, hit, miss)
+        for index, value in enumerate(test.values):
+            is_last = index == len(test.values) - 1
+            other = miss if is_last else f"{name}-{place}-{index}"
+            yield _Goto(_JUMP_EQUAL, value, hit, other)
+            if not is_last:
+                yield other
+        yield following
+    yield (_RETURN, _ALLOW)
+    yield denied
+    yield (_RETURN, _DENY)
 
 
 def _assemble(code: Sequence[_Goto | tuple[int, int] | str]) -> bytes:

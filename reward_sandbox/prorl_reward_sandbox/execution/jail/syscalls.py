@@ -86,6 +86,7 @@ NUMBERS: Mapping[Architecture, Mapping[str, int]] = {
         "semget": 64,
         "semop": 65,
         "semctl": 66,
+        "fcntl": 72,
         "msgget": 68,
         "msgsnd": 69,
         "msgrcv": 70,
@@ -200,6 +201,7 @@ NUMBERS: Mapping[Architecture, Mapping[str, int]] = {
     Architecture.AARCH64: {
         "io_setup": 0,
         "lookup_dcookie": 18,
+        "fcntl": 25,
         "ioctl": 29,
         "ioprio_set": 30,
         "mknodat": 33,

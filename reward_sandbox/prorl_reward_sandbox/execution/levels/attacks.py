@@ -37,7 +37,11 @@ class Threat(StrEnum):
     WRITE_OUTSIDE = "write outside its folder"
     NETWORK = "connect to a port"
     ABSTRACT_SOCKET = "connect to an abstract socket"
+    DATAGRAM = "send a datagram to a socket"
     SIGNAL = "signal the service"
+    SIGNAL_BY_DESCRIPTOR = "have a descriptor signal the service"
+    LIMITS = "set the service's limits"
+    PRIORITY = "set the service's priority"
     SERVICE_MEMORY = "read the service's memory"
     TRACE = "trace the service"
     SEE_PROCESSES = "see other processes"
@@ -63,6 +67,7 @@ class Bait:
     folder: str
     listener: socket.socket
     abstract: socket.socket
+    mailbox: socket.socket
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
     mark: str = field(default_factory=lambda: secrets.token_hex(7))
     key: int = field(default_factory=lambda: secrets.randbelow(2**30) + 1)
@@ -74,6 +79,7 @@ class Bait:
             "FOLDER": self.folder,
             "PORT": self.listener.getsockname()[1],
             "ABSTRACT": self.abstract.getsockname(),
+            "MAILBOX": self.mailbox.getsockname(),
             "SERVICE": os.getpid(),
             "MARK": self.mark,
             "KEY": self.key,
@@ -86,12 +92,17 @@ def laid_bait() -> Iterator[Bait]:
     """Lay bait out, and take it away."""
     folder = tempfile.mkdtemp(prefix="prorl-bait-")
     try:
-        with socket.socket() as listener, socket.socket(socket.AF_UNIX) as abstract:
+        with (
+            socket.socket() as listener,
+            socket.socket(socket.AF_UNIX) as abstract,
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mailbox,
+        ):
             listener.bind(("127.0.0.1", 0))
             abstract.bind(f"\0prorl-bait-{secrets.token_hex(8)}")
+            mailbox.bind(f"\0prorl-bait-{secrets.token_hex(8)}")
             for each in (listener, abstract):
                 each.listen()
-            bait = Bait(folder=folder, listener=listener, abstract=abstract)
+            bait = Bait(folder=folder, listener=listener, abstract=abstract, mailbox=mailbox)
             with open(os.path.join(folder, "secret"), "w", encoding="ascii") as file:
                 file.write(bait.secret)
             os.chmod(os.path.join(folder, "secret"), 0o644)
@@ -121,6 +132,10 @@ def _file_appeared(bait: Bait, _: bytes) -> str:
 def _connection_came(bait: Bait, stdout: bytes) -> str:
     came = any(select.select([each], [], [], 0)[0] for each in (bait.listener, bait.abstract))
     return "a connection arrived" if came else _said(bait, stdout)
+
+
+def _datagram_came(bait: Bait, stdout: bytes) -> str:
+    return "a datagram arrived" if select.select([bait.mailbox], [], [], 0)[0] else _said(bait, stdout)
 
 
 def _process_is_left(bait: Bait, _: bytes) -> str:
@@ -228,6 +243,35 @@ ATTACKS: tuple[Attack, ...] = (
         threat=Threat.ABSTRACT_SOCKET,
         steps=(_CONNECT.replace("FAMILY", "socket.AF_UNIX").replace("ADDRESS", "ABSTRACT"),),
         sight=_connection_came,
+    ),
+    Attack(
+        threat=Threat.DATAGRAM,
+        steps=(
+            "import socket\nnear, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+            "near.sendto(b'note', MAILBOX)",
+        ),
+        sight=_datagram_came,
+    ),
+    Attack(
+        threat=Threat.SIGNAL_BY_DESCRIPTOR,
+        steps=(
+            _ELSEWHERE + "import fcntl, struct\nnear, far = os.pipe()\n"
+            "fcntl.fcntl(near, 15, struct.pack('=ii', 1, SERVICE)); print('open: F_SETOWN_EX')",
+        ),
+    ),
+    Attack(
+        threat=Threat.LIMITS,
+        steps=(
+            _ELSEWHERE + "import resource\nkind = resource.RLIMIT_CORE\n"
+            "resource.prlimit(SERVICE, kind, resource.prlimit(SERVICE, kind)); print('open: prlimit')",
+        ),
+    ),
+    Attack(
+        threat=Threat.PRIORITY,
+        steps=(
+            _ELSEWHERE + "os.setpriority(os.PRIO_PROCESS, SERVICE, os.getpriority(os.PRIO_PROCESS, SERVICE))\n"
+            "print('open: setpriority')",
+        ),
     ),
     Attack(threat=Threat.SIGNAL, steps=(_ELSEWHERE + "os.kill(SERVICE, 0); print('open: signal 0')",)),
     Attack(

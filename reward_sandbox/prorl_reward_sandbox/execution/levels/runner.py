@@ -75,6 +75,7 @@ def _serve(connection: socket.socket, descriptors: socket.socket, container: Con
         if reply is None:
             return
         connection.sendall(reply)
+        container.tidy()
 
 
 def _receive_descriptor(descriptors: socket.socket) -> int:

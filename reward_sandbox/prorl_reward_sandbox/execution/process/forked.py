@@ -14,9 +14,9 @@ from prorl_reward_sandbox.execution.process.child_setup import (
     count_tasks_of_this_user,
     resource_limits,
 )
-from prorl_reward_sandbox.execution.process.cleanup import end_descendants, remove_folder
+from prorl_reward_sandbox.execution.process.cleanup import end_descendants
 from prorl_reward_sandbox.execution.process.containers import NotStartedError, RunEnd
-from prorl_reward_sandbox.execution.process.folders import make_folder, read_kept
+from prorl_reward_sandbox.execution.process.folders import RunFolder, RunFolders, read_kept
 from prorl_reward_sandbox.execution.process.run_request import Request
 from prorl_reward_sandbox.execution.process.streams import Pipes
 from prorl_reward_sandbox.execution.process.user import ProgramUser
@@ -29,6 +29,7 @@ class Forked:
 
     def __init__(self, user: ProgramUser | None) -> None:
         self._user = user
+        self._folders = RunFolders()
 
     @property
     def facts(self) -> Mapping[str, object]:
@@ -38,10 +39,11 @@ class Forked:
     def start(self, request: Request, talk: int) -> ForkedRun:
         """Fork; returns when the child has become the program."""
         pipes = Pipes.make(talk)
+        folder: RunFolder | None = None
         try:
-            folder = make_folder(request, self._user)
+            folder = self._folders.make(request, self._user)
             report, child_report = os.pipe()
-            launch = self._launch(request, folder, pipes, child_report)
+            launch = self._launch(request, folder.path, pipes, child_report)
             pid = os.fork()
             if pid == 0:
                 become_program(launch)
@@ -49,8 +51,10 @@ class Forked:
             pipes.close_child_ends()
         except BaseException:
             pipes.close()
+            if folder is not None:
+                self._folders.discard(folder)
             raise
-        run = ForkedRun(pid=pid, pipes=pipes, folder=folder, request=request, user=self._user)
+        run = ForkedRun(pid=pid, pipes=pipes, folder=folder, folders=self._folders, request=request, user=self._user)
         with os.fdopen(report, "rb") as pipe:
             fault = pipe.read(_MAX_REPORT_BYTES)  # ends when exec closes the other end
         if fault:
@@ -61,8 +65,13 @@ class Forked:
     def get_ready(self) -> None:
         """There is nothing that could be prepared."""
 
+    def tidy(self) -> None:
+        """Remove what runs left."""
+        self._folders.tidy()
+
     def close(self) -> None:
-        """There is nothing to end."""
+        """Remove what is left."""
+        self._folders.close()
 
     def _launch(self, request: Request, folder: str, pipes: Pipes, report: int) -> Launch:
         others = count_tasks_of_this_user() if self._user is None else 0
@@ -88,7 +97,8 @@ class ForkedRun:
 
     pid: int
     pipes: Pipes
-    folder: str
+    folder: RunFolder
+    folders: RunFolders
     request: Request
     user: ProgramUser | None
     _is_closed: bool = False
@@ -101,8 +111,9 @@ class ForkedRun:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
-        cpu_seconds = usage.ru_utime + usage.ru_stime + end_descendants(self.user)
-        files = read_kept(self.folder, self.request.kept, max_bytes=self.request.limits.file_bytes)
+        descendants = end_descendants(self.user, spared=self.folders.helpers)
+        cpu_seconds = usage.ru_utime + usage.ru_stime + descendants
+        files = read_kept(self.folder.descriptor, self.request.kept, max_bytes=self.request.limits.file_bytes)
         return RunEnd(status=status, cpu_seconds=cpu_seconds, files=files)
 
     def close(self) -> None:
@@ -110,5 +121,5 @@ class ForkedRun:
         if not self._is_closed:
             self._is_closed = True
             self.pipes.close()
-            end_descendants(self.user)
-            remove_folder(self.folder)
+            end_descendants(self.user, spared=self.folders.helpers)
+            self.folders.discard(self.folder)
