@@ -104,11 +104,11 @@ from prorl_cli.data.judge import Judging, local_judge
 async def main():
     async with local_judge(1) as judge:
         judging = Judging(judge, in_flight=2)
-        await judging.submit(probes_of(Domain.MATH, {"answer": 1}, "rows.jsonl:1").probes, 1)
+        await judging.submit(probes_of(Domain.MATH, {"answer": 1}, "rows.jsonl:1").probes[:1], 1)
         assert [result.verdict.value for _, result in await judging.finish()] == ["correct"]
         for child in psutil.Process().children():
             os.kill(child.pid, signal.SIGKILL)
-        await judging.submit(probes_of(Domain.MATH, {"answer": 1}, "rows.jsonl:1").probes, 1)
+        await judging.submit(probes_of(Domain.MATH, {"answer": 1}, "rows.jsonl:1").probes[:1], 1)
         await judging.finish()
 
 asyncio.run(main())
@@ -129,13 +129,14 @@ NEEDS_INSTANCES = {"type": "asserts", "functions": ["Box"], "source": "assert Bo
 
 def test_solutions_must_pass_every_test_and_tests_must_be_supported(tmp_path: Path) -> None:
     call = {"type": "call", "function": "add", "arguments": [1, 2], "expected": 3}
+    other = {"type": "call", "function": "add", "arguments": [2, 2], "expected": 4}
     code, report = check(
         tmp_path,
         "code",
         {"tests": STDIO, "solution": "print(2 * int(input()))"},
         {"tests": STDIO, "solution": "print(4)"},
-        {"tests": [call], "solution": "def add(a, b):\n    return a + b"},
-        {"tests": [call]},
+        {"tests": [call, other], "solution": "def add(a, b):\n    return a + b"},
+        {"tests": [call, other]},
         {"tests": [NEEDS_INSTANCES]},
         {"tests": [call, NEEDS_INSTANCES], "reward": "all"},
         {"tests": STDIO, "language": "cobol"},
@@ -147,3 +148,31 @@ def test_solutions_must_pass_every_test_and_tests_must_be_supported(tmp_path: Pa
     assert all(found[line].startswith("cannot be judged") for line in (5, 6, 7))
     figures = report["files"][0]
     assert (figures["judgedRows"], figures["unprovenRows"]) == (7, 4)
+
+
+def test_a_row_that_a_lazy_program_wins_is_a_fault(tmp_path: Path) -> None:
+    call = {"type": "call", "function": "f", "arguments": [1]}
+    code, report = check(
+        tmp_path,
+        "code",
+        {"tests": [{"stdin": "1", "expected_stdout": ""}, {"stdin": "2", "expected_stdout": ""}]},
+        {"tests": [{"stdin": "1\n", "expected_stdout": "1"}, {"stdin": "2\n", "expected_stdout": "2"}]},
+        {"tests": [{"stdin": "1", "expected_stdout": "YES"}, {"stdin": "2", "expected_stdout": "YES"}]},
+        {"tests": [{**call, "expected": None}, {**call, "arguments": [2], "expected": None}]},
+        {"tests": [{**call, "expected": 1}, {**call, "arguments": [2], "expected": 2}]},
+        {"tests": [{**call, "expected": [3]}, {**call, "arguments": [2], "expected": [3]}]},
+        {"tests": STDIO, "language": "cpp"},
+        {"tests": [{"stdin": "1", "expected_stdout": "YES"}] * 2, "language": "cpp"},
+    )
+    assert code == 1
+    found = {(int(each["where"].rsplit(":", 1)[1]), each["message"].split(" wins")[0]) for each in report["findings"]}
+    assert {line for line, _ in found} == {1, 2, 3, 4, 5, 6, 8}
+    assert found >= {
+        (1, "a program that does nothing"),
+        (2, "a program that repeats its input"),
+        (3, "a program that always prints the first test's output"),
+        (4, "a function that returns nothing"),
+        (5, "a function that returns its first argument"),
+        (6, "a function that always returns the first test's result"),
+        (8, "a program that always prints the first test's output"),
+    }

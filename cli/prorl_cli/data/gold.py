@@ -5,17 +5,19 @@ logic          the library's own answer must be correct; where the row has none,
 code           the row's `solution`, in a fenced block, must pass every test; without one, the tests must be supported
 instructions   there is no right completion to send: the row must be judgeable
 
-Judgeable means that a completion that says nothing gets a verdict about itself, not `unsupported`.
+What `lazy_answers` names must not win. Judgeable means that a completion that says nothing gets a verdict about itself,
+not `unsupported`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prorl_api.spec.values import AnswerFormat, Domain
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
+from prorl_cli.data.lazy_answers import lazy_answers
 
 _FENCE = "```"
 _NOTHING = "I do not know."
@@ -35,10 +37,11 @@ class Probe:
     """File and line number of the row."""
     item: ScoreItem
     must_be_correct: bool
-    """Else any verdict about the completion will do."""
+    """Else any verdict about the completion will do, unless it must not win."""
     what: str
     """What the completion is, for people."""
     timeout_seconds: float = 10.0
+    must_not_win: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,27 @@ class Probes:
 
 def probes_of(domain: Domain, row: Mapping[str, Any], where: str) -> Probes:
     """Return what to have judged to check a valid row of a domain."""
-    return _MAKERS[domain](row, where)
+    found = _MAKERS[domain](row, where)
+    return Probes((*found.probes, *_lazy_probes(domain, row, where)), found.lacks_solution)
+
+
+def _lazy_probes(domain: Domain, row: Mapping[str, Any], where: str) -> Iterator[Probe]:
+    for number, lazy in enumerate(lazy_answers(domain, row)):
+        item = _item(domain, lazy.row, lazy.completion, f"{where}!{number}", lazy.answer_format)
+        yield Probe(
+            where, item, must_be_correct=False, what=lazy.what, timeout_seconds=_seconds(row), must_not_win=True
+        )
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return min(_MAX_SECONDS, float(row.get("total_wall_seconds", 5.0)) + _MARGIN_SECONDS)
 
 
 def fault_of(probe: Probe, result: ScoreResult) -> str:
     """Return what is wrong with the row, judging by the verdict on a probe; empty if nothing."""
+    if probe.must_not_win:
+        # Whether the row can be judged at all is said once, by the other probes.
+        return f"{probe.what} wins: it is judged `correct`" if result.verdict is Verdict.CORRECT else ""
     if result.verdict is Verdict.UNSUPPORTED:
         return f"cannot be judged: {result.detail}"
     if result.verdict is Verdict.SANDBOX_ERROR:
@@ -110,7 +129,7 @@ def _code(row: Mapping[str, Any], where: str) -> Probes:
         item,
         must_be_correct=solution is not None,
         what="the solution" if solution is not None else "a program that does nothing",
-        timeout_seconds=min(_MAX_SECONDS, float(row.get("total_wall_seconds", 5.0)) + _MARGIN_SECONDS),
+        timeout_seconds=_seconds(row),
     )
     return Probes((probe,), lacks_solution=solution is None)
 
