@@ -15,7 +15,7 @@ _THINK_END = "</think>"
 _TAG_START = "<answer>"
 _TAG_END = "</answer>"
 # Tokens that matter for balancing braces: a box's opening, any escaped character (so that \{ does not count), braces.
-_BRACE_TOKEN = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+_BRACE_TOKEN = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 # ASCII digits only: in other scripts the string of an answer would differ from the expected one's.
 _NUMBER = re.compile(r"\.?[0-9]+(?:\.[0-9]+)*")
 
@@ -43,7 +43,7 @@ def final_text(completion: str) -> str:
 
 
 def boxed_contents(text: str) -> Iterator[str]:
-    r"""The contents of all `\boxed{...}` with balanced braces, in the order in which they close.
+    r"""The contents of all `\boxed{...}` and `\fbox{...}` with balanced braces, in the order in which they close.
 
     A box that never closes is skipped, and so is not an answer.
     """
