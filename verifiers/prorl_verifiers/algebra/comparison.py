@@ -95,13 +95,15 @@ class _Comparison:
             return True
         return same_by_convention(left, right, self.same)
 
-    def _same_shape(self, left: Answer, right: Answer) -> bool:  # noqa: PLR0911  (one case a pair of shapes)
+    def _same_shape(self, left: Answer, right: Answer) -> bool:  # noqa: PLR0911, PLR0912  (one case a pair of shapes)
         match left, right:
             case Value(), Value():
                 return same_value(left, right, self._ask) or same_family(left, right, self.same)
             case Relation(), Relation():
                 return self._same_relation(left, right)
-            case Collection(items), Collection(others):
+            case Collection(items, joint), Collection(others, other_joint):
+                if {joint, other_joint} == {"and", "or"} and any(map(_is_inequality, items)):
+                    return False
                 return self._same_items(items, others)
             case (Collection((only,)), (Value() | Words() | Bracketed()) as other):
                 return self.same(only, other)
@@ -235,6 +237,10 @@ def _is_relational(answer: Answer) -> bool:
         case Collection(items) | Union(items):
             return any(isinstance(item, Relation) for item in items)
     return False
+
+
+def _is_inequality(answer: Answer) -> bool:
+    return isinstance(answer, Relation) and "=" not in answer.operators
 
 
 def _is_bare_name(answer: Answer) -> bool:

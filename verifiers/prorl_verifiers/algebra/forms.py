@@ -21,7 +21,6 @@ from prorl_verifiers.algebra.tree import (
     Symbol,
     UnreadableError,
     Value,
-    Words,
 )
 from prorl_verifiers.units import parse_unit
 
@@ -89,7 +88,7 @@ def _labelled(text: str, read: Read) -> Answer | None:
     if match is None:
         return None
     answer = read(match.group(3))
-    if isinstance(answer, Labelled | Words) and re.fullmatch(r"\W*[A-H]\W*", match.group(3)):
+    if isinstance(answer, Labelled) or re.fullmatch(r"\W*(?:text\W*)?[A-H]\W*", match.group(3)):
         raise UnreadableError("two options")
     return Labelled(match.group(1) or match.group(2), answer)
 

@@ -46,7 +46,8 @@ _MIXED = re.compile(r"(?<![0-9./^{}A-Za-z])(?<![0-9./^{}A-Za-z,] )([0-9]+) ([0-9
 _BASED = re.compile(
     r"\(?([0-9A-Za-z]*[0-9][0-9A-Za-z]*)\)?_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8}(?:-[a-z]{3,5})?)\}?\}?"
 )
-_WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?: [A-Za-z][A-Za-z'-]*){0,7}")
+_WORD = r"[A-Za-z]+(?:(?<=[A-Za-z]{2})['-][A-Za-z]+|-[A-Za-z]{3,})*"
+_WORDS = re.compile(rf"{_WORD}(?: {_WORD}){{0,7}}")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
 _FUNCTION = re.compile(r"([A-Za-z]) ?\(([A-Za-z])\)")
 _PRIMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?'{1,3}(?:\([A-Za-z]\))?")
@@ -65,6 +66,9 @@ def read(text: str) -> Answer:
         UnreadableError: The reader does not know what it means, with certainty.
     """
     normal = without_thousands_separators(_unboxed(normalise(text)))
+    wrapped = _TEXT.fullmatch(normal)
+    if wrapped and re.search("[0-9]", wrapped.group(1)):
+        normal = wrapped.group(1).strip()
     normal = _MIXED.sub(_mixed_number, _SCIENTIFIC.sub(r"(\1*10^{\2})", normal))
     return _read_normal(without_quantifier(normal))
 
@@ -174,6 +178,9 @@ def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # n
         return Collection((), "set")
     if first == r"\begin":
         return _environment(text, tokens, depth)
+    if first.isalpha() and first.isupper() and len(first) == 1 and spans(tokens[1:]) and tokens[1].text == "(":
+        point = _enclosed(text, tokens[1:], depth)
+        return point if isinstance(point, Bracketed) else None
     if not spans(tokens):
         return None
     inner = tokens[1:-1]

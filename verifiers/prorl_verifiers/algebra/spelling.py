@@ -28,7 +28,8 @@ _LOWERED_RUN = re.compile(f"[{_LOWERED}]+")
 _PLAIN = str.maketrans(_RAISED + _LOWERED, "0123456789+-n0123456789")
 _DOTS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
 _WRAPPED = r"\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
-_INVISIBLE = re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}")
+_ARRAY = re.compile(r"\\begin\s*\{array\}\s*\{[lcr| ]*\}|(\\end)\s*\{array\}")
+_INVISIBLE = re.compile(r"\\text\s*\{\s*\.?\s*\}$|\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}")
 _COLOUR = re.compile(r"\\textcolor\s*\{[A-Za-z]+\}|\\color\s*\{[A-Za-z]+\}")
 _LOOK = re.compile(
     r"\\(?:underline|fbox|boxed|ensuremath|mathit|mathsf|textsf|textnormal|boldsymbol|bm|bf|rm|it|sf|em|large|Large"
@@ -39,6 +40,7 @@ _ROMAN = re.compile(r"\\(?:mathrm|text|rm)\s*(?:\{\s*([ei])\s*\}| ([ei])(?![A-Za
 _PLAIN_IN_TEXT = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s*\{\s*([-+]?[0-9][0-9.,]*|\^\{\\circ\}\s*[CF]?)\s*\}")
 _BOLD = re.compile(r"\\mathbf\s*\{\s*([A-Za-z]|[-+]?[0-9][0-9.,]*)\s*\}")
 _CURRENCY = re.compile(r"\\text\s*\{\s*\\\$\s*\}")
+_EMPTY_GROUP = re.compile(r"\{\s*\}(?!\s*[_^])")
 _CHOOSE = re.compile(r"\{([^{}]{1,40})\\choose(?![A-Za-z])([^{}]{1,40})\}")
 _DIGITS = r"\{?\s*([0-9]{1,4})\s*\}?"
 _LETTER_C = r"(?:C|\\(?:mathrm|text|rm)\s*\{?\s*C\s*\}?)"
@@ -66,10 +68,12 @@ def respell(text: str) -> str:
     if "\\" not in text and "C" not in text:
         return text
     text = _INVISIBLE.sub("", text)
+    text = _ARRAY.sub(lambda match: (match.group(1) or r"\begin") + "{pmatrix}", text)
     text = _CURRENCY.sub(r"\\$", text)
     text = _ROMAN.sub(lambda match: f"{{{match.group(1) or match.group(2)}}}", text)
     text = _BOLD.sub(r"{\1}", _PLAIN_IN_TEXT.sub(r"\1", text))
     text = _LOOK.sub("", _COLOUR.sub("", text))
+    text = _EMPTY_GROUP.sub("", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     text = _NUMBER_SETS.sub(lambda match: rf"\mathbb{{{match.group(1) or match.group(2)}}}", text)
     return _CHOSEN.sub(_as_binomial, text)

@@ -11,7 +11,7 @@ from prorl_verifiers.algebra.tree import UnreadableError
 MAX_CHARACTERS = 2000
 """Longer answers are left to math-verify."""
 MAX_TOKENS = 600
-_SPACE = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space)(?![A-Za-z])|\\[;: ]|~")
+_SPACE = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space)(?![A-Za-z])|(?<!\\)\\[;: ]|~")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|\\,|\\!,|,\\!)(?=[0-9]{3}(?![0-9]))")
 _SPACE_THOUSANDS = re.compile(
     r"(?<![0-9.,/^{] )(?<![0-9.,/A-Za-z}])[1-9][0-9]{0,2}(?: [0-9]{3})+(?! ?[0-9/]| *\\\\frac)(?![.,][0-9])"

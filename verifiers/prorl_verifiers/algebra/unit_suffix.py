@@ -67,7 +67,7 @@ def _split(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a notatio
         scale = re.sub(r"[^CFK]", "", degrees.group(1) or "")
         return piece[: degrees.start()], f"°{scale}" if scale else "deg"
     wrapped = _TEXT_UNIT.search(piece)
-    if wrapped:
+    if wrapped and piece[: wrapped.start()].strip():
         return piece[: wrapped.start()], _unit_name(*wrapped.groups(), is_marked=True)
     plain = _PLAIN_UNIT.search(piece)
     if plain:
