@@ -159,7 +159,7 @@ def _holds_pi(expression: Expression) -> bool:
 def _conversion(expected: str, given: str) -> Expression | None:
     """The factor from one unit to another of the same dimension."""
     wanted, got = parse_unit(expected), parse_unit(given)
-    if wanted is None or got is None or wanted.dimension != got.dimension or wanted.offset or got.offset:
+    if wanted is None or got is None or not wanted.can_be(got) or wanted.offset or got.offset:
         return None
     return Number(got.factor / wanted.factor)
 

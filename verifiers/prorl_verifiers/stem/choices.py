@@ -1,8 +1,8 @@
 r"""Which option of a multiple-choice question a completion chooses: exactly one, or none.
 
 Looked at, in this order: the boxes, the last `<answer>` tag, the sentence around the last "answer is", "answer:",
-"option" or "choice" (in many languages: `choice_words`), and the last line if it is nothing but an option. Boxes without
-an option do not count where a sentence follows that has one. A letter may be bare, bold, in parentheses or in
+"option" or "choice" (in many languages: `choice_words`), and the last line if it is nothing but an option. Boxes
+without an option do not count where a sentence follows that has one. A letter may be bare, bold, in parentheses or in
 `\text{}`. Behind it may stand the option's text, a reason, or that it is correct; anything else that might take it back
 is a hedge, as are two letters. The whole clause around a marker must affirm: "I would eliminate option B" chooses
 nothing.
