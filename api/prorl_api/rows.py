@@ -7,6 +7,8 @@ Field names are snake_case, because rows are data and not part of the manifest.
 
 from __future__ import annotations
 
+import json
+import string
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +21,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     Tag,
+    field_validator,
     model_validator,
 )
 
@@ -75,6 +78,17 @@ class StemRow(Row):
     """`choice`: the options by letter, so that an option's text counts like its letter."""
     relative_tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
     """`number`: accepted difference relative to the expected value."""
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _choices_have_letters(cls, value: object) -> object:
+        if isinstance(value, list):
+            letters = string.ascii_uppercase
+            shown = ", ".join(
+                f'"{letter}": {json.dumps(text)[:40]}' for letter, text in zip(letters, value[:2], strict=False)
+            )
+            raise ValueError(f"choices must be an object from letters to texts, as {{{shown}, ...}}; got a list")
+        return value
 
     @model_validator(mode="after")
     def _choice_is_among_the_choices(self) -> Self:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-_THINK_START = "<think>"
-_THINK_END = "</think>"
+from prorl_verifiers.extraction import final_text
+
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)([^`\n]*)$")
 
 
@@ -22,9 +22,7 @@ def find_program(completion: str, fences: frozenset[str]) -> str | None:
         completion: What the model wrote.
         fences: What a block in the wanted language may call it, in lower case.
     """
-    text = completion.rpartition(_THINK_END)[2]
-    if _THINK_START in text:
-        return None
+    text = final_text(completion)
     named: str | None = None
     unnamed: str | None = None
     for label, content in _blocks(text):

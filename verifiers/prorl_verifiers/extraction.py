@@ -1,7 +1,8 @@
 r"""Find the answer in a completion. Pure, linear in the length of the text, and it never raises.
 
-Only what follows the last `</think>` counts, if there is one: what a model considers is not what it answers. Whether
-the answer is right is the verifiers' business.
+Only what follows the last `</think>` counts, if there is one, and nothing while a `<think>` is open: what a model
+considers is not what it answers. The rule is the same in all domains. Whether the answer is right is the verifiers'
+business.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 
 from prorl_api.spec.values import AnswerFormat
 
+_THINK_START = "<think>"
 _THINK_END = "</think>"
 _TAG_START = "<answer>"
 _TAG_END = "</answer>"
 # Tokens that matter for balancing braces: a box's opening, any escaped character (so that \{ does not count), braces.
-_BRACE_TOKEN = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+_BRACE_TOKEN = re.compile(r"\\(?:boxed|fbox)\s*\{|\\.|[{}]", re.DOTALL)
 # ASCII digits only: in other scripts the string of an answer would differ from the expected one's.
 _NUMBER = re.compile(r"\.?[0-9]+(?:\.[0-9]+)*")
 
@@ -38,12 +40,13 @@ def extract(completion: str, answer_format: AnswerFormat) -> str | None:
 
 
 def final_text(completion: str) -> str:
-    """What follows the last `</think>`, or everything."""
-    return completion.rpartition(_THINK_END)[2]
+    """Return what follows the last `</think>`, or everything; nothing if a thought is begun and not ended."""
+    text = completion.rpartition(_THINK_END)[2]
+    return "" if _THINK_START in text else text
 
 
 def boxed_contents(text: str) -> Iterator[str]:
-    r"""The contents of all `\boxed{...}` with balanced braces, in the order in which they close.
+    r"""The contents of all `\boxed{...}` and `\fbox{...}` with balanced braces, in the order in which they close.
 
     A box that never closes is skipped, and so is not an answer.
     """

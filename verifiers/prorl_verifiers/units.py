@@ -25,11 +25,18 @@ class Unit:
     factor: Fraction
     dimension: Dimension
     offset: Fraction = Fraction(0)
+    kind: str = ""
+    """What it measures where the dimension does not tell: 5 Hz are not 5 rad/s, and 1 Gy is not 1 Sv. Empty: anything
+    of the dimension, as `s^-1`."""
+
+    def can_be(self, other: Unit) -> bool:
+        """Tell whether both can measure the same."""
+        return self.dimension == other.dimension and (self.kind == other.kind or not self.kind or not other.kind)
 
 
-def _unit(factor: str, *dimension: int) -> Unit:
+def _unit(factor: str, *dimension: int, kind: str = "") -> Unit:
     padded = (*dimension, *(0,) * (7 - len(dimension)))
-    return Unit(Fraction(factor), padded)  # type: ignore[arg-type]
+    return Unit(Fraction(factor), padded, kind=kind)  # type: ignore[arg-type]
 
 
 _PREFIXES = {
@@ -45,7 +52,7 @@ _PREFIXED = {
     "m": (_unit("1", 1), "meter"), "g": (_unit("1/1000", 0, 1), "gram"), "s": (_unit("1", 0, 0, 1), "second"),
     "A": (_unit("1", 0, 0, 0, 1), "ampere"), "K": (_unit("1", 0, 0, 0, 0, 1), "kelvin"),
     "mol": (_unit("1", 0, 0, 0, 0, 0, 1), "mole"), "cd": (_unit("1", 0, 0, 0, 0, 0, 0, 1), "candela"),
-    "Hz": (_unit("1", 0, 0, -1), "hertz"), "N": (_unit("1", 1, 1, -2), "newton"),
+    "Hz": (_unit("1", 0, 0, -1, kind="cycles"), "hertz"), "N": (_unit("1", 1, 1, -2), "newton"),
     "Pa": (_unit("1", -1, 1, -2), "pascal"), "J": (_unit("1", 2, 1, -2), "joule"), "W": (_unit("1", 2, 1, -3), "watt"),
     "C": (_unit("1", 0, 0, 1, 1), "coulomb"), "V": (_unit("1", 2, 1, -3, -1), "volt"),
     "F": (_unit("1", -2, -1, 4, 2), "farad"), "Ω": (_unit("1", 2, 1, -3, -2), "ohm"),
@@ -53,9 +60,13 @@ _PREFIXED = {
     "T": (_unit("1", 0, 1, -2, -1), "tesla"), "H": (_unit("1", 2, 1, -2, -2), "henry"),
     "L": (_unit("1/1000", 3), "liter"), "eV": (_unit("1.602176634e-19", 2, 1, -2), "electronvolt"),
     "cal": (_unit("4.184", 2, 1, -2), "calorie"), "bar": (_unit("100000", -1, 1, -2), "bar"),
-    "pc": (_unit("30856775814913673", 1), "parsec"), "Bq": (_unit("1", 0, 0, -1), "becquerel"),
+    "pc": (_unit("30856775814913673", 1), "parsec"), "Bq": (_unit("1", 0, 0, -1, kind="decays"), "becquerel"),
     "Wh": (_unit("3600", 2, 1, -2), "watthour"), "Ah": (_unit("3600", 0, 0, 1, 1), "ampere-hour"),
-    "Gy": (_unit("1", 2, 0, -2), "gray"), "Sv": (_unit("1", 2, 0, -2), "sievert"),
+    "Gy": (_unit("1", 2, 0, -2, kind="absorbed dose"), "gray"),
+    "Sv": (_unit("1", 2, 0, -2, kind="equivalent dose"), "sievert"),
+    "eVc": (_unit("5.344285992678308e-28", 1, 1, -1), "electronvolt per c"),
+    "eVcc": (_unit("1.782661921627898e-36", 0, 1), "electronvolt per c squared"),
+    "cP": (_unit("0.001", -1, 1, -1), "centipoise"), "St": (_unit("0.0001", 2, 0, -1), "stokes"),
     "M": (_unit("1000", -3, 0, 0, 0, 0, 1), "molar"), "Da": (_unit("1.66053906660e-27", 0, 1), "dalton"),
 }  # fmt: skip
 _PLAIN = {
@@ -78,17 +89,22 @@ _PLAIN = {
     "kmh": _unit("5/18", 1, 0, -1), "knot": _unit("463/900", 1, 0, -1), "acre": _unit("4046.8564224", 2),
     "ha": _unit("10000", 2), "hectare": _unit("10000", 2), "gallon": _unit("0.003785411784", 3),
     "cc": _unit("1e-6", 3), "G": _unit("0.0001", 0, 1, -2, -1), "gauss": _unit("0.0001", 0, 1, -2, -1),
-    "rpm": _unit("1/60", 0, 0, -1), "Ci": _unit("3.7e10", 0, 0, -1), "kgf": _unit("9.80665", 1, 1, -2),
-    "lbf": _unit("4.4482216152605", 1, 1, -2), "N·m": _unit("1", 2, 1, -2), "l": _unit("1/1000", 3),
+    "Ci": _unit("3.7e10", 0, 0, -1, kind="decays"),
+    "kgf": _unit("9.80665", 1, 1, -2),
+    "lbf": _unit("4.4482216152605", 1, 1, -2), "N·m": _unit("1", 2, 1, -2),
+    "Nm": _unit("1", 2, 1, -2), "micron": _unit("1e-6", 1),
+    "D": _unit("3.33564e-30", 1, 0, 1, 1), "debye": _unit("3.33564e-30", 1, 0, 1, 1), "l": _unit("1/1000", 3),
     "ml": _unit("1/1000000", 3), "metre": _unit("1", 1), "litre": _unit("1/1000", 3), "ohm": _unit("1", 2, 1, -3, -2),
     # Angles, counts and parts have no dimension. A radian is 1, so that "2" and "2 rad" agree; the degree is apart.
-    "rad": _unit("1"), "radian": _unit("1"), "%": _unit("1/100"), "percent": _unit("1/100"), "ppm": _unit("1e-6"),
+    "rad": _unit("1", kind="angle"), "radian": _unit("1", kind="angle"), "%": _unit("1/100"),
+    "percent": _unit("1/100"), "ppm": _unit("1e-6"),
     "ppb": _unit("1e-9"), "unit": _unit("1"),
 }  # fmt: skip
 _PI = Fraction("3.14159265358979323846264338327950288")
 for _name in ("deg", "°", "degree"):
-    _PLAIN[_name] = Unit(_PI / 180, _NONE)
-_PLAIN["rev"] = _PLAIN["revolution"] = Unit(2 * _PI, _NONE)
+    _PLAIN[_name] = Unit(_PI / 180, _NONE, kind="angle")
+_PLAIN["rev"] = _PLAIN["revolution"] = _PLAIN["turn"] = Unit(2 * _PI, _NONE, kind="angle")
+_PLAIN["rpm"] = Unit(2 * _PI / 60, (0, 0, -1, 0, 0, 0, 0), kind="angle")
 _CELSIUS = Unit(Fraction(1), (0, 0, 0, 0, 1, 0, 0), Fraction("273.15"))
 _FAHRENHEIT = Unit(Fraction(5, 9), (0, 0, 0, 0, 1, 0, 0), Fraction("459.67") * Fraction(5, 9))
 _TEMPERATURES = {
@@ -101,10 +117,12 @@ _PART = re.compile(
     r"(?:\s*\^?\s*\{?\s*([-−⁻]?[0-9²³¹])\s*\}?)?(?![A-Za-z0-9])"
 )
 _SUPERSCRIPTS = str.maketrans("²³¹⁻−", "231--")
+_BY_LIGHT = re.compile(r"eV\s*/\s*c(?![A-Za-z])(\s*\^?\s*\{?\s*[2²]\s*\}?)?")
+"""Masses and momenta of particle physics: `MeV/c^2`, `GeV/c`."""
 _MAX_CHARACTERS = 60
 
 
-def parse_unit(text: str) -> Unit | None:  # noqa: PLR0911  (one a notation)
+def parse_unit(text: str) -> Unit | None:
     """The unit that a text names, or None. An empty text is the unit 1."""
     text = " ".join(text.replace("**", "^").split())
     if not text:
@@ -114,26 +132,27 @@ def parse_unit(text: str) -> Unit | None:  # noqa: PLR0911  (one a notation)
     temperature = _TEMPERATURES.get(text) or _TEMPERATURES.get(text.lower())
     if temperature is not None:
         return temperature
-    factor, dimension, position = Fraction(1), list(_NONE), 0
+    factor, dimension, position, kinds = Fraction(1), list(_NONE), 0, []
     text = re.sub(r"\bper\b", "/", text).replace("(", "").replace(")", "") if text.count("(") <= 1 else text
+    text = _BY_LIGHT.sub(lambda match: "eVcc" if match.group(1) else "eVc", text)
     divides = False
     while position < len(text):
         match = _PART.match(text, position)
         if match is None or match.end() == position:
             return None
         separator, name, raised = match.groups()
-        if separator == "/" and divides:
-            return None  # a/b/c reads in two ways
-        # Everything behind a slash divides, as `J/(mol K)` and `J/mol K` are both written.
+        # Everything behind a slash divides, as `J/(mol K)`, `J/mol K` and `J/mol/K` are all written.
         divides = divides or separator == "/"
         part = _named(name)
         if part is None:
             return None
         exponent = int((raised or "1").translate(_SUPERSCRIPTS)) * (-1 if divides else 1)
         factor *= part.factor**exponent
+        if part.kind:
+            kinds.append(part.kind if exponent == 1 else f"{part.kind}^{exponent}")
         dimension = [total + exponent * own for total, own in zip(dimension, part.dimension, strict=True)]
         position = match.end()
-    return Unit(factor, tuple(dimension))  # type: ignore[arg-type]
+    return Unit(factor, tuple(dimension), kind=" ".join(sorted(kinds)))  # type: ignore[arg-type]
 
 
 def _named(name: str) -> Unit | None:
@@ -151,7 +170,7 @@ def _named(name: str) -> Unit | None:
         symbol = name.removeprefix(prefix)
         if symbol != name and symbol in _PREFIXED:
             unit = _PREFIXED[symbol][0]
-            return Unit(unit.factor * Fraction(10) ** power, unit.dimension)
+            return Unit(unit.factor * Fraction(10) ** power, unit.dimension, kind=unit.kind)
     return None
 
 
@@ -161,5 +180,6 @@ def _long_name(name: str) -> Unit | None:
         if name == long_name:
             return unit
         if name.endswith(long_name) and name[: -len(long_name)] in _LONG_PREFIXES:
-            return Unit(unit.factor * Fraction(10) ** _LONG_PREFIXES[name[: -len(long_name)]], unit.dimension)
+            power = _LONG_PREFIXES[name[: -len(long_name)]]
+            return Unit(unit.factor * Fraction(10) ** power, unit.dimension, kind=unit.kind)
     return None

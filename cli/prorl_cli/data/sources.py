@@ -1,8 +1,13 @@
-"""Records of published files: JSON Lines, a JSON array, or Parquet (by pyarrow, which is not installed by default)."""
+"""Records of published files: JSON Lines (also gzipped), a JSON array or an object with one in `data`, or Parquet.
+
+Parquet is read by pyarrow, which is not installed by default.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +28,25 @@ def records(path: Path) -> Iterator[Record | None]:
     Raises:
         SpecError: The file cannot be read, or its kind is not known.
     """
-    reader = _READERS.get(path.suffix)
+    suffix = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    reader = _READERS.get(suffix)
     if reader is None:
-        raise _fault(path, f"suffix {path.suffix!r}", f"one of {', '.join(_READERS)}")
+        raise _fault(path, f"suffix {suffix!r}", f"one of {', '.join(_READERS)}")
     try:
         yield from reader(path)
-    except OSError as error:
-        raise _fault(path, error.strerror or str(error), "a readable file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _fault(path, got, "a readable file") from error
+
+
+def _gzipped_lines(path: Path) -> Iterator[Record | None]:
+    with gzip.open(path, "rb") as file:
+        for line in file:
+            if line.strip():
+                try:
+                    yield parse_object(line)
+                except LineError:
+                    yield None
 
 
 def _json_lines(path: Path) -> Iterator[Record | None]:
@@ -45,8 +62,10 @@ def _json_array(path: Path) -> Iterator[Record | None]:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise _fault(path, str(error), "one JSON array of objects; JSON Lines need the suffix .jsonl") from error
+    if isinstance(value, dict):
+        value = value.get("data")
     if not isinstance(value, list):
-        raise _fault(path, type(value).__name__, "one JSON array of objects")
+        raise _fault(path, type(value).__name__, "one JSON array of objects, or an object with such an array in `data`")
     yield from (item if isinstance(item, dict) else None for item in value)
 
 
@@ -67,6 +86,8 @@ def _parquet(path: Path) -> Iterator[Record | None]:
 _READERS: Mapping[str, Callable[[Path], Iterator[Record | None]]] = {
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
+    ".jsonl.gz": _gzipped_lines,
+    ".ndjson.gz": _gzipped_lines,
     ".json": _json_array,
     ".parquet": _parquet,
 }

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from prorl_api.data_lines import data_faults
 from prorl_api.rows import ROWS, AssertTest, CallTest, CodeRow, StdioTest
 from prorl_api.spec.values import Domain
 
@@ -55,3 +56,10 @@ def test_a_code_row_survives_json() -> None:
 def test_a_row_that_cannot_be_judged_is_refused(row: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         CodeRow.model_validate(row)
+
+
+def test_choices_as_a_list_are_refused_with_the_wanted_shape() -> None:
+    row = {"answer": "B", "kind": "choice", "choices": ["iron", "lead", "tin"]}
+    (fault,) = data_faults({"prompt": "q", "row": row}, Domain.STEM)
+    assert fault.path == "row.choices"
+    assert '{"A": "iron", "B": "lead", ...}' in fault.want

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -167,8 +169,14 @@ def second_version(solution: str, response: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        ("B", "choice"),
+        ("B", "expression"),
         ("12", "number"),
+        (r"9.8 \mathrm{~m} / \mathrm{s}^{2}", "number"),
+        (r"3.0 \times 10^{8} \mathrm{~m} \mathrm{~s}^{-1}", "number"),
+        (r"5 \mu \mathrm{F}", "number"),
+        (r"939.6\ \mathrm{MeV}/c^2", "number"),
+        (r"25^{\circ} \mathrm{C}", "number"),
+        ("E", "expression"),
         ("-1.5e3", "number"),
         ("1,200 m/s", "number"),
         (r"3.0 \times 10^{8} \, \text{m/s}", "number"),
@@ -183,9 +191,28 @@ def test_scp_answers_by_kind(answer: str, kind: str) -> None:
     assert row("scp-116k", first_version(rf"So \boxed{{{answer}}}.")) == {"answer": answer, "kind": kind}
 
 
-@pytest.mark.parametrize("letter", ["(C)", r"\text{C}", r"\text{(C)}", "C."])
-def test_scp_letters_lose_their_decoration(letter: str) -> None:
-    assert row("scp-116k", first_version(rf"\boxed{{{letter}}}")) == {"answer": "C", "kind": "choice"}
+OPTIONS = "Which one?\n(A) iron\n(B) lead\n(C) tin"
+
+
+@pytest.mark.parametrize("letter", ["C", "(C)", r"\text{C}", r"\text{(C)}", "C."])
+def test_scp_letters_of_lettered_options_are_choices(letter: str) -> None:
+    record = {**first_version(rf"\boxed{{{letter}}}"), "problem": OPTIONS}
+    choices = {"A": "iron", "B": "lead", "C": "tin"}
+    assert row("scp-116k", record) == {"answer": "C", "kind": "choice", "choices": choices}
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind"),
+    [
+        ("Which one: (A) iron (B) lead (C) tin?", "choice"),
+        ("Which one? A. iron B. lead C. tin", "choice"),
+        ("What is the symbol of capacitance? (A and B are plates.)", "expression"),
+        ("Which one? (A) iron (B) lead", "expression"),
+        ("Which one? (C) tin (D) zinc", "expression"),
+    ],
+)
+def test_scp_a_letter_is_a_choice_only_among_lettered_options(problem: str, kind: str) -> None:
+    assert row("scp-116k", {**first_version(r"\boxed{C}"), "problem": problem})["kind"] == kind
 
 
 def test_scp_takes_a_model_s_answer_that_the_solution_states() -> None:
@@ -197,6 +224,9 @@ def test_scp_takes_a_model_s_answer_that_the_solution_states() -> None:
     ("record", "why"),
     [
         (first_version(r"\boxed{1}", agrees=(False, False)), "no model agrees with the solution"),
+        (first_version(r"(a) \boxed{2 m} and (b) \boxed{3 m}"), "the solution has several answers"),
+        (first_version(r"\boxed{5 \mathrm{~smoots}}"), "a unit that the verifier cannot read"),
+        (first_version(r"\boxed{5 smoots}"), "a unit that the verifier cannot read"),
         (first_version("no box at all"), "no short answer"),
         (first_version(""), "no solution"),
         (first_version(r"\boxed{1}", qwq=r"\boxed{2}"), "the models' answers differ from the solution's"),
@@ -228,6 +258,24 @@ def test_the_last_balanced_box_counts(text: str, box: str) -> None:
 
 
 # Llama-Nemotron and IFEval
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"num_words": 20.0, "relation": "at least"}, {"num_words": 20, "relation": "at least"}),
+        ({"language": "zh-CN"}, {"language": "zh"}),
+        ({"language": "pt_BR"}, {"language": "pt"}),
+        ({"keywords": ["sun"], "num_words": math.nan, "relation": None}, {"keywords": ["sun"]}),
+        (math.nan, {}),
+        (None, {}),
+    ],
+)
+def test_arguments_are_written_as_the_instruction_means_them(given: Any, meant: dict[str, Any]) -> None:
+    record = {"prompt": "Write.", "instruction_id_list": ["a:b"], "kwargs": [given]}
+    converted = IMPORTERS["llama-nemotron-if"].convert(record)
+    assert isinstance(converted, Imported)
+    assert converted.row["instructions"] == [{"id": "a:b", "arguments": meant}]
 
 
 def test_nemotron_instructions_without_null_arguments() -> None:
@@ -300,12 +348,15 @@ def prorl(*arguments: object) -> Result:
 def deepscaler_file(folder: Path, suffix: str) -> Path:
     records: list[Any] = [{"problem": "a", "answer": "1"}, {"problem": "b"}, 3, {"problem": "c", "answer": "9" * 5000}]
     path = folder / f"source{suffix}"
-    text = json.dumps(records) if suffix == ".json" else "".join(json.dumps(record) + "\n" for record in records)
-    path.write_text(text)
+    if suffix.endswith(".json"):
+        text = json.dumps(records if suffix == ".json" else {"version": 1, "data": records})
+    else:
+        text = "".join(json.dumps(record) + "\n" for record in records)
+    path.write_bytes(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
     return path
 
 
-@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+@pytest.mark.parametrize("suffix", [".json", "-data.json", ".jsonl", ".ndjson", ".jsonl.gz"])
 def test_an_import_writes_rows_with_ids_and_counts_what_it_leaves_out(tmp_path: Path, suffix: str) -> None:
     output = tmp_path / "rows.jsonl"
     result = prorl("data", "import", "deepscaler", deepscaler_file(tmp_path, suffix), "--output", output)

@@ -1,137 +1,264 @@
-"""Whether two read answers are the same: shapes part by part, expressions by `identity`, units by their table.
+"""Whether two read answers are the same: the shapes are fixed first, and then compared part by part.
 
-No algebra is done and every value is bounded, so no input makes it slow.
+Each pair of shapes has its rule below; a pair without one is different. No algebra is done and every value is bounded,
+so no input makes it slow. Only formulas that the own reader keeps as text go to another checker.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import StrEnum
-from fractions import Fraction
 
+from prorl_verifiers.algebra.conventions import same_by_convention
 from prorl_verifiers.algebra.evaluation import contains_infinity, exact, symbols_of
-from prorl_verifiers.algebra.identity import (
-    are_identical,
-    are_proportional,
-    differ_clearly,
-    is_exact,
-    values,
-)
-from prorl_verifiers.algebra.polynomial_difference import are_different_polynomials
+from prorl_verifiers.algebra.families import same_family
+from prorl_verifiers.algebra.identity import are_identical, are_proportional, is_exact, values
+from prorl_verifiers.algebra.solution_sets import intervals_of, is_name, values_of_names
 from prorl_verifiers.algebra.tree import (
     Answer,
     Based,
     Bracketed,
+    Cases,
     Collection,
-    Expression,
+    Congruence,
+    Family,
+    Foreign,
+    Labelled,
     Matrix,
-    Number,
-    Product,
     Relation,
     Sum,
-    Symbol,
+    TooCostlyError,
     Union,
     Value,
     Words,
     negated,
 )
-from prorl_verifiers.units import parse_unit
+from prorl_verifiers.algebra.values import Ask, same_value
 
 _MAX_ITEMS = 32
-_CURRENCIES = frozenset(("$", "euro", "cent"))
-_HUNDREDTH = Number(Fraction(1, 100))
 
 
-class Sameness(StrEnum):
-    """What a comparison found."""
-
-    SAME = "same"
-    DIFFERENT = "different"
-    """Not shown to be the same: another checker may know a convention that this one does not."""
-    CONTRADICTORY = "contradictory"
-    """Certainly not the same: two numbers, lone symbols or sums of powers that differ, or units that measure
-    different things."""
-
-
-def compare(expected: Answer, answer: Answer) -> Sameness:
+def are_same(expected: Answer, answer: Answer, ask: Ask) -> bool:
     """Compare an answer with the expected one.
 
     Raises:
-        UnreadableError: A value is too costly to compute.
+        UnreadableError: A value cannot be computed.
         NotFiniteError: A value is not finite.
     """
-    if _same(expected, answer):
-        return Sameness.SAME
-    # Before `x = ...` is stripped: x = 2 - x and x = 3x - 2 say the same with different right sides.
-    if _are_different_polynomials(expected, answer):
-        return Sameness.CONTRADICTORY
-    expected, answer = _stripped(expected), _stripped(answer)
-    return Sameness.CONTRADICTORY if _contradict(expected, answer) else Sameness.DIFFERENT
+    return _Comparison(ask).same(expected, answer)
 
 
-def check_finite(answer: Answer) -> None:
-    """Evaluate every expression of an expected answer once.
+def check_finite(answer: Answer) -> bool:  # noqa: PLR0911  (one case a shape)
+    """Evaluate every expression of an expected answer once; whether all can be computed.
 
     Raises:
-        UnreadableError: A value is too costly to compute.
+        UnreadableError: A value cannot be computed.
         NotFiniteError: A value is not finite.
     """
     match answer:
+        case Value(Foreign()):
+            return True
         case Value(expression):
             if not contains_infinity(expression) and not is_exact(expression):
-                values(expression, symbols_of(expression))
-        case Collection(parts) | Union(parts) | Bracketed(_, parts, _) | Relation(parts, _):
-            for part in parts:
-                check_finite(part)
-        case Matrix(rows):
-            for row in rows:
-                for cell in row:
-                    check_finite(cell)
+                try:
+                    values(expression, symbols_of(expression))
+                except TooCostlyError:
+                    return False
+            return True
+        case Collection(parts) | Union(parts) | Bracketed(_, parts, _) | Relation(parts, _) | Congruence(_, parts, _):
+            return _are_all_finite(parts)
+        case Matrix(rows) | Cases(rows):
+            return _are_all_finite([cell for row in rows for cell in row])
+        case Family(inner) | Labelled(_, inner):
+            return check_finite(inner)
+    return True
 
 
-def _same(left: Answer, right: Answer) -> bool:  # noqa: PLR0911, PLR0912  (one case a pair of shapes)
-    match left, right:
-        case Value(), Value():
-            return _same_value(left, right)
-        case Relation(), Relation():
-            return _same_relation(left, right)
-        case (Relation(), _) | (_, Relation()):
-            bare_left, bare_right = _stripped(left), _stripped(right)
-            if isinstance(bare_left, Relation) or isinstance(bare_right, Relation):
+def _are_all_finite(parts: Sequence[Answer]) -> bool:
+    """Looks at every part: one that is too costly must not hide one that is not finite."""
+    are_computable = [check_finite(part) for part in parts]
+    return all(are_computable)
+
+
+class _Comparison:
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+
+    def same(self, left: Answer, right: Answer) -> bool:
+        """Whether both are the same; `left` is the expected one."""
+        if isinstance(left, Labelled) or isinstance(right, Labelled):
+            return self._same_labelled(left, right)
+        if isinstance(left, Family) or isinstance(right, Family):
+            return same_family(left, right, self.same)
+        if self._same_shape(left, right):
+            return True
+        if self._same_names(left, right) or self._same_solutions(left, right):
+            return True
+        return same_by_convention(left, right, self.same)
+
+    def _same_shape(self, left: Answer, right: Answer) -> bool:  # noqa: PLR0911, PLR0912  (one case a pair of shapes)
+        match left, right:
+            case Value(), Value():
+                return same_value(left, right, self._ask) or same_family(left, right, self.same)
+            case Relation(), Relation():
+                return self._same_relation(left, right)
+            case Collection(items, joint), Collection(others, other_joint):
+                if {joint, other_joint} == {"and", "or"} and any(map(_is_inequality, items)):
+                    return False
+                return self._same_items(items, others)
+            case (Collection((only,)), (Value() | Words() | Bracketed()) as other):
+                return self.same(only, other)
+            case ((Value() | Words() | Bracketed()) as other, Collection((only,))):
+                return self.same(other, only)
+            case Union(items), Union(others):
+                return self._same_items(items, others)
+            case Bracketed(), Bracketed():
+                has_same_brackets = (left.left, left.right) == (right.left, right.right)
+                return has_same_brackets and self._same_sequence(left.items, right.items)
+            case Matrix(rows), Matrix(others):
+                return len(rows) == len(others) and all(map(self._same_sequence, rows, others))
+            case Cases(rows), Cases(others):
+                return self._same_rows(rows, others)
+            case Congruence(), Congruence():
+                return self._same_congruence(left, right)
+            case Words(text), Words(other_text):
+                return _same_words(text, other_text)
+            case Based(), Based():
+                return left == right
+        return False
+
+    def _same_sequence(self, left: Sequence[Answer], right: Sequence[Answer]) -> bool:
+        return len(left) == len(right) and all(map(self.same, left, right))
+
+    def _same_rows(self, left: Sequence[Sequence[Answer]], right: Sequence[Sequence[Answer]]) -> bool:
+        unmatched = list(right)
+        for row in left:
+            match = next((other for other in unmatched if self._same_sequence(row, other)), None)
+            if match is None:
                 return False
-            return _same(bare_left, bare_right)
-        case Collection(items), Collection(others):
-            return _same_items(items, others)
-        case (Collection((only,)), other) | (other, Collection((only,))):
-            return _same(only, other)
-        case Union(items), Union(others):
-            return _same_items(items, others)
-        case Bracketed(), Bracketed():
-            has_same_brackets = (left.left, left.right) == (right.left, right.right)
-            return has_same_brackets and _same_sequence(left.items, right.items)
-        case Matrix(rows), Matrix(others):
-            return len(rows) == len(others) and all(
-                _same_sequence(row, other) for row, other in zip(rows, others, strict=True)
-            )
-        case Words(), Words():
-            return _same_words(left.text, right.text)
-        case (Words(text), Value(Symbol(name), "")) | (Value(Symbol(name), ""), Words(text)):
-            return text == name
-        case Based(), Based():
-            return left == right
-        case Based(digits), Value(expression, ""):
-            # The expected answer names the base, which the question has named too.
-            return is_exact(expression) and exact(expression) >= 0 and digits == str(exact(expression))
+            unmatched.remove(match)
+        return not unmatched
+
+    def _same_items(self, left: Sequence[Answer], right: Sequence[Answer]) -> bool:
+        """The same items in any order; each is matched once, and names count for all or for none."""
+        if len(left) != len(right) or len(left) > _MAX_ITEMS:
+            return False
+        if any(isinstance(item, Relation) for item in left) != any(isinstance(item, Relation) for item in right):
+            return False
+        return self._same_rows([[item] for item in left], [[item] for item in right])
+
+    def _same_labelled(self, left: Answer, right: Answer) -> bool:
+        """An option's letter with its text: where both state both, both count."""
+        if isinstance(left, Labelled) and isinstance(right, Labelled):
+            return left.letter == right.letter and self.same(left.answer, right.answer)
+        if isinstance(left, Labelled):
+            return _states_letter(right, left.letter) or self.same(left.answer, right)
+        assert isinstance(right, Labelled)
+        return _states_letter(left, right.letter) or self.same(left, right.answer)
+
+    def _same_names(self, left: Answer, right: Answer) -> bool:
+        """`x = 5` and 5: names that only one side states are dropped, from a whole list or not at all."""
+        if isinstance(left, Relation) and isinstance(right, Relation):
+            return self._same_chain(left, right)
+        without_left = None if isinstance(right, Relation) else values_of_names(left)
+        if without_left is not None:
+            return not _is_relational(right) and not _is_bare_name(right) and self.same(without_left, right)
+        without_right = None if isinstance(left, Relation) else values_of_names(right)
+        if without_right is not None and not _is_relational(left):
+            return not _is_bare_name(left) and self.same(left, without_right)
+        if isinstance(right, Relation) and not _is_relational(left):
+            end = _end_of_chain(right)
+            return end is not None and self.same(left, end)
+        return False
+
+    def _same_chain(self, left: Relation, right: Relation) -> bool:
+        """`x = 2 + 3 = 5` for an expected `x = 5`."""
+        if left.operators != ("=",) or len(right.members) < 3 or not self.same(left.members[0], right.members[0]):
+            return False
+        end = _end_of_chain(right)
+        return end is not None and self.same(left.members[1], end)
+
+    def _same_solutions(self, left: Answer, right: Answer) -> bool:
+        """An inequality and the interval of its solutions."""
+        if not (_is_relational(left) or _is_relational(right)):
+            return False
+        wanted, got = intervals_of(left), intervals_of(right)
+        if wanted is None or got is None or (wanted[0] and got[0] and wanted[0] != got[0]):
+            return False
+        return self._same_items(wanted[1], got[1])
+
+    def _same_relation(self, left: Relation, right: Relation) -> bool:
+        if left.operators == right.operators and self._same_sequence(left.members, right.members):
+            return True
+        if len(left.members) != 2 or left.operators != right.operators:
+            return False
+        operator = left.operators[0]
+        if operator in ("=", "!=") and self._same_sequence(left.members, right.members[::-1]):
+            return True
+        members = (*left.members, *right.members)
+        if not all(isinstance(member, Value) and not member.unit for member in members):
+            return False
+        first, second, third, fourth = (member.expression for member in members if isinstance(member, Value))
+        if any(isinstance(side, Foreign) for side in (first, second, third, fourth)):
+            return False
+        left_side, right_side = Sum((first, negated(second))), Sum((third, negated(fourth)))
+        return are_proportional(left_side, right_side, positive=operator[0] == "<")
+
+    def _same_congruence(self, left: Congruence, right: Congruence) -> bool:
+        if left.modulus != right.modulus or (left.name and right.name and left.name != right.name):
+            return False
+        wanted, got = _residues(left), _residues(right)
+        if wanted is None or got is None:
+            return self._same_items(left.residues, right.residues)
+        return wanted == got
+
+
+def _residues(congruence: Congruence) -> set[int] | None:
+    expressions = [residue.expression for residue in congruence.residues if isinstance(residue, Value)]
+    if not all(map(is_exact, expressions)):
+        return None
+    numbers = list(map(exact, expressions))
+    whole = all(number.denominator == 1 for number in numbers)
+    return {int(number) % congruence.modulus for number in numbers} if whole else None
+
+
+def _states_letter(answer: Answer, letter: str) -> bool:
+    match answer:
+        case Words(text):
+            return text == letter
+        case Value():
+            return is_name(answer) and answer.text.strip(" ()") == letter
     return False
 
 
-def _stripped(answer: Answer) -> Answer:
-    """The right side of `x = ...` where the left side is a lone symbol; other answers as they are."""
-    if isinstance(answer, Relation) and answer.operators == ("=",):
-        name, value = answer.members
-        if isinstance(name, Value) and isinstance(name.expression, Symbol):
-            return value
-    return answer
+def _is_relational(answer: Answer) -> bool:
+    match answer:
+        case Relation():
+            return True
+        case Collection(items) | Union(items):
+            return any(isinstance(item, Relation) for item in items)
+    return False
+
+
+def _is_inequality(answer: Answer) -> bool:
+    return isinstance(answer, Relation) and "=" not in answer.operators
+
+
+def _is_bare_name(answer: Answer) -> bool:
+    """A lone letter or word: `B = A` is no way to say A, nor is it 5 that `x = y` says."""
+    return is_name(answer) or isinstance(answer, Words)
+
+
+def _end_of_chain(relation: Relation) -> Answer | None:
+    """The last member of a chain of equal expressions, of which the first may be a name; None if they differ."""
+    if set(relation.operators) != {"="}:
+        return None
+    members = relation.members[1:] if is_name(relation.members[0]) else relation.members
+    expressions = [member.expression for member in members if isinstance(member, Value) and not member.unit]
+    if len(expressions) != len(members) or len(members) < 2 or _is_bare_name(members[-1]):
+        return None
+    if any(isinstance(expression, Foreign) for expression in expressions):
+        return None
+    return members[-1] if all(map(are_identical, expressions, expressions[1:])) else None
 
 
 def _same_words(left: str, right: str) -> bool:
@@ -139,124 +266,3 @@ def _same_words(left: str, right: str) -> bool:
     if left.isupper() and len(left) <= 4:
         return left == right
     return left.lower() == right.lower()
-
-
-def _same_sequence(left: Sequence[Answer], right: Sequence[Answer]) -> bool:
-    return len(left) == len(right) and all(_same(one, other) for one, other in zip(left, right, strict=True))
-
-
-def _same_items(left: Sequence[Answer], right: Sequence[Answer]) -> bool:
-    """The same items in any order; each is matched once."""
-    if len(left) != len(right) or len(left) > _MAX_ITEMS:
-        return False
-    unmatched = list(right)
-    for item in left:
-        match = next((other for other in unmatched if _same(item, other)), None)
-        if match is None:
-            return False
-        unmatched.remove(match)
-    return True
-
-
-def _same_relation(left: Relation, right: Relation) -> bool:
-    if _same_sequence(left.members, right.members) and left.operators == right.operators:
-        return True
-    if len(left.members) != 2 or left.operators != right.operators:
-        return False
-    operator = left.operators[0]
-    if operator in ("=", "!=") and _same_sequence(left.members, right.members[::-1]):
-        return True
-    members = (*left.members, *right.members)
-    if not all(isinstance(member, Value) and not member.unit for member in members):
-        return False
-    first, second, third, fourth = (member.expression for member in members if isinstance(member, Value))
-    left_side, right_side = Sum((first, negated(second))), Sum((third, negated(fourth)))
-    return are_proportional(left_side, right_side, positive=operator[0] == "<")
-
-
-def _same_value(left: Value, right: Value) -> bool:
-    """`left` is the expected one: it decides what a missing unit means."""
-    if left.unit == right.unit or not right.unit:
-        return are_identical(left.expression, right.expression)
-    if right.unit == "%":
-        # 50% for an expected 50 (of "how many percent"), or for an expected 1/2. Not 0.5% for an expected 0.5.
-        as_fraction = Product((right.expression, _HUNDREDTH))
-        if are_identical(left.expression, as_fraction):
-            return not left.unit
-        return not left.unit and are_identical(left.expression, right.expression) and _exceeds_one(left.expression)
-    if not left.unit:
-        return are_identical(left.expression, right.expression)
-    factor = _conversion(left.unit, right.unit)
-    return factor is not None and are_identical(left.expression, Product((right.expression, factor)))
-
-
-def _exceeds_one(expression: Expression) -> bool:
-    return is_exact(expression) and abs(exact(expression)) > 1
-
-
-def _conversion(expected: str, given: str) -> Expression | None:
-    """The factor from one unit to another of the same dimension."""
-    wanted, got = parse_unit(expected), parse_unit(given)
-    if wanted is None or got is None or wanted.dimension != got.dimension or wanted.offset or got.offset:
-        return None
-    return Number(got.factor / wanted.factor)
-
-
-def _contradict(expected: Answer, answer: Answer) -> bool:  # noqa: PLR0911  (one case a pair of shapes)
-    """Whether two answers that are not the same certainly differ."""
-    match expected, answer:
-        case Value(), Value():
-            return _values_contradict(expected, answer)
-        case (Based(), Based() | Value()) | (Value(), Based()):
-            return True
-        case _, Relation(members, operators) if set(operators) == {"="}:
-            return any(map(_contradict_as_numbers, members, members[1:]))  # 41 = 42 is no way to say 42
-        case Bracketed(items=items), Bracketed(items=others):
-            if not (_is_plain(expected) and _is_plain(answer)):
-                return False
-            return len(items) != len(others) or any(map(_contradict, items, others))
-        case Collection(items), Collection(others) if _is_plain(expected) and _is_plain(answer):
-            if len(items) != len(others):
-                return True
-            return any(map(_contradict, sorted(items, key=_plain_value), sorted(others, key=_plain_value)))
-    # One number against several.
-    return _is_plain(expected) and _is_plain(answer)
-
-
-def _are_different_polynomials(expected: Answer, answer: Answer) -> bool:
-    match expected, answer:
-        case Value(left, ""), Value(right, ""):
-            return are_different_polynomials(left, right)
-    return False
-
-
-def _contradict_as_numbers(left: Answer, right: Answer) -> bool:
-    return isinstance(left, Value) and isinstance(right, Value) and _is_plain(left) and _contradict(left, right)
-
-
-def _is_plain(answer: Answer) -> bool:
-    """Whether it is a rational number without unit, or a flat list, set or tuple of two or more of them."""
-    match answer:
-        case Value(expression, unit):
-            return not unit and not contains_infinity(expression) and is_exact(expression)
-        case Bracketed(left=":"):
-            return False  # a ratio is a number as well
-        case Collection(items) | Bracketed(items=items):
-            return len(items) > 1 and all(isinstance(item, Value) and _is_plain(item) for item in items)
-    return False
-
-
-def _plain_value(answer: Answer) -> Fraction:
-    assert isinstance(answer, Value)
-    return exact(answer.expression)
-
-
-def _values_contradict(expected: Value, answer: Value) -> bool:
-    units = {expected.unit, answer.unit} - {""}
-    if len(units) == 2:  # counted things, such as students and people, may be the same
-        return all(unit in _CURRENCIES or parse_unit(unit) is not None for unit in units)
-    if units:
-        return False
-    if isinstance(expected.expression, Symbol) and isinstance(answer.expression, Symbol):
-        return True
-    return differ_clearly(expected.expression, answer.expression)

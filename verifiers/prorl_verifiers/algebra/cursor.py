@@ -16,7 +16,7 @@ from prorl_verifiers.algebra.tree import (
 
 FUNCTION_WORDS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh", "cosh",
-    "tanh", "ln", "log", "exp", "sqrt", "abs",
+    "tanh", "ln", "lg", "log", "exp", "sqrt", "abs",
 }  # fmt: skip
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}

@@ -17,12 +17,14 @@ from prorl_verifiers.algebra.tree import (
     Call,
     Constant,
     Expression,
+    Foreign,
     Number,
     Power,
     Product,
     Quotient,
     Sum,
     Symbol,
+    TooCostlyError,
     UnreadableError,
 )
 
@@ -31,6 +33,8 @@ MAX_BITS = 20_000
 MAX_EXPONENT_BITS = 100_000
 """Of a numeric result's magnitude: 2 to this power is the largest number that is computed."""
 MAX_FACTORIAL = 2_000
+"""Of exact factorials and binomials."""
+_MAX_NUMERIC_FACTORIAL = 20_000
 
 
 class NotFiniteError(Exception):
@@ -99,7 +103,7 @@ def _exact_factorial(argument: Fraction) -> Fraction:
     if argument.denominator != 1 or argument < 0:
         raise NotFiniteError("the factorial of something that is no natural number")
     if argument > MAX_FACTORIAL:
-        raise UnreadableError("a factorial of a large number")
+        raise NotExactError
     return _bounded(Fraction(math.factorial(int(argument))))
 
 
@@ -107,7 +111,7 @@ def _exact_binomial(upper: Fraction, lower: Fraction) -> Fraction:
     if upper.denominator != 1 or lower.denominator != 1 or upper < 0 or lower < 0:
         raise NotExactError
     if upper > MAX_FACTORIAL:
-        raise UnreadableError("a binomial of a large number")
+        raise NotExactError
     return _bounded(Fraction(math.comb(int(upper), int(lower))))
 
 
@@ -134,6 +138,10 @@ class NumericEvaluator:
             raise NotFiniteError("an infinite value")
         return result
 
+    def rounded(self, value: Any) -> Any:
+        """A number of another evaluator's context as one of this."""
+        return +self._context.convert(value)
+
     def _value(self, expression: Expression, symbols: Mapping[str, Any]) -> Any:  # noqa: PLR0911  (as above)
         context = self._context
         match expression:
@@ -156,10 +164,12 @@ class NumericEvaluator:
             case Call(function, arguments):
                 values = [self._value(argument, symbols) for argument in arguments]
                 return self._bounded(self._functions[function](*values))
+            case Foreign():
+                raise UnreadableError("a formula that is not read here")
 
     def _bounded(self, value: Any) -> Any:
         if value and abs(self._context.mag(value)) > MAX_EXPONENT_BITS:
-            raise UnreadableError("a number with too many digits")
+            raise TooCostlyError("a number with too many digits")
         return value
 
     def _power(self, base: Any, exponent: Any) -> Any:
@@ -169,7 +179,7 @@ class NumericEvaluator:
                 raise NotFiniteError("zero to a power that is not positive")
             return context.zero
         if abs(exponent) * max(1, abs(context.mag(base)) + 4) > MAX_EXPONENT_BITS:
-            raise UnreadableError("a power with too many digits")
+            raise TooCostlyError("a power with too many digits")
         return self._bounded(context.power(base, exponent))
 
     def _make_functions(self) -> Mapping[str, Callable[..., Any]]:
@@ -187,7 +197,7 @@ class NumericEvaluator:
     def _small(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def bounded(value: Any) -> Any:
             if abs(value) > MAX_EXPONENT_BITS:
-                raise UnreadableError("a function of a large number")
+                raise TooCostlyError("a function of a large number")
             return function(value)
 
         return bounded
@@ -207,13 +217,13 @@ class NumericEvaluator:
         return self._power(value, 1 / degree)
 
     def _factorial(self, value: Any) -> Any:
-        if abs(value) > MAX_FACTORIAL:
-            raise UnreadableError("a factorial of a large number")
+        if abs(value) > _MAX_NUMERIC_FACTORIAL:
+            raise TooCostlyError("a factorial of a large number")
         return self._context.factorial(value)
 
     def _binomial(self, upper: Any, lower: Any) -> Any:
-        if abs(upper) > MAX_FACTORIAL or abs(lower) > MAX_FACTORIAL:
-            raise UnreadableError("a binomial of large numbers")
+        if max(abs(upper), abs(lower)) > _MAX_NUMERIC_FACTORIAL:
+            raise TooCostlyError("a binomial of large numbers")
         return self._context.binomial(upper, lower)
 
 

@@ -35,6 +35,8 @@ from prorl_verifiers.algebra.tree import (
 )
 
 MAX_DEPTH = 40
+_FUNCTION_LETTERS = frozenset("fghFGH")
+_TEN = Number(Fraction(10))
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -198,11 +200,19 @@ class _Parser(Cursor):
             if self.peek().text not in ("(", "^") and text in ("abs", "exp", "sqrt"):
                 raise UnreadableError(f"{text} without parentheses")
             return self._function(text)
+        if len(text) == 1 and text in _FUNCTION_LETTERS and self.peek().text == "(":
+            return self._unknown_function(text)
         if len(text) > 3:
             raise UnreadableError(f"the word {text!r}")
         letters = [letter(name) for name in text[:-1]]
         letters.append(self._subscripted(text[-1]))
         return letters[0] if len(letters) == 1 else Product(tuple(letters))
+
+    def _unknown_function(self, name: str) -> Expression:
+        """`f(...)` as a symbol of its own for each argument as written, so that f(x) and f(-x) stay apart."""
+        start = self.position
+        self._group()
+        return Symbol(f"{name}{' '.join(token.text for token in self.tokens[start : self.position])}")
 
     def _command(self, token: Token) -> Expression:  # noqa: PLR0911  (one case a command)
         name = token.text[1:]
@@ -253,6 +263,8 @@ class _Parser(Cursor):
 
     def _function(self, name: str) -> Expression:
         name = ALIASES.get(name, name)
+        if name == "lg":
+            return Call("log", (self._group() if self.peek().text in ("(", "{") else self._bare_argument(), _TEN))
         if name == "sqrt":
             return Call("sqrt", (self._group(),))
         base: Expression | None = None

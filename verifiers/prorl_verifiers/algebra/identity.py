@@ -21,15 +21,24 @@ from prorl_verifiers.algebra.evaluation import (
     exact,
     symbols_of,
 )
-from prorl_verifiers.algebra.tree import Call, Expression, Power, Product, Quotient, Sum
+from prorl_verifiers.algebra.tree import (
+    Call,
+    Constant,
+    Expression,
+    Power,
+    Product,
+    Quotient,
+    Sum,
+    UnreadableError,
+)
 
 _DIGITS = 60
 _TOLERANCE = 1e-40
 _SUSPICIOUSLY_SMALL = 1e-40
-_ROUNDING_ONLY = 1e-100
-_ROUNDED = Fraction(1, 10**5)
+_SHRUNK = 1e-60
 _POINTS = 6
 _MIN_FINITE_POINTS = 4
+_MIN_REAL_POINTS = 2
 
 
 def is_exact(expression: Expression) -> bool:
@@ -42,10 +51,10 @@ def is_exact(expression: Expression) -> bool:
 
 
 def are_identical(left: Expression, right: Expression) -> bool:
-    """Whether both have the same value wherever they have one.
+    """Whether both have the same value wherever one of them is a real number.
 
     Raises:
-        UnreadableError: A value is too costly to compute.
+        UnreadableError: A value cannot be computed here; `TooCostlyError` if it is too large.
         NotFiniteError: One of them has hardly any values.
     """
     if left == right:
@@ -55,8 +64,56 @@ def are_identical(left: Expression, right: Expression) -> bool:
     if is_exact(left) and is_exact(right):
         return exact(left) == exact(right)
     names = symbols_of(left) | symbols_of(right)
-    pairs = zip(values(left, names), values(right, names), strict=True)
-    return all(_agree(one, other) for one, other in pairs)
+    if not names:
+        return _agree(_value(left, {}), _value(right, {}))
+    return _agree_at_points(left, right, names)
+
+
+def _agree_at_points(left: Expression, right: Expression, names: frozenset[str]) -> bool:
+    """Compare point by point; where both are not real, as sqrt(x) for negative x, they need not be the same branch."""
+    is_complex = holds_imaginary_unit(left) or holds_imaginary_unit(right)
+    num_left = num_right = num_real = 0
+    outside: list[tuple[Any, Any]] = []
+    for index in range(_POINTS):
+        point = {name: _coordinate(name, index) for name in names}
+        one, other = _value_or_none(left, point), _value_or_none(right, point)
+        num_left, num_right = num_left + (one is not None), num_right + (other is not None)
+        if not is_complex and _is_not_real(one) and _is_not_real(other):
+            outside.append((one, other))
+            continue
+        if not _agree(one, other):
+            return False
+        num_real += one is not None
+    if min(num_left, num_right) < _MIN_FINITE_POINTS:
+        raise NotFiniteError("it has hardly any finite values")
+    return num_real >= _MIN_REAL_POINTS or all(_agree(one, other) for one, other in outside)
+
+
+def _is_not_real(value: Any) -> bool:
+    return value is not None and abs(value.imag) > _TOLERANCE * abs(value)
+
+
+def holds_imaginary_unit(expression: Expression) -> bool:
+    """Whether i is written in it."""
+    match expression:
+        case Constant(name):
+            return name == "i"
+        case Sum(parts) | Product(parts) | Call(_, parts):
+            return any(map(holds_imaginary_unit, parts))
+        case Quotient(left, right) | Power(left, right):
+            return holds_imaginary_unit(left) or holds_imaginary_unit(right)
+    return False
+
+
+def real_number(expression: Expression) -> Any:
+    """The value as a real number of many digits, None if it has none, or cannot be computed here."""
+    if symbols_of(expression) or contains_infinity(expression):
+        return None
+    try:
+        value = _value(expression, {})
+    except (UnreadableError, NotFiniteError):
+        return None
+    return None if _is_not_real(value) else value.real
 
 
 def are_proportional(left: Expression, right: Expression, *, positive: bool) -> bool:
@@ -73,33 +130,6 @@ def are_proportional(left: Expression, right: Expression, *, positive: bool) -> 
     return is_constant and abs(ratios[0].imag) == 0 and (ratios[0].real > 0 or not positive)
 
 
-def differ_clearly(left: Expression, right: Expression) -> bool:
-    """Whether both are numbers that no rounding explains: further apart than one part in 100,000 of the left one.
-
-    Raises:
-        UnreadableError: A value is too costly to compute.
-        NotFiniteError: One of them has no finite value.
-    """
-    if any(symbols_of(side) or contains_infinity(side) or _has_open_logarithm(side) for side in (left, right)):
-        return False
-    if is_exact(left) and is_exact(right):
-        return abs(exact(left) - exact(right)) > _ROUNDED * abs(exact(left))
-    (wanted,), (got,) = values(left, frozenset()), values(right, frozenset())
-    return bool(abs(wanted - got) > float(_ROUNDED) * abs(wanted))
-
-
-def _has_open_logarithm(expression: Expression) -> bool:
-    """Whether it holds a `log` without base, which may be the natural or the decimal one."""
-    match expression:
-        case Call("log", (_,)):
-            return True
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(map(_has_open_logarithm, parts))
-        case Quotient(left, right) | Power(left, right):
-            return _has_open_logarithm(left) or _has_open_logarithm(right)
-    return False
-
-
 def values(expression: Expression, names: frozenset[str]) -> list[Any]:
     """The values at the test points, None where there is none; one value if there are no names.
 
@@ -109,22 +139,31 @@ def values(expression: Expression, names: frozenset[str]) -> list[Any]:
     """
     if not names:
         return [_value(expression, {})]
-    found: list[Any] = []
-    for index in range(_POINTS):
-        try:
-            found.append(_value(expression, {name: _coordinate(name, index) for name in names}))
-        except NotFiniteError:
-            found.append(None)
+    found = [_value_or_none(expression, {name: _coordinate(name, index) for name in names}) for index in range(_POINTS)]
     if sum(value is not None for value in found) < _MIN_FINITE_POINTS:
         raise NotFiniteError("it has hardly any finite values")
     return found
 
 
+def _value_or_none(expression: Expression, point: Mapping[str, Fraction]) -> Any:
+    try:
+        return _value(expression, point)
+    except NotFiniteError:
+        return None
+
+
 def _value(expression: Expression, symbols: Mapping[str, Fraction]) -> Any:
+    """The value; one that seems to vanish is computed again and again with twice the digits.
+
+    A true zero shrinks with the rounding error, a small number stays, and so does a small difference of large ones.
+    """
     value = _evaluator(_DIGITS).value(expression, symbols)
-    if abs(value) < _SUSPICIOUSLY_SMALL and abs(_evaluator(2 * _DIGITS).value(expression, symbols)) < _ROUNDING_ONLY:
+    if abs(value) >= _SUSPICIOUSLY_SMALL:
+        return value
+    sharper, sharpest = (_evaluator(factor * _DIGITS).value(expression, symbols) for factor in (2, 4))
+    if not sharpest or abs(sharpest) < _SHRUNK * abs(sharper):
         return value * 0
-    return value
+    return _evaluator(_DIGITS).rounded(sharpest)
 
 
 def _agree(left: Any, right: Any) -> bool:
@@ -133,7 +172,7 @@ def _agree(left: Any, right: Any) -> bool:
     return bool(abs(left - right) <= _TOLERANCE * max(abs(left), abs(right)))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _evaluator(digits: int) -> NumericEvaluator:
     return NumericEvaluator(digits)
 

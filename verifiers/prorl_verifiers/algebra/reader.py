@@ -1,15 +1,19 @@
 r"""Read an answer: its shape (set, tuple, interval, relation, matrix, words, number with unit) and its expressions.
 
 Called for expected answers and for models' answers alike, so that each convention (a mixed number, a thousands
-separator, a dropped `x =`) holds on both sides. What is outside the grammar or ambiguous is refused, never guessed.
+separator) holds on both sides. What is outside the grammar or ambiguous is refused, never guessed. A part that is
+plain mathematics beyond the grammar (a sum, an integral) is kept as text, for a checker that reads it.
 """
 
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 from prorl_verifiers.algebra.expressions import parse_expression
+from prorl_verifiers.algebra.foreign import is_plain_formula
+from prorl_verifiers.algebra.forms import DOTS, whole_form, without_quantifier
+from prorl_verifiers.algebra.shapes import RELATIONS, outside_brackets, spans, split, split_list
+from prorl_verifiers.algebra.solution_sets import REAL_LINE, named_values, punctured_line, set_of_condition
 from prorl_verifiers.algebra.tokens import (
     Token,
     normalise,
@@ -20,9 +24,11 @@ from prorl_verifiers.algebra.tree import (
     Answer,
     Based,
     Bracketed,
+    Cases,
     Collection,
+    Family,
+    Foreign,
     Matrix,
-    Number,
     Relation,
     Symbol,
     Union,
@@ -32,20 +38,25 @@ from prorl_verifiers.algebra.tree import (
 )
 from prorl_verifiers.algebra.unit_suffix import split_unit
 from prorl_verifiers.extraction import boxed_contents
+from prorl_verifiers.number_words import number_of_words
 
 _MAX_SHAPE_DEPTH = 8
-_OPENING = frozenset(("(", "[", "{", r"\{", r"\lfloor", r"\lceil", r"\begin"))
-_CLOSING = frozenset((")", "]", "}", r"\}", r"\rfloor", r"\rceil", r"\end"))
-_RELATIONS = {
-    "=": ("=", False), "<": ("<", False), ">": ("<", True), r"\le": ("<=", False), r"\ge": ("<=", True),
-    r"\ne": ("!=", False),
-}  # fmt: skip
-_REPEATING = re.compile(r"([0-9]+)\.([0-9]*)\\overline\s*\{([0-9]+)\}")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z0-9.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,4})(?![A-Za-z0-9.])")
-_RATIO = re.compile(r"[0-9]{1,9}(?: ?: ?[0-9]{1,9}){1,3}")  # or a time of day
-_BASED = re.compile(r"([0-9A-Za-z]*[0-9][0-9A-Za-z]*)_\{?\s*(?:\\text\{\s*)?([0-9]{1,2})\s*\}?\s*\}?")
-_WORDS = re.compile(r"[A-Za-z][A-Za-z'-]*(?: [A-Za-z][A-Za-z'-]*){0,7}")
+_MIXED = re.compile(r"(?<![0-9./^{}A-Za-z])(?<![0-9./^{}A-Za-z,] )([0-9]+) ([0-9]+)/([0-9]+)(?![0-9/.!^])")
+_BASED = re.compile(
+    r"\(?([0-9A-Za-z]*[0-9][0-9A-Za-z]*)\)?_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8}(?:-[a-z]{3,5})?)\}?\}?"
+)
+_WORD = r"[A-Za-z]+(?:(?<=[A-Za-z]{2})['-][A-Za-z]+|-[A-Za-z]{3,})*"
+_WORDS = re.compile(rf"{_WORD}(?: {_WORD}){{0,7}}")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
+_FUNCTION = re.compile(r"([A-Za-z]) ?\(([A-Za-z])\)")
+_PRIMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?'{1,3}(?:\([A-Za-z]\))?")
+_DERIVATIVE = re.compile(r"\\frac\s*\{d([a-z])\}\s*\{d([a-z])\}")
+_FIGURE = re.compile(r"(?:m ?)?(\\(?:angle|overline|triangle|vec))\s*\{?\s*([A-Z]{1,3})\s*\}?")
+_PUNCTURED = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*(\\\{.*\\\})")
+_BUILDER = re.compile(r"\\\{\s*(?:\(?([a-z])\)?\s*(?:\\in\s*\\mathbb\{R\})?)\s*[|:](.+)\\\}")
+_FAMILY_SET = re.compile(r"\\\{(.+)[|:](\s*[a-z]\s*\\in\s*\\mathbb\{[ZN]\}[^{}]*)\\\}")
+_LINE = r"\mathbb{R}"
 
 
 def read(text: str) -> Answer:
@@ -55,18 +66,31 @@ def read(text: str) -> Answer:
         UnreadableError: The reader does not know what it means, with certainty.
     """
     normal = without_thousands_separators(_unboxed(normalise(text)))
-    normal = _REPEATING.sub(_repeating_as_fraction, normal)
-    normal = _SCIENTIFIC.sub(r"(\1*10^{\2})", normal)
-    words = _words(normal)
+    wrapped = _TEXT.fullmatch(normal)
+    if wrapped and re.search("[0-9]", wrapped.group(1)):
+        normal = wrapped.group(1).strip()
+    normal = _MIXED.sub(_mixed_number, _SCIENTIFIC.sub(r"(\1*10^{\2})", normal))
+    return _read_normal(without_quantifier(normal))
+
+
+def is_written_alike(left: str, right: str) -> bool:
+    """Whether two texts are the same up to layout and white space."""
+    try:
+        one, other = ("".join(_unboxed(normalise(text)).split()) for text in (left, right))
+    except UnreadableError:
+        return False
+    return bool(one) and one == other
+
+
+def _read_normal(text: str) -> Answer:
+    words = _words(text)
     if words is not None:
         return words
-    if _RATIO.fullmatch(normal):
-        parts = tuple(Value(Number(Fraction(part))) for part in normal.split(":"))
-        return Bracketed(":", parts, ":")
-    tokens = tokenise(normal)
+    tokens = tokenise(text)
     if not tokens:
         raise UnreadableError("an empty answer")
-    return _shape(normal, tokens, 0)
+    form = whole_form(text, _read_normal)
+    return form if form is not None else _shape(text, tokens, 0)
 
 
 def _unboxed(text: str) -> str:
@@ -75,13 +99,9 @@ def _unboxed(text: str) -> str:
     return boxes[-1].strip() if boxes and text.endswith(boxes[-1] + "}") else text
 
 
-def _repeating_as_fraction(match: re.Match[str]) -> str:
-    whole, fixed, repeating = match.groups()
-    if len(fixed) + len(repeating) > 60:
-        raise UnreadableError("a long repeating decimal")
-    denominator = (10 ** len(repeating) - 1) * 10 ** len(fixed)
-    numerator = int(whole + fixed + repeating) - int(whole + fixed)
-    return rf"(\frac{{{numerator}}}{{{denominator}}})"
+def _mixed_number(match: re.Match[str]) -> str:
+    whole, upper, lower = match.groups()
+    return rf"{whole}\frac{{{upper}}}{{{lower}}}" if 0 < int(upper) < int(lower) else match.group()
 
 
 def _words(text: str) -> Words | None:
@@ -93,7 +113,7 @@ def _words(text: str) -> Words | None:
         return None
     if not wrapped and (max(map(len, plain.split())) == 1 or plain in ("pi", "infinity", "oo", "U")):
         return None
-    if not wrapped and any(word in ("or", "and") for word in plain.split()):
+    if not wrapped and any(word in ("or", "and", "to", "mod") for word in plain.split()):
         return None
     return Words(plain)
 
@@ -104,12 +124,12 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
         raise UnreadableError("an empty part")
     if depth > _MAX_SHAPE_DEPTH:
         raise UnreadableError(f"shapes nested more than {_MAX_SHAPE_DEPTH} deep")
-    parts = _split_list(tokens)
+    parts, joint = split_list(tokens)
     if len(parts) > 1:
-        return Collection(tuple(_shape(text, part, depth + 1) for part in parts))
-    parts = _split(tokens, (r"\cup",))
+        return _listed([_shape(text, part, depth + 1) for part in parts], joint)
+    parts = split(tokens, (r"\cup",))
     if len(parts) > 1:
-        return Union(tuple(_shape(text, part, depth + 1) for part in parts))
+        return Union(tuple(_set_like(_shape(text, part, depth + 1)) for part in parts))
     relation = _relation(text, tokens, depth)
     if relation is not None:
         return relation
@@ -117,111 +137,119 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
     return enclosed if enclosed is not None else _single(text, tokens, depth)
 
 
-def _split(tokens: list[Token], separators: tuple[str, ...]) -> list[list[Token]]:
-    """Cut at separators outside all brackets."""
-    parts: list[list[Token]] = [[]]
-    depth = 0
-    for token in tokens:
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
-        if depth == 0 and token.text in separators:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return parts
+def _listed(items: list[Answer], joint: str) -> Answer:
+    """A list; with dots, one that goes on, whose order counts."""
+    if Value(DOTS) in items:
+        return Bracketed("...", tuple(items), "...")
+    return named_values(Collection(tuple(items), joint))
 
 
-def _split_list(tokens: list[Token]) -> list[list[Token]]:
-    """Cut at commas, semicolons, and the words `and` and `or`."""
-    unwrapped: list[Token] = []
-    position = 0
-    while position < len(tokens):
-        texts = [token.text for token in tokens[position : position + 4]]
-        is_joining_text = len(texts) == 4 and texts[0] == r"\text" and texts[2].lower() in ("or", "and")
-        if is_joining_text and texts[3] == "}":
-            unwrapped.append(Token("word", texts[2].lower(), tokens[position].start, tokens[position + 3].end))
-            position += 4
-            continue
-        unwrapped.append(tokens[position])
-        position += 1
-    parts = _split(unwrapped, (",", ";", "or", "and", r"\lor"))
-    # "1, 2, and 3" has an empty part between comma and word.
-    filled = [part for index, part in enumerate(parts) if part or index in (0, len(parts) - 1)]
-    return filled if len(filled) > 1 else [tokens]
+def _set_like(answer: Answer) -> Answer:
+    if isinstance(answer, Value) and answer.expression == Symbol("U"):
+        return answer
+    if not isinstance(answer, Collection | Bracketed | Union | Relation | Family) or (
+        isinstance(answer, Relation) and "=" in answer.operators
+    ):
+        raise UnreadableError("a set is expected here")
+    return answer
 
 
 def _relation(text: str, tokens: list[Token], depth: int) -> Answer | None:
-    membership = _split(tokens, (r"\in",))
+    membership = split(tokens, (r"\in",))
     if len(membership) == 2 and len(membership[0]) == 1 and membership[0][0].kind in ("word", "command"):
-        return _shape(text, membership[1], depth + 1)
-    signs = [token.text for token in _outside_brackets(tokens) if token.text in _RELATIONS]
+        return _set_like(_shape(text, membership[1], depth + 1))
+    signs = [token.text for token in outside_brackets(tokens) if token.text in RELATIONS]
     if not signs:
         return None
-    members = [_shape(text, part, depth + 1) for part in _split(tokens, tuple(_RELATIONS))]
-    operators = [_RELATIONS[sign][0] for sign in signs]
-    turned = {_RELATIONS[sign][1] for sign in signs if sign not in ("=", r"\ne")}
+    members = [_shape(text, part, depth + 1) for part in split(tokens, tuple(RELATIONS))]
+    operators = [RELATIONS[sign][0] for sign in signs]
+    turned = {RELATIONS[sign][1] for sign in signs if sign not in ("=", r"\ne")}
     if len(turned) > 1:
         raise UnreadableError("a chain of relations in both directions")
     if turned == {True}:
         members, operators = members[::-1], operators[::-1]
-    return Relation(tuple(members), tuple(operators))
-
-
-def _outside_brackets(tokens: list[Token]) -> list[Token]:
-    depth = 0
-    outside = []
-    for token in tokens:
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
-        if depth == 0:
-            outside.append(token)
-    return outside
+    return named_values(Relation(tuple(members), tuple(operators)))
 
 
 def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # noqa: PLR0911  (one case a bracket)
     """A set, tuple, interval or matrix that spans all tokens."""
     first, last = tokens[0].text, tokens[-1].text
     if len(tokens) == 1 and first == r"\emptyset":
-        return Collection(())
+        return Collection((), "set")
     if first == r"\begin":
-        return _matrix(text, tokens, depth)
-    if not _spans(tokens):
+        return _environment(text, tokens, depth)
+    if first.isalpha() and first.isupper() and len(first) == 1 and spans(tokens[1:]) and tokens[1].text == "(":
+        point = _enclosed(text, tokens[1:], depth)
+        return point if isinstance(point, Bracketed) else None
+    if not spans(tokens):
         return None
     inner = tokens[1:-1]
     if (first, last) == (r"\{", r"\}"):
-        if any(token.text in ("|", ":") for token in inner):
-            raise UnreadableError("a set described by a condition")
-        if not inner:
-            return Collection(())
-        content = _shape(text, inner, depth + 1)
-        return content if isinstance(content, Collection) else Collection((content,))
+        return _set(text, tokens, depth)
+    if (first, last) == ("{", "}"):
+        content = _shape(text, inner, depth + 1) if inner else None
+        return Collection(content.items, "set") if isinstance(content, Collection) else content
     if first in ("(", "[") and last in (")", "]"):
-        parts = _split(inner, (",", ";"))
+        parts = split(inner, (",", ";"))
         if len(parts) > 1:
             return Bracketed(first, tuple(_shape(text, part, depth + 1) for part in parts), last)
-        if first == "(" and last == ")" and any(token.text in _RELATIONS for token in _outside_brackets(inner)):
+        if (first, last) == ("(", ")") and inner and (inner[0].text == r"\begin" or _has_relation(inner)):
             return _shape(text, inner, depth + 1)
     return None
 
 
-def _spans(tokens: list[Token]) -> bool:
-    """Whether the first token's bracket closes at the last token."""
-    depth = 0
-    for index, token in enumerate(tokens):
-        depth += (token.text in _OPENING) - (token.text in _CLOSING)
-        if depth == 0:
-            return index == len(tokens) - 1 > 0
-    return False
+def _has_relation(tokens: list[Token]) -> bool:
+    return any(token.text in RELATIONS for token in outside_brackets(tokens))
 
 
-def _matrix(text: str, tokens: list[Token], depth: int) -> Answer:
+def _set(text: str, tokens: list[Token], depth: int) -> Answer:
+    inner = tokens[1:-1]
+    if not inner:
+        return Collection((), "set")
+    piece = text[tokens[0].start : tokens[-1].end]
+    family = _FAMILY_SET.fullmatch(piece)
+    if family:
+        return _read_normal(f"{family.group(1).strip()}, {family.group(2)}")
+    builder = _BUILDER.fullmatch(piece)
+    if builder:
+        return set_of_condition(builder.group(1), _read_normal(builder.group(2).strip()))
+    if any(token.text in ("|", ":") for token in outside_brackets(inner)):
+        raise UnreadableError("a set described by a condition")
+    content = _shape(text, inner, depth + 1)
+    if isinstance(content, Relation):
+        raise UnreadableError("a set of relations")
+    return Collection(content.items if isinstance(content, Collection) else (content,), "set")
+
+
+def _environment(text: str, tokens: list[Token], depth: int) -> Answer:
+    """A matrix, a function by cases, or a system of equations."""
     names = [token.text for token in tokens[1:4]]
     ends = [token.text for token in tokens[-4:]]
-    if len(names) < 3 or not names[1].endswith("matrix") or ends != [r"\end", "{", names[1], "}"]:
-        raise UnreadableError("an environment that is not one matrix")
-    rows = [row for row in _split(tokens[4:-4], ("\\\\",)) if row]
-    cells = tuple(tuple(_shape(text, cell, depth + 1) for cell in _split(row, ("&",))) for row in rows)
-    if not cells or len({len(row) for row in cells}) != 1 or names[1] == "vmatrix":
-        raise UnreadableError("rows of unequal length, or a determinant")
+    is_known = len(names) == 3 and (names[1].endswith("matrix") or names[1] == "cases")
+    if not is_known or ends != [r"\end", "{", names[1], "}"] or names[1] == "vmatrix":
+        raise UnreadableError("an environment that is neither matrix nor cases, or a determinant")
+    rows = [row for row in split(tokens[4:-4], ("\\\\",)) if row]
+    pieces = [split(row, ("&",)) for row in rows]
+    if names[1] == "cases" and pieces and all(len(row) == 2 for row in pieces):
+        return Cases(tuple((_cell(text, value, depth), _cell(text, condition, depth)) for value, condition in pieces))
+    cells = tuple(tuple(_shape(text, cell, depth + 1) for cell in row) for row in pieces)
+    if not cells or len({len(row) for row in cells}) != 1:
+        raise UnreadableError("rows of unequal length")
+    if names[1] == "cases":
+        if len(cells[0]) != 1 or not all(isinstance(row[0], Relation) for row in cells):
+            raise UnreadableError("cases without conditions")
+        return Collection(tuple(row[0] for row in cells), "and")
     return Matrix(cells)
+
+
+def _cell(text: str, tokens: list[Token], depth: int) -> Answer:
+    """A cell of a function by cases: without a comma at its end or `\\text{if}` before its condition."""
+    while tokens and tokens[-1].text in (",", ";", "."):
+        tokens = tokens[:-1]
+    texts = [token.text for token in tokens[:4]]
+    if texts[:2] == [r"\text", "{"] and texts[2].lower() in ("if", "for", "when") and texts[3] == "}":
+        tokens = tokens[4:]
+    return _shape(text, tokens, depth + 1)
 
 
 def _single(text: str, tokens: list[Token], depth: int) -> Answer:
@@ -230,15 +258,44 @@ def _single(text: str, tokens: list[Token], depth: int) -> Answer:
     plus_minus = piece.count(r"\pm")
     if plus_minus == 1 and r"\mp" not in piece:
         pair = (piece.replace(r"\pm", sign) for sign in ("+", "-"))
-        return Collection(tuple(_shape(one, tokenise(one), depth + 1) for one in pair))
-    based = _BASED.fullmatch(piece.replace(" ", ""))
-    if based and 2 <= int(based.group(2)) <= 36:
-        return Based(based.group(1).lower().lstrip("0") or "0", int(based.group(2)))
+        return Collection(tuple(_shape(one, tokenise(one), depth + 1) for one in pair), "or")
+    special = _special(piece)
+    if special is not None:
+        return special
     number, unit = split_unit(piece)
     words = _words(number) if not unit else None
     if words is not None:
         return words
-    applied = re.fullmatch(r"([A-Za-z]) ?\(([A-Za-z])\)", number)
+    tokens = tokenise(number)
+    try:
+        return Value(parse_expression(tokens), unit, number)
+    except UnreadableError:
+        if not tokens or not is_plain_formula(number, tokens):
+            raise
+        return Value(Foreign(number.strip()), unit, number)
+
+
+def _special(piece: str) -> Answer | None:  # noqa: PLR0911  (one a notation)
+    """What is no expression: dots, the real line, digits with a base, a name of a figure or derivative."""
+    if piece == r"\ldots":
+        return Value(DOTS)
+    if piece.replace(" ", "") == _LINE:
+        return REAL_LINE
+    punctured = _PUNCTURED.fullmatch(piece)
+    if punctured:
+        return punctured_line(_read_normal(punctured.group(1)))
+    based = _BASED.fullmatch(piece.replace(" ", ""))
+    if based:
+        base = int(based.group(2)) if based.group(2).isdigit() else number_of_words(based.group(2)) or 0
+        if 2 <= base <= 36:
+            return Based(based.group(1).lower().lstrip("0") or "0", base)
+    applied = _FUNCTION.fullmatch(piece)
     if applied and applied.group(1) in "fghFGHPpQqyu":
         return Value(Symbol(f"{applied.group(1)}({applied.group(2)})"))
-    return Value(parse_expression(tokenise(number)), unit)
+    if _PRIMED.fullmatch(piece):
+        return Value(Symbol(piece.replace(" ", "")))
+    derivative = _DERIVATIVE.fullmatch(piece)
+    if derivative:
+        return Value(Symbol(f"d{derivative.group(1)}/d{derivative.group(2)}"))
+    figure = _FIGURE.fullmatch(piece)
+    return Words(f"{figure.group(1)} {figure.group(2)}") if figure else None

@@ -5,22 +5,17 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from prorl_verifiers.algebra.spelling import exact_decimals, respell
 from prorl_verifiers.algebra.tree import UnreadableError
 
 MAX_CHARACTERS = 2000
 """Longer answers are left to math-verify."""
 MAX_TOKENS = 600
-_SPELLINGS = {
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "≤": r"\le ", "≥": r"\ge ",
-    "≠": r"\ne ", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ", "°": r"^{\circ}", "∪": r"\cup ", "±": r"\pm ",
-    "∈": r"\in ", "²": "^{2}", "³": "^{3}", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
-    "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "λ": r"\lambda ", "∅": r"\emptyset ", "\u00a0": " ",
-    "€": r"\euro ", "£": r"\pounds ",
-}  # fmt: skip
-_SPELLING = re.compile("|".join(map(re.escape, _SPELLINGS)))
-_LAYOUT = re.compile(r"\\(?:left|right|bigl|bigr|Bigl|Bigr|big|Big|displaystyle|textstyle|limits|nolimits)(?![A-Za-z])")
-_SPACE = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space)(?![A-Za-z])|\\[;: ]|~")
+_SPACE = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space)(?![A-Za-z])|(?<!\\)\\[;: ]|~")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|\\,|\\!,|,\\!)(?=[0-9]{3}(?![0-9]))")
+_SPACE_THOUSANDS = re.compile(
+    r"(?<![0-9.,/^{] )(?<![0-9.,/A-Za-z}])[1-9][0-9]{0,2}(?: [0-9]{3})+(?! ?[0-9/]| *\\\\frac)(?![.,][0-9])"
+)
 _COMMA_THOUSANDS = re.compile(r"(?<![0-9.,])[0-9]{1,3}(?:,[0-9]{3})+(?![0-9,]|\s*,)")
 _RENAMED = {
     r"\dfrac": r"\frac", r"\tfrac": r"\frac", r"\cfrac": r"\frac", r"\leq": r"\le", r"\geq": r"\ge", r"\neq": r"\ne",
@@ -29,6 +24,8 @@ _RENAMED = {
     r"\rbrack": "]", r"\lvert": "|", r"\rvert": "|", r"\vert": "|", r"\mid": "|", r"\textrm": r"\text",
     r"\textbf": r"\text", r"\mathrm": r"\text", r"\mathbf": r"\text", r"\textit": r"\text", r"\mbox": r"\text",
     r"\operatorname": r"\text", r"\varnothing": r"\emptyset", r"\varphi": r"\phi", r"\dots": r"\ldots",
+    r"\cdots": r"\ldots", r"\langle": "(", r"\rangle": ")", r"\backslash": r"\setminus", r"\colon": ":",
+    r"\lor": r"\vee", r"\land": r"\wedge", r"\textsf": r"\text", r"\imath": "i", r"\arccot": r"\arccot",
 }  # fmt: skip
 _TOKEN = re.compile(r"\s+|([0-9]+(?:\.[0-9]+)?|\.[0-9]+)|(\\[A-Za-z]+|\\[{}|%$&#_,])|([A-Za-z]+)|(\\\\|[^\s\\])")
 
@@ -52,25 +49,26 @@ def normalise(text: str) -> str:
     """
     if len(text) > MAX_CHARACTERS:
         raise UnreadableError(f"{len(text)} characters")
-    text = _SPELLING.sub(lambda match: _SPELLINGS[match.group()], text.strip())
-    text = _THOUSANDS.sub("", text)
+    text = _THOUSANDS.sub("", respell(text.strip()))
     text = text.replace(r"\!", "").replace(r"\,", " ")
-    text = _SPACE.sub(" ", _LAYOUT.sub("", text))
+    text = _SPACE.sub(" ", text)
     for mark in (r"\(", r"\)", r"\[", r"\]", "$$"):
         text = text.replace(mark, " ")
     text = re.sub(r"(?<!\\)\$(?=[^$]*(?<!\\)\$)|(?<=[^\s$])(?<!\\)\$\s*$", " ", text)
     text = re.sub(r"\\[A-Za-z]+", lambda match: _RENAMED.get(match.group(), match.group()), text)
-    return text.strip().rstrip(".").strip()
+    return exact_decimals(text).strip().rstrip(".").strip()
 
 
 def without_thousands_separators(text: str) -> str:
-    """`1,234,567` without its commas; only outside parentheses, brackets and sets: (1,234) is a pair."""
+    """`1,234,567` without its commas, `12 500` without its space; commas only outside parentheses, brackets and sets:
+    (1,234) is a pair."""
 
     def joined(match: re.Match[str]) -> str:
         before = text[: match.start()]
         is_outside = all(before.count(left) <= before.count(right) for left, right in ("()", "[]", ("\\{", "\\}")))
         return match.group().replace(",", "") if is_outside else match.group()
 
+    text = _SPACE_THOUSANDS.sub(lambda match: match.group().replace(" ", ""), text)
     return _COMMA_THOUSANDS.sub(joined, text)
 
 

@@ -5,12 +5,16 @@ Nothing here computes: a tree of hostile size costs only its nodes, whose number
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 
 class UnreadableError(Exception):
     """The text is outside the reader's grammar, ambiguous, or too costly to evaluate. The message says which."""
+
+
+class TooCostlyError(UnreadableError):
+    """The text is read, but its value is too large or too slow to compute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,14 @@ class Call:
     arguments: tuple[Expression, ...]
 
 
-Expression = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """One formula of harmless LaTeX that this reader does not read (a sum, an integral); another one may."""
+
+    text: str
+
+
+Expression = Number | Symbol | Constant | Sum | Product | Quotient | Power | Call | Foreign
 
 MINUS_ONE = Number(Fraction(-1))
 
@@ -90,11 +101,13 @@ class Value:
 
     expression: Expression
     unit: str = ""
+    text: str = field(default="", compare=False)
+    """The expression as written, normalised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """An answer in words, lower case, white space normalised."""
+    """An answer in words, white space normalised."""
 
     text: str
 
@@ -112,11 +125,14 @@ class Collection:
     """Several answers in any order: a set, or a list without brackets."""
 
     items: tuple[Answer, ...]
+    joint: str = field(default="", compare=False)
+    """`and` or `or` where such a word joins the items, `set` where braces do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bracketed:
-    """A tuple or interval, or with colons for brackets a ratio or time: order and brackets count."""
+    """A tuple or interval: order and brackets count. With colons for brackets a ratio or time (`am:`, `pm:`), with
+    dots a list that goes on (`1, 2, ..., n`)."""
 
     left: str
     items: tuple[Answer, ...]
@@ -145,4 +161,54 @@ class Relation:
     operators: tuple[str, ...]
 
 
-Answer = Value | Words | Based | Collection | Bracketed | Union | Matrix | Relation
+@dataclass(frozen=True, slots=True)
+class Family:
+    """An answer for every whole value of a parameter, such as `k\\pi, k \\in \\mathbb{Z}`."""
+
+    answer: Answer
+    parameter: str
+    domain: str
+    """`Z`, or `N` for natural numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Congruence:
+    """`name \\equiv residues \\pmod{modulus}`; the name may be empty."""
+
+    name: str
+    residues: tuple[Answer, ...]
+    modulus: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """A function by cases: pairs of a value and its condition, in any order."""
+
+    rows: tuple[tuple[Answer, Answer], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """An option's letter with the option's text: `\\textbf{(B)}\\ 42`."""
+
+    letter: str
+    answer: Answer
+
+
+Answer = (
+    Value | Words | Based | Collection | Bracketed | Union | Matrix | Relation | Family | Congruence | Cases | Labelled
+)
+
+
+def foreign_formulas(answer: Answer) -> list[str]:
+    """The formulas in an answer that are kept as text."""
+    match answer:
+        case Value(Foreign(), _, text):
+            return [text]
+        case Collection(parts) | Union(parts) | Bracketed(_, parts, _) | Relation(parts, _) | Congruence(_, parts, _):
+            return [formula for part in parts for formula in foreign_formulas(part)]
+        case Matrix(rows) | Cases(rows):
+            return [formula for row in rows for cell in row for formula in foreign_formulas(cell)]
+        case Family(inner) | Labelled(_, inner):
+            return foreign_formulas(inner)
+    return []

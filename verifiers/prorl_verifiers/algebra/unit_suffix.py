@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import re
 
+from prorl_verifiers.algebra.counted import COUNTED, singular
+from prorl_verifiers.algebra.cursor import FUNCTION_WORDS
 from prorl_verifiers.algebra.tree import UnreadableError
+from prorl_verifiers.number_words import SCALES
 from prorl_verifiers.units import parse_unit
 
+UNKNOWN = "?"
+"""What the name of a unit begins with that is in no table here."""
+_SCALES = "|".join(SCALES)
+_SCALE = re.compile(rf"\s*(?:\\text\s*\{{\s*({_SCALES})s?\s*\}}|(?<=[0-9 }})])({_SCALES})s?)$", re.IGNORECASE)
 _TEXT_UNIT = re.compile(r"\s*\\text\s*\{([^{}]*)\}\s*(?:\^\s*\{?\s*([23])\s*\}?)?$")
 _PLAIN_UNIT = re.compile(
     r"(?<=[0-9}) ])\s*([A-Za-z]{1,10}(?:\s?/\s?[A-Za-z]{1,10})?(?: [A-Za-z]{2,12})?)(?:\^\s*\{?\s*([23])\s*\}?)?$"
 )
 _DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*([CFK]|\\text\{\s*[CFK]\s*\})?$")
 _PERCENT = re.compile(r"\s*\\?%$|\s*\\text\s*\{\s*percent\s*\}$|\s+percent$")
+_SCALE_AND_NOUN = re.compile(rf"\\text\s*\{{\s*({_SCALES})\s+([A-Za-z ]+)\}}$", re.IGNORECASE)
 _CURRENCY = re.compile(r"^(?:\\\$|\$|\\euro|\\pounds|USD)\s*")
 _CURRENCY_WORDS = frozenset(("dollar", "euro", "pound sterling", "usd", "cent"))
-# Plain words that count as units without \text: those of the table, and what exam answers count.
-_COUNTED = frozenset({
-    "apple", "bag", "ball", "bead", "block", "book", "bottle", "box", "car", "card", "cent", "child", "coin",
-    "column", "cookie", "cup", "day", "degree", "digit", "dollar", "edge", "euro", "foot", "gallon", "hour", "inch",
-    "integer", "mark", "mile", "minute", "month", "ounce", "page", "people", "person", "piece", "point", "pound",
-    "root", "row", "second", "side", "solution", "square", "student", "term", "ticket", "tile", "time", "unit",
-    "vertex", "way", "week", "year",
-})  # fmt: skip
-_NOT_UNITS = frozenset({
-    "about", "and", "answer", "approximately", "but", "either", "if", "is", "maybe", "no", "not", "or", "than",
-    "the", "to", "unless",
-})  # fmt: skip
+_SQUARED = ("square ", "sq. ", "sq ")
+# Words that say nothing more about a count: `12 different ways`, `5 more apples` would say something.
+_ADJECTIVES = frozenset({"different", "distinct", "possible", "total", "whole", "full", "real", "of", "the"})
 
 
-def split_unit(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a notation)
-    """The text without unit, and the unit: a name, `%`, `$`, `deg`, or empty."""
+def split_unit(piece: str) -> tuple[str, str]:
+    """The text without unit and with number words as factors, and the unit: a name, `%`, `$`, `deg`, or empty.
+
+    Raises:
+        UnreadableError: Words stand beside the number that name neither a unit nor what is counted in answers.
+    """
+    number, unit = _split(_with_scale_inside(piece))
+    if unit.removeprefix(UNKNOWN) in SCALES:  # the words themselves are no unit
+        number, unit = piece, ""
+    scale = _SCALE.search(number)
+    if scale is None:
+        return number, unit
+    factor = SCALES[(scale.group(1) or scale.group(2)).lower()]
+    inner, inner_unit = split_unit(number[: scale.start()])  # five hundred million
+    if not inner.strip() or (inner_unit and unit):
+        raise UnreadableError("a number word without a number")
+    return rf"({inner})\cdot {factor}", unit or inner_unit
+
+
+def _with_scale_inside(piece: str) -> str:
+    r"""`5\text{ million dollars}` with its number word in a text of its own."""
+    return _SCALE_AND_NOUN.sub(lambda match: rf"\text{{{match.group(1)}}}\text{{{match.group(2)}}}", piece)
+
+
+def _split(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a notation)
     currency = _CURRENCY.match(piece)
     if currency:
         rest, unit = split_unit(piece[currency.end() :])
@@ -45,7 +67,7 @@ def split_unit(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a not
         scale = re.sub(r"[^CFK]", "", degrees.group(1) or "")
         return piece[: degrees.start()], f"°{scale}" if scale else "deg"
     wrapped = _TEXT_UNIT.search(piece)
-    if wrapped:
+    if wrapped and piece[: wrapped.start()].strip():
         return piece[: wrapped.start()], _unit_name(*wrapped.groups(), is_marked=True)
     plain = _PLAIN_UNIT.search(piece)
     if plain:
@@ -57,21 +79,40 @@ def split_unit(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a not
 
 
 def _unit_name(words: str, exponent: str | None, *, is_marked: bool) -> str:
-    """The unit's name; plain letters count only if they cannot be variables."""
+    """The unit's name; plain letters count only if they cannot be variables.
+
+    What is in no table is marked as unknown: it counts only where the other answer says the same.
+
+    Raises:
+        UnreadableError: The text is more than a few words.
+    """
     name = " ".join(words.strip().rstrip(".").split())
     if exponent:
         name = f"{name}^{exponent}"
-    for long, power in (("square ", 2), ("cubic ", 3)):
-        if name.lower().startswith(long):
-            name = f"{name[len(long) :]}^{power}"
-    singular = name[:-1] if name.endswith("s") and len(name) > 2 else name
+    name = _raised(name)
     is_word = len(re.sub(r"[^A-Za-z]", "", name)) > 1
     if name and (is_marked or is_word) and parse_unit(name) is not None:
-        return singular if parse_unit(singular) is not None else name
-    plain = singular.lower()
-    if plain in _COUNTED or plain in _CURRENCY_WORDS:
-        return "$" if plain == "dollar" else plain
-    is_text = re.fullmatch(r"[A-Za-z]+(?: [A-Za-z]+){0,2}", name) is not None
-    if not is_marked or not is_text or any(word.lower() in _NOT_UNITS for word in name.split()):
-        raise UnreadableError(f"the text {words!r}")
-    return plain
+        one = name[:-1] if name.endswith("s") and len(name) > 2 else name
+        return one if parse_unit(one) is not None else name
+    if name.lower() in ("percentage", "pct"):
+        return "%"
+    plain = " ".join(word for word in name.lower().split() if word not in _ADJECTIVES)
+    noun = singular(plain)
+    if noun in COUNTED or noun in _CURRENCY_WORDS or noun in ("unit^2", "unit^3"):
+        return "$" if noun in ("dollar", "usd") else noun
+    is_text = re.fullmatch(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,2}", name) is not None
+    if is_text and (is_marked or len(name) > 3) and name not in FUNCTION_WORDS:
+        return UNKNOWN + noun
+    raise UnreadableError(f"the text {words!r}")
+
+
+def _raised(name: str) -> str:
+    """`square cm` and `sq. cm` as cm^2, `cm squared` too, `cubic cm` as cm^3."""
+    lower = name.lower()
+    for long, power in (*((word, 2) for word in _SQUARED), ("cubic ", 3)):
+        if lower.startswith(long):
+            return f"{singular(name[len(long) :])}^{power}"
+    for long, power in ((" squared", 2), (" cubed", 3)):
+        if lower.endswith(long):
+            return f"{singular(name[: -len(long)])}^{power}"
+    return name

@@ -20,7 +20,9 @@ _MAX_BOXES = 32
 # Markdown around words or numbers; 2**3**2 is a power.
 _EMPHASIS = re.compile(r"(?<![0-9A-Za-z)*])\*\*([^*\n]{1,200})\*\*(?![0-9A-Za-z(*])|`([^`\n]{1,200})`")
 _MARKER = re.compile(r"(?:answer|result|solution)\s*(?:is|are|=|:)\s*:?|####", re.IGNORECASE)
-_FORMULA = re.compile(r"\$\$?([^$]{1,2000})\$\$?|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_DOLLAR = re.compile(r"(?<!\\)\$")
+_PRICE = re.compile(r"(?<![\\0-9A-Za-z})$])\$(?=[0-9.])")
+_FORMULA = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.){1,2000})\$\$?|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n|;|\*\*\s*$")
 _EXPLANATION = re.compile(r",?\s+(?:because|since|where|which|as|so|for)\s", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![0-9A-Za-z_.])-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?")
@@ -41,11 +43,18 @@ def stated_answer(answer: str, answer_format: AnswerFormat) -> str | None:
         return _joined(boxes)
     if answer_format is not AnswerFormat.TEXT:
         return answer
-    answer = _EMPHASIS.sub(r"\1\2", answer[-MAX_ANSWER_CHARACTERS:])
+    answer = _with_currency_marked(_EMPHASIS.sub(r"\1\2", answer[-MAX_ANSWER_CHARACTERS:]))
     markers = list(_MARKER.finditer(answer))
     if markers:
         return _statement(answer[markers[-1].end() :])
     return _last_formula(answer.rstrip().rpartition("\n")[2])
+
+
+def _with_currency_marked(text: str) -> str:
+    """Dollar signs escaped where all are prices: `$200 - $130 = $70` holds no formula between two signs."""
+    if "$" not in text or len(_DOLLAR.findall(text)) != len(_PRICE.findall(text)):
+        return text
+    return _DOLLAR.sub(r"\\$", text)
 
 
 def is_hedge(text: str) -> bool:

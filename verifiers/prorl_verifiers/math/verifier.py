@@ -1,12 +1,12 @@
-r"""The math verifier: two independent checkers, of which one must accept.
+r"""The math verifier: an own reader and comparison of answers, which asks math-verify about single formulas.
 
-The own checker (`algebra`) goes first: it is cheap, exact, and computes nothing without a bound. math-verify decides
-what the own one does not accept, unless that is certain: the answer hedges, is a plain number or a sum of powers that
-differs, or has another unit. So a false acceptance of math-verify (it drops units, for one) does not become a reward.
+The own checker (`algebra`) fixes the shape of an answer (number, set, tuple, interval, equation, words) and compares
+within it; what it reads, it decides. Formulas beyond its grammar (sums, integrals, limits) go to math-verify one by
+one. So no part of an answer is ever dropped: what cannot be read as a whole is wrong.
 
 Rules:
-- An expected answer that is missing, is not finite (nan, 0/0), or that neither checker reads within the time limit is
-  the data's fault: `unsupported`, no reward.
+- An expected answer that is missing or not finite (nan, 0/0) is the data's fault: `unsupported`, no reward. One that
+  cannot be read or computed is so too, except for an answer that is written the same.
 - "41 or 42", doubt ("maybe 42"), and several different boxes are hedges: they count only where the expected answer is
   that very set.
 - Answers longer than `MAX_ANSWER_CHARACTERS` are wrong.
@@ -22,6 +22,8 @@ from typing import Any
 from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.algebra import checker as algebra
+from prorl_verifiers.algebra.reader import is_written_alike
+from prorl_verifiers.algebra.tree import Answer, foreign_formulas
 from prorl_verifiers.extraction import extract
 from prorl_verifiers.judgement import Judgement, shorten
 from prorl_verifiers.math.math_verify_checker import (
@@ -30,39 +32,31 @@ from prorl_verifiers.math.math_verify_checker import (
     RejectedError,
     TooSlowError,
 )
-from prorl_verifiers.math.statement import MAX_ANSWER_CHARACTERS, is_hedge, stated_answer
+from prorl_verifiers.math.statement import MAX_ANSWER_CHARACTERS, stated_answer
 from prorl_verifiers.rows import math_answers
 
 _CACHED_GOLDS = 4096
 _NOT_A_NUMBER = frozenset({"", "nan", "+nan", "-nan", "inf", "+inf", "-inf", "none", "null", "undefined"})
+_MAX_QUESTIONS = 8
 _WARM_UP = (
-    ("42", "41 + 1.0"),
-    (r"\frac{1}{2}", r"\frac{x}{2}"),
-    ("x^2-1", "x^2-2x+1"),
-    (r"\{1,2\}", "1, 3"),
-    ("(1,2]", "(1,2)"),
-    ("x>3", "x<3"),
-    (r"\sqrt{2}\pi", r"\pi\sqrt{3}x"),
-    (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\3\end{pmatrix}"),
-    ("y=2x", r"y=3\cdot x"),
-    ("10", r"\text{ten}"),
-    ("(x,2)", "(2,x)"),
-    ("y=2x", "x=2y"),
-    (r"(-\infty,3]", r"(-\infty,3)"),
-    (r"\pi", "3.14"),
-    (r"e^{2}", r"2\cdot e+\ln 3"),
+    (r"\sum_{k=1}^{10} k", "55"),
+    (r"\int_0^1 x^2 dx", r"\frac{1}{3}"),
+    (r"\sum_{k=1}^{n} k", r"\frac{n(n+1)}{2}"),
+    (r"\lim_{x \to 0} \frac{\sin x}{x}", "1"),
+    (r"\frac{1}{2}", "1/2x"),
     (r"\sin x", r"\frac{\cos x}{2}"),
-    ("10", "eval(1)"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gold:
-    """An expected answer as each checker reads it; a fault if neither does."""
+    """An expected answer as it is read, or what is wrong with it."""
 
     text: str
     algebra: algebra.Expected
-    fault: str = ""
+    fault: str
+    is_answer: bool
+    """False: nothing equals it, not even itself."""
 
 
 class MathVerifier:
@@ -71,7 +65,6 @@ class MathVerifier:
     def __init__(self) -> None:
         self._math_verify = MathVerifyChecker()
         self._gold = lru_cache(maxsize=_CACHED_GOLDS)(self._read_gold)
-        self._parsed_gold = lru_cache(maxsize=_CACHED_GOLDS)(self._parse_gold)
 
     def warm_up(self) -> None:
         """Fill math-verify's caches: its first use of each grammar path takes up to 200 ms."""
@@ -84,7 +77,7 @@ class MathVerifier:
         if fault:
             return Judgement.unsupported(fault)
         golds = [self._gold(text) for text in texts]
-        fault = next((gold.fault for gold in golds if gold.fault), "")
+        fault = next((gold.fault for gold in golds if not gold.is_answer), "")
         if fault:
             return Judgement.unsupported(fault)
         extracted = extract(completion, answer_format)
@@ -98,61 +91,75 @@ class MathVerifier:
             return Judgement.failed(Verdict.WRONG, detail)
         return self._compare(golds, answer)
 
-    def accepting_checker(self, gold: str, answer: str) -> str:
-        """Which checker accepts a stated answer: `own`, `math-verify` or none (empty)."""
-        judgement = self._compare([self._gold(gold)], answer)
-        return judgement.detail.partition(" accepts: ")[0] if judgement.reward == 1.0 else ""
-
     def _compare(self, golds: list[_Gold], answer: str) -> Judgement:
-        findings = [
-            algebra.check(gold.algebra.answer, answer) if gold.algebra.answer else algebra.Finding.UNREADABLE
-            for gold in golds
-        ]
-        if algebra.Finding.SAME in findings:
-            return Judgement.of_score(1.0, f"own accepts: {shorten(answer)}")
-        if is_hedge(answer):
-            return Judgement.failed(Verdict.WRONG, f"no single answer: {shorten(answer)}")
-        open_golds = [
-            gold for gold, finding in zip(golds, findings, strict=True) if finding is not algebra.Finding.CONTRADICTORY
-        ]
-        if not open_golds:
-            return Judgement.failed(Verdict.WRONG, f"answer: {shorten(answer)}")
-        return self._ask_math_verify(open_golds, answer)
-
-    def _ask_math_verify(self, golds: list[_Gold], answer: str) -> Judgement:
-        expected: list[Any] = []
-        for gold in golds:
-            parsed, _ = self._parsed_gold(gold.text)
-            expected.extend(parsed)
-        detail = f"answer: {shorten(answer)}"
-        if not expected:
-            return Judgement.failed(Verdict.WRONG, detail)
+        shown = shorten(answer)
+        question = _Question(self._math_verify)
         try:
-            is_right = self._math_verify.accepts(expected, answer)
+            findings = [_finding(gold, answer, question) for gold in golds]
         except TooSlowError:
-            detail = f"the verifier gave up on {shorten(answer)!r} after {TIMEOUT_SECONDS} s"
+            detail = f"the verifier gave up on {shown!r} after {TIMEOUT_SECONDS} s"
             return Judgement.failed(Verdict.TIMEOUT_WALL, detail)
-        except RejectedError as error:
-            return Judgement.failed(Verdict.WRONG, f"{shorten(answer)!r}: {error}")
-        return Judgement.of_score(float(is_right), f"math-verify accepts: {shorten(answer)}" if is_right else detail)
+        if algebra.Finding.SAME in findings:
+            return Judgement.of_score(1.0, f"{'math-verify' if question.was_asked else 'own'} accepts: {shown}")
+        fault = next((gold.fault for gold in golds if gold.fault), "")
+        if fault:
+            return Judgement.unsupported(fault)
+        if algebra.Finding.TOO_COSTLY in findings:
+            return Judgement.failed(Verdict.TIMEOUT_WALL, f"the value of {shown!r} is too large to compute")
+        if algebra.Finding.UNREADABLE in findings:
+            return Judgement.failed(Verdict.WRONG, f"answer: {shown} (not read as one answer)")
+        return Judgement.failed(Verdict.WRONG, f"answer: {shown}")
 
     def _read_gold(self, text: str) -> _Gold:
-        """Read an expected answer with the cheap checker, and with the other one if that fails."""
+        """Read an expected answer, and its formulas that only math-verify reads."""
         read = algebra.read_expected(text)
-        fault = ""
+        shown = f"the expected answer {shorten(text)!r}"
+        fault, is_answer = "", True
         if text.strip().lower() in _NOT_A_NUMBER or len(text) > MAX_ANSWER_CHARACTERS:
-            fault = f"the expected answer {shorten(text)!r} is not one"
+            fault, is_answer = f"{shown} is not one", False
         elif not read.is_finite:
-            fault = f"the expected answer {shorten(text)!r} is not a number"
+            fault, is_answer = f"{shown} is not a number", False
         elif read.answer is None:
-            _, fault = self._parsed_gold(text)
-        return _Gold(text=text, algebra=read, fault=fault)
+            fault = f"{shown} does not parse as mathematics"
+        elif not read.is_computable:
+            fault = f"{shown} is too large to compute"
+        else:
+            fault = self._fault_of_formulas(read.answer, shown)
+        return _Gold(text=text, algebra=read, fault=fault, is_answer=is_answer)
 
-    def _parse_gold(self, text: str) -> tuple[tuple[Any, ...], str]:
-        """What math-verify makes of an expected answer, or why it can make nothing of it."""
+    def _fault_of_formulas(self, answer: Answer, shown: str) -> str:
+        for formula in foreign_formulas(answer):
+            try:
+                self._math_verify.are_same(formula, formula)
+            except TooSlowError:
+                return f"{shown} takes more than {TIMEOUT_SECONDS} s to verify"
+            except RejectedError as error:
+                return f"{shown} {error}"
+        return ""
+
+
+class _Question:
+    """Asks math-verify about single formulas, a few times for one answer."""
+
+    def __init__(self, checker: MathVerifyChecker) -> None:
+        self._checker = checker
+        self._left = _MAX_QUESTIONS
+        self.was_asked = False
+
+    def __call__(self, expected: str, answer: str) -> bool:
+        self._left -= 1
+        if self._left < 0:
+            return False
+        self.was_asked = True
         try:
-            return tuple(self._math_verify.read_expected(text)), ""
-        except TooSlowError:
-            return (), f"the expected answer {shorten(text)!r} takes more than {TIMEOUT_SECONDS} s to verify"
-        except RejectedError as error:
-            return (), f"the expected answer {shorten(text)!r} {error}"
+            return self._checker.are_same(expected, answer)
+        except RejectedError:
+            return False
+
+
+def _finding(gold: _Gold, answer: str, question: _Question) -> algebra.Finding:
+    if gold.is_answer and gold.fault and is_written_alike(gold.text, answer):
+        return algebra.Finding.SAME
+    if gold.algebra.answer is None:
+        return algebra.Finding.UNREADABLE
+    return algebra.check(gold.algebra.answer, answer, question)

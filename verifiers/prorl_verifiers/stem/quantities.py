@@ -13,94 +13,130 @@ from fractions import Fraction
 
 from prorl_verifiers.algebra.evaluation import NotExactError, NotFiniteError, NumericEvaluator, exact
 from prorl_verifiers.algebra.expressions import parse_expression
-from prorl_verifiers.algebra.tokens import normalise, tokenise, without_thousands_separators
+from prorl_verifiers.algebra.tokens import tokenise
 from prorl_verifiers.algebra.tree import UnreadableError
+from prorl_verifiers.number_words import SCALES, number_of_words
+from prorl_verifiers.stem.counted import counted_thing
+from prorl_verifiers.stem.spelling import plain_quantity
 from prorl_verifiers.units import Unit, parse_unit
 
 _MAX_EXPONENT = 400
-_WRAPPER = re.compile(r"\\text\s*\{([^{}]*)\}")
-_EXPONENT = re.compile(r"\^\s*\{\s*(-?[0-9]{1,4})\s*\}")
-_UNIT_FRACTION = re.compile(
-    r"\\frac\s*\{\s*([A-Za-zµΩ][A-Za-zµΩ^0-9 ]*?)\s*\}\s*\{\s*([A-Za-zµΩ][A-Za-zµΩ^0-9 ]*?)\s*\}$"
-)
-_NAMES = {r"\Omega": "Ω", r"\mu": "µ", r"\%": "%", r"\circ": "°", r"\AA": "Å", r"\degree": "°"}
-_NAME = re.compile(r"\^\s*\{?\s*\\circ\s*\}?|\\(?:Omega|mu|circ|AA|degree)(?![A-Za-z])|\\%")
-_SUBSCRIPT = r"(?:_\{?[A-Za-z0-9 ]{1,12}\}?)?"
-_ASSIGNMENT = re.compile(rf"^\s*(?:[A-Za-z]{{1,3}}{_SUBSCRIPT}|\\[A-Za-z]+{_SUBSCRIPT})\s*(?:=|≈|\\approx)\s*")
-_ABOUT = re.compile(r"^\s*(?:\\approx|\\sim|≈|~|approximately|about|roughly|around)\s*", re.IGNORECASE)
 _TEN_TO_THE = r"10\s*(?:\^|\*\*)\s*[{(]?\s*(?P<power>[-+]?[0-9]{1,4})\s*[)}]?"
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?)\s*(?P<digits>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:/(?P<divisor>[0-9]+(?![.0-9])))?"
     rf"(?:[eE](?P<e>[-+]?[0-9]{{1,4}})(?![0-9.])|\s*(?:\\times|\\cdot|x|\*|×|·)\s*{_TEN_TO_THE})?"
 )
+_WHOLE = re.compile(r"[-+]?[0-9]+")
+_CURRENCY = re.compile(r"(?:\\?\$|USD|US\$)\s*(?=[0-9.])")
+_CURRENCY_WORDS = frozenset(("usd", "dollar", "dollars", "us dollars"))
+_SCALE = re.compile(rf"({'|'.join(SCALES)})s?(?![A-Za-z])", re.IGNORECASE)
+_TINY_PARTS = frozenset(("ppm", "ppb"))
+_PARTS = _TINY_PARTS | {"%", "percent"}
 _POWER_OF_TEN = re.compile(rf"(?P<sign>[-+]?)\s*{_TEN_TO_THE}")
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A value in its unit; `unit` None: none is stated, or it is a word of no table (`label`)."""
+    """A value in its unit; `unit` None: none is stated, or `label` says what is counted."""
 
     value: Fraction
     unit: Unit | None
     label: str = ""
+    is_whole: bool = False
+    """Written as a whole number, with neither unit nor exponent."""
 
 
 def read_quantity(text: str) -> Quantity | None:
-    """The quantity that a text is, or None if it is anything else (a range, two numbers, prose)."""
+    """Return the quantity that a text is, or None if it is anything else (a range, two numbers, prose)."""
     try:
-        text = _plain(text)
+        text = plain_quantity(text)
     except UnreadableError:
         return None
-    read = _number_prefix(text)
+    currency = _CURRENCY.match(text)
+    if currency:
+        text = text[currency.end() :]
+    read = _in_words(text) or _number_prefix(text)
     if read is None:
         return None
     value, rest = read
     rest = rest.strip().rstrip(".").strip()
     rest = rest[1:-1].strip() if rest[:1] + rest[-1:] in ("[]", "()") else rest
+    value, rest = _scaled(value, rest)
+    if currency:
+        return None if rest else Quantity(value, None, "$")
+    return _with_unit(value, rest, is_whole=_WHOLE.fullmatch(text) is not None)
+
+
+def _with_unit(value: Fraction, rest: str, *, is_whole: bool) -> Quantity | None:
+    """Return the quantity of a number and what stands behind it; None if that says something else about the number."""
     if not rest:
-        return Quantity(value, None)
+        return Quantity(value, None, is_whole=is_whole)
+    if rest.lower() in _CURRENCY_WORDS:
+        return Quantity(value, None, "$")
     unit = parse_unit(rest)
     if unit is not None:
         return Quantity(value, unit, rest)
-    # Counted things: "12 apples". Digits or signs would make it a range or a second number.
-    is_words = re.fullmatch(r"[A-Za-z]{2,}(?: [A-Za-z]{2,}){0,3}", rest) is not None
-    return Quantity(value, None, rest.lower().removesuffix("s")) if is_words else None
+    noun = counted_thing(rest)
+    return Quantity(value, None, noun) if noun else None
 
 
-def agrees(expected: Quantity, answer: Quantity, relative_tolerance: float) -> bool:
-    """Whether the answer is the expected quantity within the tolerance, relative to the expected value."""
+def agrees(expected: Quantity, answer: Quantity, relative_tolerance: float, *, is_exact: bool = True) -> bool:
+    """Tell whether the answer is the expected quantity within the tolerance, relative to the expected value.
+
+    A whole number without a unit is a count or a year: another whole number is wrong however near it is, and a decimal
+    must be nearer to it than to any other. `is_exact`: unless the row states a tolerance of its own.
+    """
     tolerance = Fraction(relative_tolerance)
+    if (
+        is_exact
+        and expected.is_whole
+        and (answer.value.denominator == 1 or abs(answer.value - expected.value) >= Fraction(1, 2))
+    ):
+        tolerance = Fraction(0)
     if expected.unit is not None and answer.unit is not None:
-        if expected.unit.dimension != answer.unit.dimension:
+        if not expected.unit.can_be(answer.unit):
             return False
         si_value = answer.value * answer.unit.factor + answer.unit.offset
         converted = (si_value - expected.unit.offset) / expected.unit.factor
         return _is_near(expected.value, converted, tolerance)
-    if expected.unit is None and expected.label and answer.label and expected.label != answer.label:
-        return False
-    if expected.unit is not None and answer.label and answer.unit is None:
+    if expected.label and answer.label and expected.unit is None and answer.unit is None:
+        return expected.label == answer.label and _is_near(expected.value, answer.value, tolerance)
+    if expected.unit is None and answer.unit is not None:
+        return not expected.label and _agrees_without_unit(
+            expected.value, answer.value, answer.unit, answer.label, tolerance
+        )
+    if expected.unit is not None and answer.label:
         return False  # a word instead of the unit
-    if answer.label in ("%", "percent") and expected.unit is None and not expected.label:
-        is_part = _is_near(expected.value, answer.value / 100, tolerance)
-        return is_part or (abs(expected.value) > 1 and _is_near(expected.value, answer.value, tolerance))
-    return _is_near(expected.value, answer.value, tolerance)
+    is_part = expected.unit is not None and expected.label in _TINY_PARTS
+    as_parts = [answer.value / expected.unit.factor] if is_part and expected.unit is not None else []
+    return any(_is_near(expected.value, value, tolerance) for value in (answer.value, *as_parts))
+
+
+def _agrees_without_unit(expected: Fraction, value: Fraction, unit: Unit, label: str, tolerance: Fraction) -> bool:
+    """Compare an answer that has a unit with an expected value that has none: the question usually names it.
+
+    Parts are numbers: 15 % is 0.15 and nothing else. An angle in degrees is not the number of degrees.
+    """
+    if label in _PARTS:
+        return _is_near(expected, value * unit.factor, tolerance)
+    return "°" not in label and "deg" not in label.lower() and _is_near(expected, value, tolerance)
 
 
 def _is_near(expected: Fraction, value: Fraction, tolerance: Fraction) -> bool:
     return abs(value - expected) <= tolerance * abs(expected)
 
 
-def _plain(text: str) -> str:
-    """Without LaTeX around units, an assignment's left side, and words such as "about"."""
-    text = normalise(text)
-    text = _NAME.sub(lambda match: _NAMES.get(match.group(), "°"), text)
-    text = _EXPONENT.sub(r"^\1", text)
-    text = _WRAPPER.sub(r" \1 ", text)
-    text = _UNIT_FRACTION.sub(r" \1/\2", text)
-    text = without_thousands_separators(text)
-    text = _ABOUT.sub("", _ASSIGNMENT.sub("", text))
-    # A space between digits and degree or percent sign, or none, is all the same.
-    return re.sub(r"\s*°\s*", " °", text).replace(r"\cdot", "·").strip()
+def _in_words(text: str) -> tuple[Fraction, str] | None:
+    """Return the number that a text names in words."""
+    number = number_of_words(text) if text[:1].isalpha() else None
+    return (Fraction(number), "") if number is not None else None
+
+
+def _scaled(value: Fraction, rest: str) -> tuple[Fraction, str]:
+    """Multiply by the number words that follow: `5 million`, `3 hundred thousand people`."""
+    while scale := _SCALE.match(rest):
+        value, rest = value * SCALES[scale.group(1).lower()], rest[scale.end() :].strip()
+    return value, rest
 
 
 def _number_prefix(text: str) -> tuple[Fraction, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,10 @@ from prorl_verifiers.math.statement import MAX_ANSWER_CHARACTERS, is_hedge, stat
 from prorl_verifiers.math.verifier import MathVerifier
 from prorl_verifiers.rows import validated
 from prorl_verifiers.stem.choices import HEDGE, chosen_option
-from prorl_verifiers.stem.quantities import agrees, read_quantity
+from prorl_verifiers.stem.quantities import Quantity, agrees, read_quantity
+
+_HAS_UNIT = re.compile(r"(?<!\\)(?<![A-Za-z])[A-Za-zµμΩÅ°%]")
+"""A letter that is no LaTeX command's: a unit that cannot be read, or words."""
 
 
 class StemVerifier:
@@ -27,14 +31,18 @@ class StemVerifier:
         """Nothing: the math verifier warms up by itself, the rest has no first-use cost."""
 
     def judge(self, row: Mapping[str, Any], answer_format: AnswerFormat, completion: str) -> Judgement:
-        """Whether the completion's answer is the expected one."""
+        """Judge whether the completion's answer is the expected one. A quantity is one, whatever its kind."""
         parsed, fault = validated(StemRow, row)
         if parsed is None:
             return Judgement.unsupported(fault)
         if parsed.kind == "choice":
             return _judge_choice(parsed, answer_format, completion)
-        if parsed.kind == "number":
-            return _judge_number(parsed, answer_format, completion)
+        expected = read_quantity(parsed.answer)
+        if expected is not None and (parsed.kind == "number" or expected.unit is not None):
+            return _judge_number(parsed, expected, answer_format, completion)
+        if parsed.kind == "number" and _HAS_UNIT.search(parsed.answer):
+            fault = f"the expected answer {shorten(parsed.answer)!r} is not a number with a unit that is known"
+            return Judgement.unsupported(fault)
         return self._math.judge({"answer": parsed.answer}, answer_format, completion)
 
 
@@ -47,10 +55,7 @@ def _judge_choice(row: StemRow, answer_format: AnswerFormat, completion: str) ->
     return Judgement.of_score(float(chosen == row.answer), f"answer: {chosen}")
 
 
-def _judge_number(row: StemRow, answer_format: AnswerFormat, completion: str) -> Judgement:
-    expected = read_quantity(row.answer)
-    if expected is None:
-        return Judgement.unsupported(f"the expected answer {shorten(row.answer)!r} is not a number with a unit")
+def _judge_number(row: StemRow, expected: Quantity, answer_format: AnswerFormat, completion: str) -> Judgement:
     extracted = extract(completion, answer_format)
     stated = stated_answer(extracted, answer_format) if extracted is not None else None
     if stated is None:
@@ -59,6 +64,7 @@ def _judge_number(row: StemRow, answer_format: AnswerFormat, completion: str) ->
     if len(stated) > MAX_ANSWER_CHARACTERS or is_hedge(stated):
         return Judgement.failed(Verdict.WRONG, detail)
     answer = read_quantity(stated)
+    is_exact = "relative_tolerance" not in row.model_fields_set
     if answer is None:
         return Judgement.failed(Verdict.WRONG, f"{detail} (not a number with a unit)")
-    return Judgement.of_score(float(agrees(expected, answer, row.relative_tolerance)), detail)
+    return Judgement.of_score(float(agrees(expected, answer, row.relative_tolerance, is_exact=is_exact)), detail)

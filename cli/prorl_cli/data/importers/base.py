@@ -69,13 +69,16 @@ _BOX = re.compile(r"\\boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 
-def last_box(text: str) -> str:
-    r"""Return the content of the last `\boxed{...}` whose braces balance, white space trimmed.
-
-    Empty if there is none.
-    """
+def all_boxes(text: str) -> list[str]:
+    r"""Return the contents of all `\boxed{...}` whose braces balance, white space trimmed, in their order."""
     starts = [match.end() for match in _BOX.finditer(text)]
-    return next((content for start in reversed(starts) for content in _balanced(text, start)), "").strip()
+    return [content.strip() for start in starts for content in _balanced(text, start)]
+
+
+def last_box(text: str) -> str:
+    r"""Return the content of the last `\boxed{...}` whose braces balance; empty if there is none."""
+    boxes = all_boxes(text)
+    return boxes[-1] if boxes else ""
 
 
 def _balanced(text: str, start: int) -> Iterator[str]:

@@ -2,11 +2,15 @@
 
 Fields: `input` (messages), `args` with `instruction_id_list` and `instruction_kwargs`, and metadata; `system_prompt`
 switches that model's thinking on or off and is left out. IFEval's own form (google): `prompt`, `instruction_id_list`,
-`kwargs`. Arguments that are null are those that the instruction does not have.
+`kwargs`. Arguments that are null, or NaN as pandas writes nulls, are those that the instruction does not have. Whole
+numbers may have become floats on the way (20.0), and a language may name a region (zh-CN): both are written as the
+instruction means them.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,12 +46,28 @@ def _instructions(ids: Any, arguments: Any) -> list[dict[str, Any]] | Skipped:
         return Skipped("no instructions")
     if not isinstance(arguments, list) or len(arguments) != len(ids):
         return Skipped("not one set of arguments for every instruction")
-    if not all(given is None or isinstance(given, dict) for given in arguments):
+    if not all(_is_null(given) or isinstance(given, dict) for given in arguments):
         return Skipped("arguments of an instruction are not an object")
     return [
-        {"id": name, "arguments": {key: value for key, value in (given or {}).items() if value is not None}}
+        {"id": name, "arguments": {} if _is_null(given) else _meant(given)}
         for name, given in zip(ids, arguments, strict=True)
     ]
+
+
+def _is_null(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _meant(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _meant_value(name, value) for name, value in arguments.items() if not _is_null(value)}
+
+
+def _meant_value(name: str, value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if name == "language" and isinstance(value, str):
+        return re.split("[-_]", value)[0].lower()
+    return value
 
 
 LLAMA_NEMOTRON = Importer(

@@ -10,7 +10,11 @@ and kept about 25,000 of 274,000 rows where R1's answer agrees. Without a model,
 - where a model's response has a box and the solution too, they must agree as text;
 - where the first version says that no model agrees with the solution, the row is left out.
 
-What the answer is (one letter, a number with or without a unit, or an expression) decides how it is compared.
+- a solution with several boxes that differ answers several questions, and is left out.
+
+What the answer is decides how it is compared: the letter of an option if the problem has lettered options, a number
+with or without a unit if the verifier itself reads it as one, else an expression. A unit that the verifier cannot read
+would be ignored or misread, so such rows are left out.
 """
 
 from __future__ import annotations
@@ -19,8 +23,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.values import Domain
-from prorl_cli.data.importers.base import Imported, Importer, Skipped, last_box, text_of
+from prorl_cli.data.importers.base import Imported, Importer, Skipped, all_boxes, last_box, text_of
 
 _SOLUTIONS = ("matched_solution", "extract_solution", "extracted_solution", "solution")
 _RESPONSES = ("r1_response", "r1_solution", "qwq_solution", "o1_solution")
@@ -33,10 +38,15 @@ _END_CHARACTERS = 400
 _DECORATION = re.compile(r"\\(?:left|right|displaystyle|mathrm|mathbf|text|,|;|!|quad|qquad)(?![a-zA-Z])|[\s{}$~]|\\ ")
 _PIECE = re.compile(r"\d+(?:[.,]\d+)*|[A-Za-z]+|\S")
 _LETTER = re.compile(r"\(?([A-Z])\)?\.?|\\text\{\(?([A-Z])\)?\}")
-_NUMBER = re.compile(
-    r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\s*(?:\\times|\\cdot|×)\s*10\^\{?[-+]?\d+\}?)?"
-    r"(?:\s*\\?%|(?:[\s~]|\\[,; ])*(?:\\(?:text|mathrm)\{[^{}]*\}|[a-zA-Zµ°Ω/^\d·]*))?"
+_UNIT = re.compile(
+    r"^\s*[-+−]?(?=[0-9]).*(?:\\(?:mathrm|text|rm)\b|[0-9}]\s*(?!sin|cos|tan|log|ln|exp|pi|sqrt|det)[A-Za-z]{2,})",
+    re.DOTALL,
 )
+"""A number with something behind it that looks like a unit."""
+_PLAIN_NUMBER = re.compile(r"\s*[-+−]?\s*\.?[0-9]")
+"""Any other value, such as `\\frac{1}{2}`, is exact, and compared as an expression."""
+_OPTION = re.compile(r"(?:^|[\s(])\(?([A-H])(?:\)|[.:])\s", re.MULTILINE)
+_OPTION_LINE = re.compile(r"^\s*\(?([A-H])(?:\)|[.:])\s+(\S.*?)\s*$", re.MULTILINE)
 _PROSE = re.compile(r"[A-Za-z]{4,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
@@ -53,8 +63,7 @@ def convert(record: Mapping[str, Any]) -> Imported | Skipped:
         return answer
     if len(answer) > _MAX_ANSWER_CHARACTERS or _PROSE.search(re.sub(r"\\[a-zA-Z]+", " ", answer)):
         return Skipped("the answer is a text")
-    kind, answer = _kind(answer)
-    return Imported(problem, {"answer": answer, "kind": kind})
+    return _imported(problem, answer)
 
 
 def _answer(record: Mapping[str, Any]) -> str | Skipped:
@@ -64,6 +73,9 @@ def _answer(record: Mapping[str, Any]) -> str | Skipped:
     solution = text_of(record, *_SOLUTIONS)
     if not solution:
         return Skipped("no solution")
+    boxes = {_bare(box) for box in all_boxes(solution)}
+    if len(boxes) > 1:
+        return Skipped("the solution has several answers")
     boxed = last_box(solution)
     responses = [box for name in _RESPONSES if (box := last_box(text_of(record, name)))]
     if boxed:
@@ -87,13 +99,35 @@ def _holds(text: str, answer: str) -> bool:
     return bool(pieces) and re.search(pattern, _DECORATION.sub(" ", text)) is not None
 
 
-def _kind(answer: str) -> tuple[str, str]:
-    """Return how an answer is compared, and the answer as that comparison wants it."""
+def _imported(problem: str, answer: str) -> Imported | Skipped:
+    """Return the row: how an answer is compared, and the answer as that comparison wants it."""
     letter = _LETTER.fullmatch(answer)
-    if letter:
-        return "choice", letter[1] or letter[2]
-    is_number = any(character.isdigit() for character in answer) and _NUMBER.fullmatch(answer) is not None
-    return ("number" if is_number else "expression"), answer
+    name = (letter[1] or letter[2]) if letter else ""
+    options = set(_OPTION.findall(problem))
+    if name and name in options and {"A", "B"} <= options:
+        choices = dict(_OPTION_LINE.findall(problem))
+        known = {"choices": choices} if name in choices and set(choices) == options else {}
+        return Imported(problem, {"answer": name, "kind": "choice", **known})
+    if _is_quantity(answer):
+        return Imported(problem, {"answer": answer, "kind": "number"})
+    if _UNIT.search(answer):
+        return Skipped("a unit that the verifier cannot read")
+    return Imported(problem, {"answer": answer, "kind": "expression"})
+
+
+def _is_quantity(answer: str) -> bool:
+    """Ask the verifier's own reader, which decides at training time, too.
+
+    Raises:
+        SpecError: The verifiers are not installed.
+    """
+    try:
+        from prorl_verifiers.stem.quantities import read_quantity
+    except ModuleNotFoundError as error:
+        want = "the verifiers: pip install 'prorl[verifiers]'"
+        raise SpecError([Fault(path="NAME", got=f"scp-116k without the package {error.name}", want=want)]) from error
+    found = read_quantity(answer)
+    return found is not None and (found.unit is not None or _PLAIN_NUMBER.match(answer) is not None)
 
 
 SCP_116K = Importer(

@@ -1,0 +1,77 @@
+r"""One spelling for quantities: Unicode's forms, LaTeX around units, assignments, and remarks about accuracy."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from prorl_verifiers.algebra.tokens import normalise, without_thousands_separators
+
+_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+")
+_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
+_FRACTIONS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅙": "1/6", "⅛": "1/8"}
+_DECIMAL_COMMA = re.compile(r"(?<![0-9.,])([0-9]{1,9})\{,\}([0-9]+)(?![0-9,])")
+_SPACED_THOUSANDS = re.compile(
+    r"(?<![0-9.,/^ ])([0-9]{1,3}(?:(?:[ \u00a0\u2009\u202f~]|\\[,;: ]|\\thinspace)[0-9]{3})+)(?![0-9/,])"
+)
+_WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|rm|mbox|mathbf|textbf|operatorname|unit|si|SI)\s*\{([^{}]*)\}")
+_EXPONENT = re.compile(r"\^\s*\{\s*(-?[0-9]{1,4})\s*\}")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*([A-Za-zµμΩ][A-Za-zµμΩ^0-9 ]*?)\s*\}\s*\{\s*([A-Za-zµμΩ][A-Za-zµμΩ^0-9 ]*?)\s*\}$"
+)
+_NAMES = {
+    r"\Omega": "Ω", r"\mu": "μ", r"\%": "%", r"\circ": "°", r"\AA": "Å", r"\degree": "°", r"\degreeCelsius": "°C",
+    r"\ohm": "Ω", r"\micro": "μ", r"\angstrom": "Å",
+}  # fmt: skip
+_NAME = re.compile(
+    r"\^\s*\{?\s*\\circ\s*\}?|\\(?:Omega|ohm|mu|micro|circ|AA|angstrom|degreeCelsius|degree)(?![A-Za-z])|\\%"
+)
+_SUBSCRIPT = r"(?:_\s*(?:\{[^{}]{1,24}\}|[A-Za-z0-9]{1,12}))?"
+_MARK = r"(?:\^\s*\{?\s*(?:°|\\circ|\\ominus|\*|'|0)\s*\}?|°|'|\*)?"
+_NAMED = r"(?:[A-Za-zμα-ωΑ-Ω]{1,3}|\\[A-Za-z]+)"
+_SYMBOL = rf"(?:\\?(?:Delta|delta|Δ|∆)\s*)?{_NAMED}\s*(?:{_SUBSCRIPT}{_MARK}|{_MARK}{_SUBSCRIPT})"
+_ASSIGNMENT = re.compile(rf"^\s*{_SYMBOL}(?:\s*\([A-Za-z0-9 ]{{1,8}}\))?\s*(?:=|≈|≃|\\approx|\\simeq)\s*")
+_ABOUT = re.compile(
+    r"^\s*(?:\\approx|\\sim|\\simeq|≈|~|approximately|approx\.?|about|roughly|around)\s*", re.IGNORECASE
+)
+_REMARK = re.compile(
+    r"\s*\(\s*(?:to\s+)?(?:[0-9]|one|two|three|four)\s*(?:s\.?\s*f\.?|d\.?\s*p\.?|sig(?:nificant|\.)?\s*fig(?:ure)?s?\.?"
+    r"|decimal(?:s|\s+places?)?)\s*\)\s*$|\s*\(\s*approx(?:imately|\.)?\s*\)\s*$",
+    re.IGNORECASE,
+)
+
+
+def plain_quantity(text: str) -> str:
+    """Return a quantity without LaTeX around units, an assignment's left side, and words such as "about".
+
+    Raises:
+        UnreadableError: It is too long.
+    """
+    text = _unicode(text)
+    text = _DECIMAL_COMMA.sub(_decimal, text)
+    text = _SPACED_THOUSANDS.sub(lambda match: re.sub(r"[^0-9]", "", match.group(1)), text)
+    text = normalise(text)
+    text = _NAME.sub(lambda match: _NAMES.get(match.group(), "°"), text)
+    text = _EXPONENT.sub(r"^\1", text)
+    for _ in range(2):
+        text = _WRAPPER.sub(r" \1 ", text)
+    text = _UNIT_FRACTION.sub(r" \1/\2", text)
+    text = _REMARK.sub("", without_thousands_separators(text))
+    text = _ABOUT.sub("", _ASSIGNMENT.sub("", text))
+    text = re.sub(r"μ\s+(?=[A-Za-zΩ])", "μ", text)  # `\mu \mathrm{F}`
+    text = re.sub(r"\(\s+", "(", re.sub(r"\s+\)", ")", text))
+    # A space between digits and degree or percent sign, or none, is all the same.
+    return re.sub(r"\s*°\s*", " °", text).replace(r"\cdot", "·").strip()
+
+
+def _unicode(text: str) -> str:
+    """Write raised digits as exponents, and everything else in its compatible form (K, Ω, Å, full width)."""
+    text = _SUPERSCRIPT.sub(lambda match: f"^{{{match.group().translate(_RAISED)}}}", text)
+    text = "".join(_FRACTIONS.get(character, character) for character in text)
+    return unicodedata.normalize("NFKC", text).replace("µ", "μ").replace("−", "-")
+
+
+def _decimal(match: re.Match[str]) -> str:
+    """`0{,}75` is 0.75, `12{,}000` is 12000: three digits behind another number than 0 are thousands."""
+    whole, digits = match.groups()
+    return f"{whole}{digits}" if len(digits) == 3 and whole != "0" else f"{whole}.{digits}"
