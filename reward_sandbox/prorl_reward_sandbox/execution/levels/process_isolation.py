@@ -44,7 +44,12 @@ def boot():
     sys.argv[:] = sys.argv[1:]
     path, names = sys.argv[0], vars(sys.modules["__main__"])
     with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True)
+        source = file.read()
+    try:
+        code = compile(source, path, "exec", dont_inherit=True)
+    except SyntaxError as error:  # told as the interpreter tells it
+        sys.excepthook(type(error), error.with_traceback(None), None)
+        raise SystemExit(1)
     meet_expectations()
     kept = {name: names[name] for name in ("__name__", "__builtins__", "__loader__", "__spec__", "__package__")}
     names.clear()
