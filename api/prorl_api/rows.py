@@ -223,6 +223,9 @@ class CodeRow(Row):
     deterministic: bool = False
     """Declares that equal programs do the same whenever they run, so that the judgement of an equal program may be
     taken from a cache. Judgements that hang on time are never kept."""
+    preamble: bool = False
+    """Python: the imports that public sets assume stand before the program (`List`, `deque`, `inf`, ...). Set by their
+    importers."""
     solution: Annotated[str, Field(max_length=2**20)] | None = None
     """A right program: `prorl data check` runs it against the tests. Never shown to a model."""
 
@@ -231,6 +234,8 @@ class CodeRow(Row):
         kinds = sorted({test.type for test in self.tests if test.type != "stdio"})
         if kinds and self.language != "python":
             raise ValueError(f"tests of type {', '.join(kinds)} need language `python`, got `{self.language}`")
+        if self.preamble and self.language != "python":
+            raise ValueError(f"`preamble` has no effect in language `{self.language}`; remove it")
         return self
 
 

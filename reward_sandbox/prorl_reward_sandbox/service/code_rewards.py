@@ -14,6 +14,7 @@ from prorl_reward_sandbox.execution.compiling.languages import LANGUAGES
 from prorl_reward_sandbox.execution.compiling.toolchains import language_fault
 from prorl_reward_sandbox.execution.judging.rewards import program_verdict
 from prorl_reward_sandbox.execution.programs import ProgramService
+from prorl_reward_sandbox.service.preamble import with_preamble
 from prorl_reward_sandbox.workers.pool import JudgedItem
 from prorl_verifiers.code_blocks import find_program
 from prorl_verifiers.extraction import extract
@@ -65,7 +66,7 @@ def _prepare(item: ScoreItem, row: CodeRow, timeout_seconds: float) -> ExecuteRe
         return Judgement.failed(Verdict.FORMAT_ERROR, f"no closed code block in {row.language} in the answer")
     if len(source) > _LONGEST_SOURCE:
         return Judgement.failed(Verdict.FORMAT_ERROR, f"a program of more than {_LONGEST_SOURCE} characters")
-    return request_of(row, source, timeout_seconds)
+    return request_of(row, with_preamble(source) if row.preamble else source, timeout_seconds)
 
 
 def request_of(row: CodeRow, source: str, timeout_seconds: float) -> ExecuteRequest:

@@ -440,3 +440,38 @@ def test_the_sets_are_listed() -> None:
         ["scp-116k", "stem"],
         ["llama-nemotron-if", "instruction-following"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "checker"),
+    [
+        (["1", "2"], None),
+        (["0.5", "2"], {"kind": "numbers"}),
+        (["1.50000e-3"], {"kind": "numbers"}),
+        (["v1.2.3"], None),
+    ],
+)
+def test_eurus_outputs_with_decimals_are_compared_as_numbers(
+    outputs: list[str], checker: dict[str, str] | None
+) -> None:
+    made = row("eurus-2-code", eurus({"inputs": [""] * len(outputs), "outputs": outputs}))
+    assert made.get("checker") == checker
+    assert made["preamble"] is True
+
+
+@pytest.mark.parametrize(
+    ("problem", "is_noted"),
+    [
+        ("If there are multiple answers, print any of them.", True),
+        ("Output any valid solution.", True),
+        ("You may return the pairs in any order.", True),
+        ("Print the number of companies.", False),
+        ("Find the largest number among many.", False),
+    ],
+)
+def test_eurus_problems_that_accept_any_of_several_outputs_are_noted(problem: str, is_noted: bool) -> None:
+    record = eurus({"inputs": [""], "outputs": ["1"]})
+    record["prompt"] = [{"role": "user", "content": problem}]
+    converted = IMPORTERS["eurus-2-code"].convert(record)
+    assert isinstance(converted, Imported)
+    assert any("any of several" in note for note in converted.notes) == is_noted

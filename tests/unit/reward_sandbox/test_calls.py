@@ -210,3 +210,21 @@ async def test_arguments_that_are_too_deep_are_the_rows_fault(programs: ProgramS
 async def test_calls_of_other_languages_are_unsupported(programs: ProgramService) -> None:
     result = await result_of(programs, "int main(void) { return 0; }", call("f", expected=1), language="c")
     assert result.verdict is Verdict.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("source", "function", "is_found"),
+    [
+        ("class Solution:\n    def f(self, x): return 2 * x", "f", True),
+        ("class Solution:\n    def f(self, x): return 2 * x\ndef f(x): return 0", "Solution.f", True),
+        ("def f(x): return 2 * x", "Solution.f", True),
+        ("def f(x): return 2 * x\nclass Solution:\n    def f(self, x): return 0", "f", True),
+        ("class Other:\n    def f(self, x): return 2 * x", "f", False),
+        ("class Solution:\n    def g(self, x): return 2 * x", "f", False),
+    ],
+)
+async def test_a_method_of_solution_and_a_function_stand_for_each_other(
+    programs: ProgramService, source: str, function: str, is_found: bool
+) -> None:
+    result = await result_of(programs, source, call(function, 3, expected=6))
+    assert (result.verdict is Verdict.CORRECT) == is_found

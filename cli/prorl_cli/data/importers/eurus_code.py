@@ -4,6 +4,9 @@ Fields: `ability` (`code` or `math`), `prompt` (messages: PRIME's own system pro
 with `ground_truth`: a JSON text with `inputs` and `outputs` of equal length and, where a function is called instead of
 a whole program, `fn_name`. The set has no solutions.
 
+Programs of public sets leave out imports (`preamble`). Where an output holds a decimal, numbers are compared within
+tolerances. A problem that accepts any of several outputs is noted: its tests know only one.
+
 The system message describes PRIME's format of actions; it is left out and counted. Of a called function, an input is
 the list of arguments, or a text with one JSON value a line; an output is the value, or a list that holds only the
 value: it is taken as the latter when every output of the record is a list of one item.
@@ -12,12 +15,20 @@ value: it is taken as the latter when every output of the record is a list of on
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from prorl_api.spec.values import Domain
 from prorl_cli.data.importers.base import Imported, Importer, Skipped, conversation, text_of
 
+_ANY = re.compile(
+    r"(?:print|output|return|find)\s+any\b|any\s+of\s+them|in any order"
+    r"|(?:multiple|several|many|more than one)\s+(?:\w+\s+)?(?:answers?|solutions?)"
+    r"|any\s+(?:valid|correct|possible)\s+(?:answer|solution|output)",
+    re.IGNORECASE,
+)
+_DECIMAL = re.compile(r"(?<![\w.])-?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?(?![\w.])")
 _TESTS_BAD = Skipped("ground_truth is not a JSON object with inputs and outputs of equal length")
 _CALL_BAD = Skipped("arguments or results of a call are not JSON")
 
@@ -34,8 +45,12 @@ def convert(record: Mapping[str, Any]) -> Imported | Skipped:
     if isinstance(tests, Skipped):
         return tests
     prompt = asked[0]["content"] if len(asked) == 1 else asked
-    notes = ("system message left out",) if len(asked) < len(messages) else ()
-    return Imported(prompt, {"tests": tests}, notes)
+    notes: tuple[str, ...] = ("system message left out",) if len(asked) < len(messages) else ()
+    if _ANY.search(asked[-1]["content"]):
+        notes += ("any of several outputs may be right, and the tests know one",)
+    has_decimals = any(_DECIMAL.search(test.get("expected_stdout", "")) for test in tests)
+    checker = {"checker": {"kind": "numbers"}} if has_decimals else {}
+    return Imported(prompt, {"tests": tests, "preamble": True, **checker}, notes)
 
 
 def _tests(record: Mapping[str, Any], problem: str) -> list[dict[str, Any]] | Skipped:

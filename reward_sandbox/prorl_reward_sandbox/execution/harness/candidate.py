@@ -37,9 +37,16 @@ def load_solution(with_typing: bool) -> types.ModuleType:
 
 
 def find(module: types.ModuleType, name: str) -> object:
-    """The function `name`, or the method of a fresh instance for `Class.method`."""
+    """Return the function `name`, or the method of a fresh instance for `Class.method`.
+
+    LeetCode's form and the plain one stand for each other: `f` may be a method of `Solution`, `Solution.f` a function.
+    """
     owner, _, method = name.rpartition(".")
-    return getattr(getattr(module, owner)(), method) if owner else getattr(module, name)
+    if not owner and not hasattr(module, name) and hasattr(getattr(module, "Solution", None), name):
+        owner, method = "Solution", name
+    elif owner == "Solution" and not hasattr(module, owner):
+        owner = ""
+    return getattr(getattr(module, owner)(), method) if owner else getattr(module, method)
 
 
 def answer(module: types.ModuleType, request: dict[str, object]) -> dict[str, object]:

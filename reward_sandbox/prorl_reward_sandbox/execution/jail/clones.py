@@ -85,6 +85,7 @@ class Zygote:
         """
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._spare: Clone | None = None
+        self._user_id = settings.user_id
         with theirs:
             settings = dataclasses.replace(settings, control=theirs.fileno())
             self._process = _start(settings, interpreter)
@@ -126,14 +127,14 @@ class Zygote:
             self._spare = None
             return spare
         self._settle_spare()  # answers come in order
-        clone = self._ask(Pipes.make(talk))
+        clone = self._ask(Pipes.make(talk, user_id=self._user_id))
         self._await_answer(clone)
         return clone
 
     def get_ready(self) -> None:
         """Have a clone made for the next run, without waiting for it; if one was asked for, see that it is there."""
         if self._settle_spare() is None:
-            self._spare = self._ask(Pipes.make())
+            self._spare = self._ask(Pipes.make(user_id=self._user_id))
 
     def close(self) -> None:
         """End it, and the clone that was kept ready."""

@@ -21,6 +21,7 @@ from dataclasses import asdict
 from types import ModuleType
 
 from prorl_reward_sandbox import hygiene
+from prorl_reward_sandbox.execution.harness.expected import meet_expectations
 from prorl_reward_sandbox.execution.jail import child, linux, root
 from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
 from prorl_reward_sandbox.execution.jail.rehearsal import rehearse
@@ -46,6 +47,7 @@ def main() -> None:
     forbid_resources()
     cloner = linux.Cloner()
     _preload(settings.preloaded)
+    meet_expectations()
     try:
         containment = _prepare(settings, cloner)
     except OSError as error:

@@ -25,10 +25,12 @@ from prorl_reward_sandbox.execution.process.run_request import Request
 from prorl_reward_sandbox.execution.process.user import ProgramUser
 
 _PREFIX = "prorl-run-"
+_NEW_PREFIX = "prorl-new-"
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TIDY_SECONDS = 0.1
 """What a run may add to the wait for the next one; a thousand files take a hundredth of it."""
 _SWEEP_SECONDS = 5.0
+_CLEANER_NICE = 10
 _MAX_WAITING = 16
 """Folders that wait for the child; with more, the runner waits for it, so that they cannot pile up."""
 
@@ -118,10 +120,12 @@ class RunFolders:
         os.close(self._home)
 
     def _make_home(self) -> None:
-        self._path = tempfile.mkdtemp(prefix=_PREFIX)
-        self._home = os.open(self._path, _OPEN)
-        fcntl.flock(self._home, fcntl.LOCK_EX)  # for as long as this process lives: see `_sweep`
+        new = tempfile.mkdtemp(prefix=_NEW_PREFIX)  # named so that another runner's `_sweep` leaves it alone
+        self._home = os.open(new, _OPEN)
+        fcntl.flock(self._home, fcntl.LOCK_EX)  # for as long as this process lives
         os.fchmod(self._home, 0o711)  # to be passed through, not looked into and not changed
+        self._path = os.path.join(os.path.dirname(new), _PREFIX + os.path.basename(new).removeprefix(_NEW_PREFIX))
+        os.rename(new, self._path)
 
     def _is_home(self) -> bool:
         with contextlib.suppress(OSError):
@@ -145,7 +149,7 @@ class RunFolders:
             return
         try:
             hygiene.die_with_parent()
-            os.nice(19)
+            os.nice(_CLEANER_NICE)
             for folder in self._waiting:
                 self._remove(folder, float("inf"))
         finally:

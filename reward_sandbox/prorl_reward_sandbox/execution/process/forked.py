@@ -38,7 +38,7 @@ class Forked:
 
     def start(self, request: Request, talk: int) -> ForkedRun:
         """Fork; returns when the child has become the program."""
-        pipes = Pipes.make(talk)
+        pipes = Pipes.make(talk, user_id=self._user.user_id if self._user is not None else None)
         folder: RunFolder | None = None
         try:
             folder = self._folders.make(request, self._user)

@@ -37,13 +37,19 @@ class Pipes:
     child_talk: int
 
     @classmethod
-    def make(cls, talk: int = -1) -> Pipes:
-        """Three fresh pipes, none inherited by exec, and the child's end of a conversation."""
+    def make(cls, talk: int = -1, *, user_id: int | None = None) -> Pipes:
+        """Make three fresh pipes, none inherited by exec, and take the child's end of a conversation.
+
+        They belong to the program's user, who may open them again by name: programs read `/dev/stdin`.
+        """
         child_stdin, stdin = os.pipe()
         stdout, child_stdout = os.pipe()
         stderr, child_stderr = os.pipe()
         for descriptor in (stdin, stdout, stderr):
             os.set_blocking(descriptor, False)
+        if user_id is not None:
+            for descriptor in (child_stdin, child_stdout, child_stderr):
+                os.fchown(descriptor, user_id, -1)
         return cls(
             stdin=stdin,
             stdout=stdout,
