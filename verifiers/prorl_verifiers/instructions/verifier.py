@@ -17,6 +17,7 @@ from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.extraction import extract
 from prorl_verifiers.instructions.language import LANGUAGES, base_code, is_in_language
 from prorl_verifiers.instructions.shape_checks import SHAPE_CHECKS
+from prorl_verifiers.instructions.text import says_something, with_plain_line_ends
 from prorl_verifiers.instructions.word_checks import WORD_CHECKS
 from prorl_verifiers.judgement import Judgement
 from prorl_verifiers.rows import validated
@@ -52,6 +53,7 @@ class InstructionVerifier:
         if len(text) > MAX_CHARACTERS:
             detail = f"the text has {len(text)} characters; at most {MAX_CHARACTERS} are judged"
             return Judgement.failed(Verdict.WRONG, detail)
+        text = with_plain_line_ends(text)
         variants = [text] if parsed.strictness == "strict" else list(_variants(text))
         failed = [one.id for one in parsed.instructions if not _is_followed(one, variants)]
         share = 1 - len(failed) / len(parsed.instructions)
@@ -72,7 +74,7 @@ def _unjudgeable(instruction: Instruction) -> str:
 def _is_followed(instruction: Instruction, variants: list[str]) -> bool:
     check = CHECKS[instruction.id]
     arguments = parse_arguments(instruction.id, instruction.arguments)
-    return any(text.strip() and check(text, arguments) for text in variants)
+    return any(says_something(text) and check(text, arguments) for text in variants)
 
 
 def _variants(text: str) -> Iterator[str]:
