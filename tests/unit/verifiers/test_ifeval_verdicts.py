@@ -1,5 +1,5 @@
-"""`strictness: ifeval` gives the published verdicts: recorded ones, worked from the published rules with nltk 3.8.1, its
-English Punkt model and langdetect 1.0.9 seeded with 0, over texts of every type in which the rules have traps."""
+"""`strictness: ifeval` gives the published verdicts: recorded ones, worked from the published rules with nltk 3.8.1,
+its English Punkt model and langdetect 1.0.9 seeded with 0, over texts of every type in which the rules have traps."""
 
 from __future__ import annotations
 
