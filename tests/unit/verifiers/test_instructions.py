@@ -95,6 +95,15 @@ def test_wrong_arguments_are_unsupported_and_named(name: str, arguments: dict[st
     assert fault in judgement.detail
 
 
+def test_arguments_are_taken_as_tables_write_them() -> None:
+    words = ("length_constraints:number_words", {"num_words": 2.0, "relation": "at least", "keywords": float("nan")})
+    assert judge("Hello you", words).reward == 1.0
+    assert judge("Hello", words).reward == 0.0
+    assert judge("今天天气很好，我们去公园。", ("language:response_language", {"language": "zh-CN"})).reward == 1.0
+    half = ("length_constraints:number_words", {"num_words": 2.5, "relation": "at least"})
+    assert judge("Hello you", half).verdict is Verdict.UNSUPPORTED
+
+
 @pytest.mark.parametrize("row", [{}, {"instructions": []}, {"instructions": "x"}, {"instructions": [{}]}])
 def test_a_row_without_instructions_is_unsupported(row: dict[str, Any]) -> None:
     assert VERIFIER.judge(row, AnswerFormat.TEXT, "text").verdict is Verdict.UNSUPPORTED
