@@ -87,10 +87,7 @@ def _arguments(instruction: Instruction) -> Arguments:
 
 def _text(completion: str, answer_format: AnswerFormat, *, as_published: bool) -> str:
     """Return the text that is judged; empty if there is none."""
-    final = final_text(completion)
-    if "<think>" in final:
-        return ""
-    if as_published and final == completion and answer_format is AnswerFormat.TEXT:
+    if as_published and final_text(completion) == completion and answer_format is AnswerFormat.TEXT:
         return completion  # the published rules see white space at either end
     return extract(completion, answer_format) or ""
 

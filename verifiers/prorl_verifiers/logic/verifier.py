@@ -15,7 +15,7 @@ from typing import Any
 from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.algebra.tree import UnreadableError
-from prorl_verifiers.extraction import extract, final_text
+from prorl_verifiers.extraction import extract
 from prorl_verifiers.judgement import FULL_REWARD, Judgement, shorten
 from prorl_verifiers.logic.forms import has_form
 from prorl_verifiers.logic.repairs import REPAIRS
@@ -64,7 +64,7 @@ class LogicVerifier:
         if task_rule.rule is Rule.REFUSED or (needs_answer and entry["answer"] is None):
             reason = "the entry's answer is null" if needs_answer else task_rule.reason
             return Judgement.unsupported(f"task {task!r}: {reason}")
-        answer = None if "<think>" in final_text(completion) else extract(completion, answer_format)
+        answer = extract(completion, answer_format)
         if answer is None:
             return Judgement.failed(Verdict.FORMAT_ERROR, f"no answer in the form {answer_format.value!r} was found")
         return self._apply(task, task_rule, entry, answer)
