@@ -199,7 +199,7 @@ def _are_near(left: float, right: float) -> bool:
 
 
 def _of_entry(read: Callable[[], Any]) -> Any:
-    """What an entry's own text reads as; an unreadable one is a broken entry."""
+    """Return what an entry's own text reads as; an unreadable one is a broken entry."""
     try:
         return read()
     except UnreadableError as error:
