@@ -2,15 +2,16 @@
 when it is read and not when it is judged.
 
 Argument names are IFEval's own, so that its published rows and those derived from it can be used as they are. There,
-arguments that do not belong to a type are null: nulls count as absent.
+arguments that do not belong to a type are null, or NaN where a table of numbers was between: these count as absent.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 
 class Arguments(BaseModel):
@@ -21,8 +22,20 @@ class Arguments(BaseModel):
 
 Phrase = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"\S")]
 Phrases = Annotated[list[Phrase], Field(min_length=1, max_length=64)]
-Count = Annotated[int, Field(ge=0, le=100_000)]
-PositiveCount = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _whole(value: object) -> object:
+    """Return 20 for 20.0: tables with missing values hold their whole numbers as floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _lower(value: object) -> object:
+    """Return the text in small letters: zh-CN is zh-cn."""
+    return value.lower().replace("_", "-") if isinstance(value, str) else value
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=100_000)]
+PositiveCount = Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000)]
 Relation = Literal["at least", "less than"]
 
 
@@ -60,8 +73,8 @@ class LetterFrequency(Arguments):
 class ResponseLanguage(Arguments):
     """`language:response_language`."""
 
-    language: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]{2})?$")]
-    """ISO 639-1 code."""
+    language: Annotated[str, BeforeValidator(_lower), Field(pattern=r"^[a-z]{2}(-[a-z]{2})?$")]
+    """ISO 639-1 code, such as `de` or `zh-CN`."""
 
 
 class NumberSentences(Arguments):
@@ -181,6 +194,10 @@ INSTRUCTION_ARGUMENTS: Mapping[str, type[Arguments]] = {
 """The arguments of each type."""
 
 
+def _is_null(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def parse_arguments(instruction_id: str, arguments: Mapping[str, Any]) -> Arguments:
     """Return the typed arguments of an instruction.
 
@@ -192,7 +209,7 @@ def parse_arguments(instruction_id: str, arguments: Mapping[str, Any]) -> Argume
         raise ValueError(
             f"no instruction type {instruction_id!r}; there are {', '.join(sorted(INSTRUCTION_ARGUMENTS))}"
         )
-    given = {name: value for name, value in arguments.items() if value is not None}
+    given = {name: value for name, value in arguments.items() if not _is_null(value)}
     try:
         return model.model_validate(given)
     except ValidationError as error:

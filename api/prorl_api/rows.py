@@ -121,8 +121,10 @@ class InstructionRow(Row):
 
     instructions: Annotated[tuple[Instruction, ...], Field(min_length=1, max_length=64)]
     """Checked independently of each other."""
-    strictness: Literal["strict", "loose"] = "strict"
-    """`loose` also accepts the text without its first line, last line or asterisks, as IFEval's loose accuracy."""
+    strictness: Literal["strict", "loose", "ifeval", "ifeval-loose"] = "strict"
+    """`loose` also accepts the text without its first line, last line or asterisks, as IFEval's loose accuracy.
+    `ifeval` and `ifeval-loose` give the published verdicts, what they pay wrongly included: for comparable evaluation.
+    """
     reward: Literal["fraction", "all"] = "fraction"
     """The share of followed instructions, or 1 only if all are followed."""
 

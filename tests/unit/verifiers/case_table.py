@@ -27,12 +27,12 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What a test shows of the case."""
+        """Return what a test shows of the case."""
         return f"{self.source}: {self.completion[:60]!r} -> {self.right}"
 
 
 def load_cases(name: str) -> list[Case]:
-    """The cases of one table."""
+    """Return the cases of one table."""
     lines = (GOLDEN / name).read_text(encoding="utf-8").split("\n")
     return [_case(line) for line in lines[1:] if line]
 

@@ -16,7 +16,8 @@ from prorl_api.instructions import INSTRUCTION_ARGUMENTS
 from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.instructions.language import is_in_language
-from prorl_verifiers.instructions.text import sentences, words
+from prorl_verifiers.instructions.sentences import count_sentences, sentences
+from prorl_verifiers.instructions.text import Bounds, count_words, words
 from prorl_verifiers.instructions.verifier import CHECKS, MAX_CHARACTERS, InstructionVerifier
 from prorl_verifiers.judgement import Judgement
 
@@ -94,6 +95,15 @@ def test_wrong_arguments_are_unsupported_and_named(name: str, arguments: dict[st
     assert fault in judgement.detail
 
 
+def test_arguments_are_taken_as_tables_write_them() -> None:
+    words = ("length_constraints:number_words", {"num_words": 2.0, "relation": "at least", "keywords": float("nan")})
+    assert judge("Hello you", words).reward == 1.0
+    assert judge("Hello", words).reward == 0.0
+    assert judge("今天天气很好，我们去公园。", ("language:response_language", {"language": "zh-CN"})).reward == 1.0
+    half = ("length_constraints:number_words", {"num_words": 2.5, "relation": "at least"})
+    assert judge("Hello you", half).verdict is Verdict.UNSUPPORTED
+
+
 @pytest.mark.parametrize("row", [{}, {"instructions": []}, {"instructions": "x"}, {"instructions": [{}]}])
 def test_a_row_without_instructions_is_unsupported(row: dict[str, Any]) -> None:
     assert VERIFIER.judge(row, AnswerFormat.TEXT, "text").verdict is Verdict.UNSUPPORTED
@@ -104,30 +114,70 @@ def test_an_oversized_answer_earns_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "count"),
+    ("text", "fewest", "most"),
     [
-        ("One. Two.", 2),
-        ("No end", 1),
-        ("Mr. and Mrs. Smith left. They went home.", 2),
-        ('He said "Go!" and left.', 1),
-        ('"Go!" He left.', 2),
-        ("Wait... what?", 2),
-        ("It costs 3.50 euros.", 1),
-        ("J. R. Tolkien wrote it.", 1),
-        ("So did I. You too.", 2),
-        ("Steps:\n1. Wash.\n2. Cut.\n3. Cook.", 4),
-        ("- one\n- two", 2),
-        ("Title\n\nText here.", 2),
-        ("今天很好。明天呢？", 2),
-        ("", 0),
+        ("One. Two.", 2, 2),
+        ("No end", 1, 1),
+        ("Mr. and Mrs. Smith left. They went home.", 2, 2),
+        ('He said "Go!" and left.', 1, 1),
+        ('"Go!" He left.', 2, 2),
+        ("Wait... what?", 1, 2),  # a demand of sentences is not met by hesitating
+        ("It costs 3.50 euros.", 1, 1),
+        ("J. R. Tolkien wrote it.", 1, 1),
+        ("George W. Bush spoke.", 1, 1),
+        ("So did I. You too.", 2, 2),
+        ("Steps:\n1. Wash.\n2. Cut.\n3. Cook.", 4, 4),
+        ("A. Apples are red.\nB. Bananas are not.", 2, 2),
+        ("- one\n- two", 2, 2),
+        ("Title\n\nText here.", 2, 2),
+        ("今天很好。明天呢？", 2, 2),
+        ("", 0, 0),
+        ("He said no. She said no. We said no. You said no. I said no.", 5, 5),
+        ("he said no. she said no. we left.", 3, 3),
+        ("No. 5 is alive. See fig. 3 and no. 5.", 2, 2),
+        ("He works at Apple Inc. They pay well.", 2, 2),
+        ("He went to St. Petersburg. He lived on Main St. The house was old.", 3, 3),
+        ("I like U.S. Steel. It is big.", 2, 3),
+        ("He came, e.g. Monday.", 1, 2),
+        ("He saw the dr. She saw the dr. They left.", 1, 3),
+        ("We ran.They ran.He ran.", 1, 3),
+        ("Yahoo! is a firm.", 1, 2),
+        ("what? no way! really.", 3, 3),
+        ("the sun rises. the moon sets.", 2, 2),
+        ("Բարեւ։ Ինչպե՞ս ես։", 2, 2),
+        ("یہ کتاب ہے۔ وہ قلم ہے۔", 2, 2),
+        ("यह किताब है। वह कलम है।", 2, 2),
+        ("ሰላም። እንዴት ነህ።", 2, 2),
+        ("5. 6. 7.", 0, 0),
     ],
 )
-def test_sentences_are_counted(text: str, count: int) -> None:
-    assert len(sentences(text)) == count, sentences(text)
+def test_sentences_are_counted_strictly_and_generously(text: str, fewest: int, most: int) -> None:
+    assert count_sentences(text) == Bounds(fewest, most), sentences(text)
 
 
-def test_words_are_runs_of_letters_and_digits() -> None:
-    assert words("It's 2_nd-hand: über, नमस्ते!")[:6] == ["It", "s", "2", "nd", "hand", "über"]
+def test_words_are_runs_of_letters_marks_and_digits() -> None:
+    assert words("It's 2_nd-hand: über, नमस्ते!") == ["It's", "2", "nd", "hand", "über", "नमस्ते"]
+    assert words("The U.S.A. has 1,000.5 of them") == ["The", "U.S.A.", "has", "1,000.5", "of", "them"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fewest", "most"),
+    [
+        ("one two", 2, 2),
+        ("one_two-three", 1, 3),
+        ("don't I’ll", 2, 2),
+        ("one\u200btwo\u200bthree", 1, 3),
+        ("sun\u00adset", 1, 1),
+        ("می\u200cشود", 1, 1),
+        ("天气很好", 4, 4),
+        ("**b**old", 1, 2),
+        ("3.5 km/h", 2, 3),
+        ("_ - * !", 0, 0),
+    ],
+)
+def test_words_are_counted_strictly_and_generously(text: str, fewest: int, most: int) -> None:
+    bounds = count_words(text)
+    assert (bounds.fewest, bounds.most) == (fewest, most)
 
 
 LANGUAGE_SAMPLES = {
@@ -174,7 +224,7 @@ def test_a_sample_is_in_its_language_and_no_other(language: str) -> None:
 def test_language_detection_does_not_depend_on_the_process() -> None:
     program = (
         "from prorl_verifiers.instructions.language import _classified\n"
-        "print([_classified(t) for t in ('hello', 'aaaa bbbb', 'no si ja', 'der die das', 'xqz wvk')])"
+        "print([_classified(t)[0] for t in ('hello', 'aaaa bbbb', 'no si ja', 'der die das', 'xqz wvk')])"
     )
     outputs = {
         subprocess.run(

@@ -42,7 +42,7 @@ FUNCTIONS: Mapping[str, str] = {
 
 
 def read_formula(text: str, *, symbols: Set[str] = frozenset(), with_functions: bool = False) -> Expression:
-    """The tree of a formula of integers, decimals, + - * / **, the given symbols, and functions where allowed.
+    """Return the tree of a formula of integers, decimals, + - * / **, the given symbols, and functions where allowed.
 
     Raises:
         UnreadableError: It is anything else, or larger than any answer needs to be.
@@ -97,7 +97,7 @@ def _operation(operator: ast.operator, left: Expression, right: Expression) -> E
 
 
 def read_list(text: str, *, max_depth: int) -> list[object]:
-    """A Python list of numbers, words and such lists, nested at most `max_depth` deep.
+    """Return a Python list of numbers, words and such lists, nested at most `max_depth` deep.
 
     Raises:
         UnreadableError: It is anything else.

@@ -24,13 +24,16 @@ from prorl_verifiers.algebra.tree import (
     UnreadableError,
 )
 from prorl_verifiers.logic.formulas import read_formula, read_list
+from prorl_verifiers.logic.readings import READINGS
 
 Repair = Callable[[str, Mapping[str, Any]], float]
 """The score of an answer for an entry.
 
 Raises KeyError, TypeError or ValueError for a broken entry and UnreadableError for an answer off the whitelist."""
 
-_FRACTION = re.compile(r"\\[dt]?frac\{(-?[0-9]{1,30})\}\{([0-9]{1,30})\}|(-?[0-9]{1,30})\s*/\s*([0-9]{1,30})")
+_WHOLE = r"(0|-?[1-9][0-9]{0,30})"
+_FRACTION = re.compile(rf"\\[dt]?frac\{{{_WHOLE}\}}\{{{_WHOLE}\}}|{_WHOLE}\s*/\s*{_WHOLE}")
+_DELIMITED = re.compile(r"\$\$(.*)\$\$|\$(.*)\$|\\\((.*)\\\)|\\\[(.*)\\\]", re.DOTALL)
 _LIST_SCORE = 0.1
 _BOARD_LIST_SCORE = 0.5
 _INTEGRATION_CONSTANT = "C"
@@ -155,7 +158,9 @@ def fraction(answer: str, entry: Mapping[str, Any]) -> float:
     """fraction_simplification: numerator and denominator in lowest terms, as LaTeX or with a slash."""
     metadata = entry["metadata"]
     wanted = (int(metadata["simplified_numerator"]), int(metadata["simplified_denominator"]))
-    given = _FRACTION.fullmatch(answer.replace("$", "").replace("\\(", "").replace("\\)", "").strip())
+    delimited = _DELIMITED.fullmatch(answer)
+    inner = next(part for part in delimited.groups() if part is not None) if delimited else answer
+    given = _FRACTION.fullmatch(inner.strip())
     if given is None:
         raise UnreadableError("no fraction")
     return float(tuple(int(part) for part in given.groups() if part is not None) == wanted)
@@ -167,7 +172,7 @@ def assignments(answer: str, entry: Mapping[str, Any]) -> float:
 
 
 def _clauses(text: str) -> frozenset[str]:
-    parts = re.split(r",?\s+and\s+|,", text.strip().rstrip(".").lower())
+    parts = re.split(r",?\s+and\s+|,", text.strip().removesuffix(".").lower())
     return frozenset(" ".join(word for word in part.split() if word not in ("a", "an")) for part in parts)
 
 
@@ -179,12 +184,22 @@ def _same_json(left: object, right: object) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, int | float) and isinstance(right, int | float):
-        return left == right or abs(left - right) <= 1e-9 * abs(left)
+        return left == right or _are_near(left, right)
     return type(left) is type(right) and left == right
 
 
+def _are_near(left: float, right: float) -> bool:
+    """Return whether two numbers, of which one is a float, agree in nine digits."""
+    if isinstance(left, int) and isinstance(right, int):
+        return False
+    try:
+        return abs(left - right) <= 1e-9 * abs(left)
+    except OverflowError:  # a whole number beyond all floats
+        return False
+
+
 def _of_entry(read: Callable[[], Any]) -> Any:
-    """What an entry's own text reads as; an unreadable one is a broken entry."""
+    """Return what an entry's own text reads as; an unreadable one is a broken entry."""
     try:
         return read()
     except UnreadableError as error:
@@ -201,6 +216,7 @@ def _rows_as_lines(answer: str) -> str:
 
 
 REPAIRS: Mapping[str, Repair] = {
+    **READINGS,
     "binary_matrix": matrix_lines,
     "codeio": json_value,
     "countdown": numbers_to_target,

@@ -1,4 +1,4 @@
-"""The logic verifier: reasoning-gym's scorers, as far as `logic_rules` trusts them.
+"""The logic verifier: reasoning-gym's scorers, as far as `rules` trusts them.
 
 Row: `{"task": name, "entry": {question, answer, metadata}}`, the entry as reasoning-gym made it and JSON carried it.
 A scorer that raises on the model's answer is the model's failure; one that raises on the expected answer too shows a
@@ -7,8 +7,8 @@ broken entry, which is `unsupported`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.algebra.tree import UnreadableError
 from prorl_verifiers.extraction import extract
 from prorl_verifiers.judgement import FULL_REWARD, Judgement, shorten
+from prorl_verifiers.logic.forms import has_form
 from prorl_verifiers.logic.repairs import REPAIRS
 from prorl_verifiers.logic.rules import (
     NON_FINITE_ANSWERS,
@@ -24,14 +25,11 @@ from prorl_verifiers.logic.rules import (
     TASK_RULES,
     Rule,
     TaskRule,
-    restore_entry,
     rule_for,
 )
 
 MAX_ANSWER_CHARACTERS = 16384
 """The largest right answers (boards) have about 2 000; some scorers are quadratic."""
-_NUMBER_TOLERANCE = 1e-4
-_MAX_NUMBER_CHARACTERS = 64
 
 Scorer = Callable[..., float]
 
@@ -53,7 +51,7 @@ class LogicVerifier:
         self.judge({"task": "chain_sum", "entry": entry}, AnswerFormat.TEXT, "2")
 
     def judge(self, row: Mapping[str, Any], answer_format: AnswerFormat, completion: str) -> Judgement:
-        """The task's score under its rule."""
+        """Return the task's score under its rule."""
         fault = _fault(row)
         if fault:
             return Judgement.unsupported(fault)
@@ -62,7 +60,7 @@ class LogicVerifier:
             return Judgement.unsupported(f"reasoning-gym has no task {shorten(task)!r}")
         uses_base_scorer = getattr(self._datasets[task][0], "score_answer", None) is self._base_scorer
         task_rule = rule_for(task, uses_base_scorer=uses_base_scorer)
-        needs_answer = task_rule.rule in (Rule.EXACT, Rule.SAME_NUMBER)
+        needs_answer = task_rule.rule is Rule.EXACT
         if task_rule.rule is Rule.REFUSED or (needs_answer and entry["answer"] is None):
             reason = "the entry's answer is null" if needs_answer else task_rule.reason
             return Judgement.unsupported(f"task {task!r}: {reason}")
@@ -82,15 +80,14 @@ class LogicVerifier:
         detail = f"answer: {shorten(answer)}"
         if task_rule.rule is Rule.EXACT:
             return Judgement.of_score(float(answer == expected.strip()), detail)
-        if task_rule.rule is Rule.SAME_NUMBER:
-            return _judge_number(expected, answer)
-        if _is_non_finite(answer, expected) or _has_foreign_letters(answer, expected):
+        has_own_form = has_form(task, answer) and not _has_foreign_letters(answer, expected)
+        if not has_own_form or _is_non_finite(answer, expected):
             return Judgement.failed(Verdict.WRONG, detail)
-        return self._above_participation(task_rule, self._score(task, restore_entry(task, entry), answer))
+        return self._above_participation(task_rule, self._score(task, copy.deepcopy(dict(entry)), answer))
 
     @staticmethod
     def _above_participation(task_rule: TaskRule, judgement: Judgement) -> Judgement:
-        """The judgement, or zero for a score that pays for less than the rule counts."""
+        """Return the judgement, or zero for a score that pays for less than the rule counts."""
         reward = judgement.reward
         counts_partly = task_rule.rule is Rule.OWN and reward is not None and reward > PARTICIPATION
         if reward is None or reward >= FULL_REWARD or counts_partly:
@@ -124,12 +121,12 @@ def _judge_repaired(task: str, entry: Mapping[str, Any], answer: str) -> Judgeme
 
 
 def is_trusted(task: str) -> bool:
-    """Whether the task is judged at all."""
+    """Return whether the task is judged at all."""
     return task not in TASK_RULES or TASK_RULES[task].rule is not Rule.REFUSED
 
 
 def _fault(row: Mapping[str, Any]) -> str:
-    """What is wrong with the row; empty if nothing."""
+    """Return what is wrong with the row; empty if nothing."""
     missing = [key for key in ("task", "entry") if key not in row]
     if missing:
         return f"the row has no {' and no '.join(map(repr, missing))}"
@@ -148,7 +145,7 @@ def _fault(row: Mapping[str, Any]) -> str:
 
 
 def _call(scorer: Scorer, answer: str, entry: dict[str, Any]) -> tuple[float, str]:
-    """The score and no error, or 0 and the error."""
+    """Return the score and no error, or 0 and the error."""
     try:
         score = float(scorer(answer=answer, entry=entry))
     except MemoryError:
@@ -160,14 +157,14 @@ def _call(scorer: Scorer, answer: str, entry: dict[str, Any]) -> tuple[float, st
 
 
 def _is_non_finite(answer: str, expected: str | None) -> bool:
-    """Whether the answer says nan or inf where a number is expected."""
+    """Return whether the answer says nan or inf where a number is expected."""
     if expected is None or any(character.isalpha() and character not in "eEijIJ" for character in expected):
         return False
     return any(word in answer.lower() for word in NON_FINITE_ANSWERS)
 
 
 def _has_foreign_letters(answer: str, expected: str | None) -> bool:
-    """Whether there are small (or capital) letters where the expected answer has none: "not 5", "5 or 6".
+    """Return whether there are small (or capital) letters where the expected answer has none: "not 5", "5 or 6".
 
     Many scorers look for what they want to see and pay for it amid any text.
     """
@@ -175,19 +172,3 @@ def _has_foreign_letters(answer: str, expected: str | None) -> bool:
         return False
     has_small, has_capital = (any(map(test, expected)) for test in (str.islower, str.isupper))
     return (not has_small and any(map(str.islower, answer))) or (not has_capital and any(map(str.isupper, answer)))
-
-
-def _judge_number(expected: str, answer: str) -> Judgement:
-    """Compare as fractions; the answer's length is bounded, since `1e999999999` would be a billion digits."""
-    try:
-        wanted = Fraction(expected.replace(",", "").strip())
-    except (ValueError, ZeroDivisionError):
-        return Judgement.unsupported(f"the expected answer {shorten(expected)!r} is not a number")
-    detail = f"answer: {shorten(answer)}"
-    if len(answer) > _MAX_NUMBER_CHARACTERS or "e" in answer.lower():
-        return Judgement.failed(Verdict.WRONG, detail)
-    try:
-        got = Fraction(answer.replace(",", ""))
-    except (ValueError, ZeroDivisionError):
-        return Judgement.failed(Verdict.WRONG, detail)
-    return Judgement.of_score(float(abs(got - wanted) <= _NUMBER_TOLERANCE), detail)
