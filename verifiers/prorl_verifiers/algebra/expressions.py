@@ -11,6 +11,7 @@ from prorl_verifiers.algebra.cursor import (
     ALIASES,
     CONSTANT_WORDS,
     END,
+    ENGLISH_WORDS,
     FUNCTION_WORDS,
     GREEK,
     TRIGONOMETRIC,
@@ -113,8 +114,14 @@ class _Parser(Cursor):
         while self._starts_factor():
             if self.peek().kind == "number":
                 raise UnreadableError("two numbers side by side")
+            if isinstance(factors[-1], Number) and (factors[-1].value == 0 or self._is_number_in_parentheses()):
+                raise UnreadableError("a number in parentheses behind a number, or anything behind a bare zero")
             factors.append(self._power())
         return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+    def _is_number_in_parentheses(self) -> bool:
+        texts = [self.peek(ahead).text for ahead in range(3)]
+        return texts[0] == "(" and self.peek(1).kind == "number" and texts[2] == ")"
 
     def _starts_factor(self) -> bool:
         token = self.peek()
@@ -202,7 +209,7 @@ class _Parser(Cursor):
             return self._function(text)
         if len(text) == 1 and text in _FUNCTION_LETTERS and self.peek().text == "(":
             return self._unknown_function(text)
-        if len(text) > 3:
+        if len(text) > 3 or text.lower() in ENGLISH_WORDS:
             raise UnreadableError(f"the word {text!r}")
         letters = [letter(name) for name in text[:-1]]
         letters.append(self._subscripted(text[-1]))

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from prorl_verifiers.algebra.evaluation import NotFiniteError, symbols_of
 from prorl_verifiers.algebra.identity import are_identical, real_number
+from prorl_verifiers.algebra.solution_sets import is_assignment
 from prorl_verifiers.algebra.tree import (
     Answer,
     Bracketed,
@@ -142,7 +143,7 @@ def _is_shifted(left: Answer, right: Answer, parameter: str) -> bool:
 
 
 def _bare(answer: Answer) -> Answer:
-    if isinstance(answer, Relation) and answer.operators == ("=",) and isinstance(answer.members[0], Value):
+    if isinstance(answer, Relation) and is_assignment(answer):
         return answer.members[1]
     return answer
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from prorl_verifiers.algebra.cursor import GREEK
 from prorl_verifiers.algebra.expressions import parse_expression
 from prorl_verifiers.algebra.foreign import is_plain_formula
 from prorl_verifiers.algebra.forms import DOTS, whole_form, without_quantifier
@@ -37,7 +38,6 @@ from prorl_verifiers.algebra.tree import (
     Words,
 )
 from prorl_verifiers.algebra.unit_suffix import split_unit
-from prorl_verifiers.extraction import boxed_contents
 from prorl_verifiers.number_words import number_of_words
 
 _MAX_SHAPE_DEPTH = 8
@@ -65,7 +65,9 @@ def read(text: str) -> Answer:
     Raises:
         UnreadableError: The reader does not know what it means, with certainty.
     """
-    normal = without_thousands_separators(_unboxed(normalise(text)))
+    normal = without_thousands_separators(normalise(text))
+    if not _has_as_many_closing(normal):
+        raise UnreadableError("a bracket without its partner")
     wrapped = _TEXT.fullmatch(normal)
     if wrapped and re.search("[0-9]", wrapped.group(1)):
         normal = wrapped.group(1).strip()
@@ -73,10 +75,16 @@ def read(text: str) -> Answer:
     return _read_normal(without_quantifier(normal))
 
 
+def _has_as_many_closing(text: str) -> bool:
+    """As many closing as opening brackets; half-open intervals pair a parenthesis with a bracket."""
+    has_braces = text.count("{") == text.count("}")
+    return has_braces and text.count("(") + text.count("[") == text.count(")") + text.count("]")
+
+
 def is_written_alike(left: str, right: str) -> bool:
     """Whether two texts are the same up to layout and white space."""
     try:
-        one, other = ("".join(_unboxed(normalise(text)).split()) for text in (left, right))
+        one, other = ("".join(normalise(text).split()) for text in (left, right))
     except UnreadableError:
         return False
     return bool(one) and one == other
@@ -93,12 +101,6 @@ def _read_normal(text: str) -> Answer:
     return form if form is not None else _shape(text, tokens, 0)
 
 
-def _unboxed(text: str) -> str:
-    """The content of a box that is the whole text, as some data sets give their answers."""
-    boxes = list(boxed_contents(text)) if text.startswith(r"\boxed") else []
-    return boxes[-1].strip() if boxes and text.endswith(boxes[-1] + "}") else text
-
-
 def _mixed_number(match: re.Match[str]) -> str:
     whole, upper, lower = match.groups()
     return rf"{whole}\frac{{{upper}}}{{{lower}}}" if 0 < int(upper) < int(lower) else match.group()
@@ -108,7 +110,8 @@ def _words(text: str) -> Words | None:
     """The answer as words if it is nothing but words of two or more letters, or any text in `\\text{}`."""
     wrapped = _TEXT.fullmatch(text)
     plain = (wrapped.group(1) if wrapped else text).strip().rstrip(".")
-    plain = " ".join(plain.strip("()").split())
+    plain = plain[1:-1] if plain[:1] + plain[-1:] == "()" else plain
+    plain = " ".join(plain.split())
     if not _WORDS.fullmatch(plain):
         return None
     if not wrapped and (max(map(len, plain.split())) == 1 or plain in ("pi", "infinity", "oo", "U")):
@@ -156,7 +159,7 @@ def _set_like(answer: Answer) -> Answer:
 
 def _relation(text: str, tokens: list[Token], depth: int) -> Answer | None:
     membership = split(tokens, (r"\in",))
-    if len(membership) == 2 and len(membership[0]) == 1 and membership[0][0].kind in ("word", "command"):
+    if len(membership) == 2 and len(membership[0]) == 1 and _is_variable(membership[0][0]):
         return _set_like(_shape(text, membership[1], depth + 1))
     signs = [token.text for token in outside_brackets(tokens) if token.text in RELATIONS]
     if not signs:
@@ -169,6 +172,12 @@ def _relation(text: str, tokens: list[Token], depth: int) -> Answer | None:
     if turned == {True}:
         members, operators = members[::-1], operators[::-1]
     return named_values(Relation(tuple(members), tuple(operators)))
+
+
+def _is_variable(token: Token) -> bool:
+    if token.kind == "command":
+        return token.text[1:] in GREEK
+    return token.kind == "word" and len(token.text) == 1 and token.text not in "ei"
 
 
 def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # noqa: PLR0911  (one case a bracket)

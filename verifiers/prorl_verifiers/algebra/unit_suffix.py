@@ -42,7 +42,7 @@ def split_unit(piece: str) -> tuple[str, str]:
         return number, unit
     factor = SCALES[(scale.group(1) or scale.group(2)).lower()]
     inner, inner_unit = split_unit(number[: scale.start()])  # five hundred million
-    if not inner.strip() or (inner_unit and unit):
+    if inner.strip() in ("", "0") or (inner_unit and unit):
         raise UnreadableError("a number word without a number")
     return rf"({inner})\cdot {factor}", unit or inner_unit
 

@@ -38,6 +38,8 @@ _ALTERNATIVE = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])|\\lor(?![A-Za-z])|\\vee(
 
 def stated_answer(answer: str, answer_format: AnswerFormat) -> str | None:
     """The part of an extracted answer that states the result, as mathematics without marks; None if there is none."""
+    if answer_format is AnswerFormat.BOXED:
+        return answer  # a box within it is layout, and what stands beside that counts
     boxes = [box.strip() for box in boxed_contents(answer) if box.strip()]
     if boxes:
         return _joined(boxes)
