@@ -38,7 +38,7 @@ _WORDS = (
     r"\text{ is wrong}", r"\text{ (could also be 3)}", r"\text{not }", r"\text{maybe }", r"\text{, no: }", " is wrong",
     " minus one", " not ", "approximately ", r"\text{ is a guess}", r"\text{ if } x<0", r"\text{ unless }",
     r"\text{ instead of }", r"\text{ rejected}", r"\text{not sure: }", " million", " dozen", r"\text{ thousand}",
-    r"\neg ", r"\not ", r"\cancel", "?", "!", "'", r"\text{False: }", r"\ne ", "> ", "<", r"\approx ", r"\sim ",
+    r"\neg ", r"\not ", r"\cancel", "?", "'", r"\text{False: }", r"\ne ", "> ", "<", r"\approx ", r"\sim ",
 )  # fmt: skip
 _SCRIPTS = (
     "五", "٤٢", "४२", "или", "ou", "或", "не", "ではない", "はず", "не равно", "４２", "Ⅳ", "𝟒𝟐", "\u202e", "\u200b",

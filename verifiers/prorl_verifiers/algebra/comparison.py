@@ -106,9 +106,9 @@ class _Comparison:
                     return False
                 return self._same_items(items, others)
             case (Collection((only,)), (Value() | Words() | Bracketed()) as other):
-                return self.same(only, other)
+                return not isinstance(only, Collection) and self.same(only, other)
             case ((Value() | Words() | Bracketed()) as other, Collection((only,))):
-                return self.same(other, only)
+                return not isinstance(only, Collection) and self.same(other, only)
             case Union(items), Union(others):
                 return self._same_items(items, others)
             case Bracketed(), Bracketed():
@@ -254,7 +254,7 @@ def _end_of_chain(relation: Relation) -> Answer | None:
         return None
     members = relation.members[1:] if is_name(relation.members[0]) else relation.members
     expressions = [member.expression for member in members if isinstance(member, Value) and not member.unit]
-    if len(expressions) != len(members) or len(members) < 2 or _is_bare_name(members[-1]):
+    if len(expressions) != len(members) or len(set(members)) < 2 or _is_bare_name(members[-1]):
         return None
     if any(isinstance(expression, Foreign) for expression in expressions):
         return None

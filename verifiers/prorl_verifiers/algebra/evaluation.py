@@ -122,6 +122,11 @@ class NumericEvaluator:
         self._context = mpmath.MPContext()
         self._context.dps = digits
         self._functions: Mapping[str, Callable[..., Any]] = self._make_functions()
+        self._bits = int(digits * 3.32)
+        self.ten = self._context.mpf(10)
+        self.lost: int | None = None
+        """The magnitude of the smallest part since this was last None that had no part in the result's digits: a term
+        beside a far larger one, or an argument so near to zero that a function takes it for zero."""
 
     def value(self, expression: Expression, symbols: Mapping[str, Any]) -> Any:
         """The value as a number of this evaluator's context.
@@ -137,6 +142,10 @@ class NumericEvaluator:
         if not self._context.isfinite(result):
             raise NotFiniteError("an infinite value")
         return result
+
+    def forget_lost(self) -> None:
+        """Begin anew with what `lost` notes."""
+        self.lost = None
 
     def rounded(self, value: Any) -> Any:
         """A number of another evaluator's context as one of this."""
@@ -154,18 +163,34 @@ class NumericEvaluator:
                     raise NotFiniteError("infinity within an expression")
                 return {"pi": +context.pi, "e": +context.e, "i": context.j}[name]
             case Sum(terms):
-                return context.fsum([self._value(term, symbols) for term in terms])
+                values = [self._value(term, symbols) for term in terms]
+                self._note_lost_terms(values)
+                return context.fsum(values)
             case Product(factors):
                 return self._bounded(context.fprod([self._value(factor, symbols) for factor in factors]))
             case Quotient(numerator, denominator):
                 return self._bounded(self._value(numerator, symbols) / self._value(denominator, symbols))
             case Power(base, exponent):
-                return self._power(self._value(base, symbols), self._value(exponent, symbols))
+                raised = self._value(exponent, symbols)
+                self._note_lost([raised], below=-self._bits // 3)
+                return self._power(self._value(base, symbols), raised)
             case Call(function, arguments):
                 values = [self._value(argument, symbols) for argument in arguments]
+                self._note_lost(values, below=-self._bits // 3)
                 return self._bounded(self._functions[function](*values))
             case Foreign():
                 raise UnreadableError("a formula that is not read here")
+
+    def _note_lost_terms(self, values: list[Any]) -> None:
+        magnitudes = [self._context.mag(value) for value in values if value]
+        if magnitudes:
+            self._note_lost(values, below=max(magnitudes) - self._bits + 64)
+
+    def _note_lost(self, values: list[Any], *, below: int) -> None:
+        for value in values:
+            if value and self._context.mag(value) < below:
+                magnitude = int(self._context.mag(value))
+                self.lost = magnitude if self.lost is None else min(self.lost, magnitude)
 
     def _bounded(self, value: Any) -> Any:
         if value and abs(self._context.mag(value)) > MAX_EXPONENT_BITS:

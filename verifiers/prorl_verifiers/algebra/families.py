@@ -42,7 +42,7 @@ _INTEGER_LETTERS = frozenset("jklmnt")
 
 def same_family(left: Answer, right: Answer, same: Same) -> bool:
     """Whether both are the same family; where only one side declares its parameter, the other's is the one left."""
-    if isinstance(left, Family) and isinstance(right, Family) and left.domain != right.domain:
+    if isinstance(right, Family) and right.domain != (left.domain if isinstance(left, Family) else "Z"):
         return False
     if isinstance(left, Family) or isinstance(right, Family):
         first, second = _parameter(left, right), _parameter(right, left)

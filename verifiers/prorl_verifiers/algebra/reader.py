@@ -142,6 +142,10 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
 
 def _listed(items: list[Answer], joint: str) -> Answer:
     """A list; with dots, one that goes on, whose order counts."""
+    if REAL_LINE in items and any(isinstance(item, Relation) for item in items):
+        items = [item for item in items if item != REAL_LINE]  # x is real, and more is said of it
+        if len(items) == 1:
+            return items[0]
     if Value(DOTS) in items:
         return Bracketed("...", tuple(items), "...")
     return named_values(Collection(tuple(items), joint))
@@ -202,7 +206,8 @@ def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # n
         parts = split(inner, (",", ";"))
         if len(parts) > 1:
             return Bracketed(first, tuple(_shape(text, part, depth + 1) for part in parts), last)
-        if (first, last) == ("(", ")") and inner and (inner[0].text == r"\begin" or _has_relation(inner)):
+        is_matrix = bool(inner) and inner[0].text == r"\begin" and first + last in ("()", "[]")
+        if is_matrix or ((first, last) == ("(", ")") and _has_relation(inner)):
             return _shape(text, inner, depth + 1)
     return None
 
@@ -227,7 +232,8 @@ def _set(text: str, tokens: list[Token], depth: int) -> Answer:
     content = _shape(text, inner, depth + 1)
     if isinstance(content, Relation):
         raise UnreadableError("a set of relations")
-    return Collection(content.items if isinstance(content, Collection) else (content,), "set")
+    is_list = isinstance(content, Collection) and content.joint != "set"
+    return Collection(content.items if is_list and isinstance(content, Collection) else (content,), "set")
 
 
 def _environment(text: str, tokens: list[Token], depth: int) -> Answer:

@@ -31,7 +31,8 @@ _HUNDREDTH = Number(Fraction(1, 100))
 _HALF_TURN_DEGREES = Number(Fraction(180))
 _DECIMAL = re.compile(r"-?\s*[0-9]*\.([0-9]{6,40})")
 _MIN_DIGITS = 6
-_COUNTED_UNITS = frozenset(("$", "euro", "cent"))
+_CURRENCIES = frozenset(("$", "euro", "cent", "pound sterling"))
+_CENTS = {("$", "cent"): _HUNDREDTH, ("cent", "$"): Number(Fraction(100))}
 
 
 def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR0911  (one case a pair of units)
@@ -158,6 +159,8 @@ def _holds_pi(expression: Expression) -> bool:
 
 def _conversion(expected: str, given: str) -> Expression | None:
     """The factor from one unit to another of the same dimension."""
+    if (expected, given) in _CENTS:
+        return _CENTS[expected, given]
     wanted, got = parse_unit(expected), parse_unit(given)
     if wanted is None or got is None or not wanted.can_be(got) or wanted.offset or got.offset:
         return None
@@ -166,4 +169,4 @@ def _conversion(expected: str, given: str) -> Expression | None:
 
 def _are_both_counted(expected: str, given: str) -> bool:
     """Students and people may be the same; a unit or a currency is neither."""
-    return all(parse_unit(unit) is None and unit not in _COUNTED_UNITS for unit in (expected, given))
+    return all(parse_unit(unit) is None and unit not in _CURRENCIES for unit in (expected, given))
