@@ -129,7 +129,10 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
         raise UnreadableError(f"shapes nested more than {_MAX_SHAPE_DEPTH} deep")
     parts, joint = split_list(tokens)
     if len(parts) > 1:
-        return _listed([_shape(text, part, depth + 1) for part in parts], joint)
+        shapes = [_shape(text, part, depth + 1) for part in parts]
+        if joint != "or" and any(isinstance(shape, Relation) for shape in shapes):
+            shapes = [shape for part, shape in zip(parts, shapes, strict=True) if not _is_real(part, shape)]
+        return _listed(shapes, joint) if len(shapes) > 1 else shapes[0]
     parts = split(tokens, (r"\cup",))
     if len(parts) > 1:
         return Union(tuple(_set_like(_shape(text, part, depth + 1)) for part in parts))
@@ -140,12 +143,13 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
     return enclosed if enclosed is not None else _single(text, tokens, depth)
 
 
+def _is_real(tokens: list[Token], shape: Answer) -> bool:
+    r"""Whether it only says `x \in \mathbb{R}`, beside what else is said of x."""
+    return shape == REAL_LINE and any(token.text == r"\in" for token in tokens)
+
+
 def _listed(items: list[Answer], joint: str) -> Answer:
     """A list; with dots, one that goes on, whose order counts."""
-    if REAL_LINE in items and any(isinstance(item, Relation) for item in items):
-        items = [item for item in items if item != REAL_LINE]  # x is real, and more is said of it
-        if len(items) == 1:
-            return items[0]
     if Value(DOTS) in items:
         return Bracketed("...", tuple(items), "...")
     return named_values(Collection(tuple(items), joint))
