@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prorl_verifiers.algebra.conventions import same_by_convention
-from prorl_verifiers.algebra.evaluation import contains_infinity, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import exact
 from prorl_verifiers.algebra.families import same_family
 from prorl_verifiers.algebra.identity import are_identical, are_proportional, is_exact, values
+from prorl_verifiers.algebra.inspection import contains_infinity, symbols_of
 from prorl_verifiers.algebra.solution_sets import intervals_of, is_name, values_of_names
 from prorl_verifiers.algebra.tree import (
     Answer,

@@ -264,27 +264,3 @@ class NumericEvaluator:
         if max(abs(upper), abs(lower)) > _MAX_NUMERIC_FACTORIAL:
             raise TooCostlyError("a binomial of large numbers")
         return self._context.binomial(upper, lower)
-
-
-def symbols_of(expression: Expression) -> frozenset[str]:
-    """The names of all symbols in it."""
-    match expression:
-        case Symbol(name):
-            return frozenset((name,))
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return frozenset().union(*(symbols_of(part) for part in parts))
-        case Quotient(left, right) | Power(left, right):
-            return symbols_of(left) | symbols_of(right)
-    return frozenset()
-
-
-def contains_infinity(expression: Expression) -> bool:
-    """Whether it has an infinity anywhere."""
-    match expression:
-        case Constant(name):
-            return name == "infinity"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(contains_infinity(part) for part in parts)
-        case Quotient(left, right) | Power(left, right):
-            return contains_infinity(left) or contains_infinity(right)
-    return False

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
-from prorl_verifiers.algebra.evaluation import NotFiniteError, symbols_of
+from prorl_verifiers.algebra.evaluation import NotFiniteError
 from prorl_verifiers.algebra.identity import are_identical, real_number
+from prorl_verifiers.algebra.inspection import holds_constant, symbols_of
 from prorl_verifiers.algebra.solution_sets import is_assignment
 from prorl_verifiers.algebra.tree import (
     Answer,
     Bracketed,
     Call,
     Collection,
-    Constant,
     Expression,
     Family,
     Matrix,
@@ -66,18 +66,8 @@ def _same_multiples_of_pi(left: Expression, right: Expression) -> bool:
     if len(names) != 1 or len(others) != 1 or not (names | others) <= _INTEGER_LETTERS:
         return False
     (name,), (other,) = names, others
-    return _holds_pi(left) and _holds_pi(right) and _are_shifted(left, _replaced(right, other, Symbol(name)), name)
-
-
-def _holds_pi(expression: Expression) -> bool:
-    match expression:
-        case Constant("pi"):
-            return True
-        case Sum(parts) | Product(parts):
-            return any(map(_holds_pi, parts))
-        case Quotient(upper, _):
-            return _holds_pi(upper)
-    return False
+    both = holds_constant(left, "pi") and holds_constant(right, "pi")
+    return both and _are_shifted(left, _replaced(right, other, Symbol(name)), name)
 
 
 def _parameter(side: Answer, other: Answer) -> str:

@@ -17,18 +17,11 @@ from prorl_verifiers.algebra.evaluation import (
     NotExactError,
     NotFiniteError,
     NumericEvaluator,
-    contains_infinity,
     exact,
-    symbols_of,
 )
+from prorl_verifiers.algebra.inspection import contains_infinity, holds_constant, symbols_of
 from prorl_verifiers.algebra.tree import (
-    Call,
-    Constant,
     Expression,
-    Power,
-    Product,
-    Quotient,
-    Sum,
     UnreadableError,
 )
 
@@ -74,7 +67,7 @@ def are_identical(left: Expression, right: Expression) -> bool:
 
 def _agree_at_points(left: Expression, right: Expression, names: frozenset[str]) -> bool:
     """Compare point by point; where both are not real, as sqrt(x) for negative x, they need not be the same branch."""
-    is_complex = holds_imaginary_unit(left) or holds_imaginary_unit(right)
+    is_complex = holds_constant(left, "i") or holds_constant(right, "i")
     num_left = num_right = num_real = 0
     outside: list[tuple[Any, Any]] = []
     for index in range(_POINTS):
@@ -124,18 +117,6 @@ def _agree_sharply(left: Expression, right: Expression, point: Mapping[str, Frac
 
 def _is_not_real(value: Any) -> bool:
     return value is not None and abs(value.imag) > _TOLERANCE * abs(value)
-
-
-def holds_imaginary_unit(expression: Expression) -> bool:
-    """Whether i is written in it."""
-    match expression:
-        case Constant(name):
-            return name == "i"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(map(holds_imaginary_unit, parts))
-        case Quotient(left, right) | Power(left, right):
-            return holds_imaginary_unit(left) or holds_imaginary_unit(right)
-    return False
 
 
 def real_number(expression: Expression) -> Any:

@@ -13,8 +13,9 @@ from prorl_verifiers.algebra.cursor import GREEK
 from prorl_verifiers.algebra.expressions import parse_expression
 from prorl_verifiers.algebra.foreign import is_plain_formula
 from prorl_verifiers.algebra.forms import DOTS, whole_form, without_quantifier
+from prorl_verifiers.algebra.notations import special_notation
 from prorl_verifiers.algebra.shapes import RELATIONS, outside_brackets, spans, split, split_list
-from prorl_verifiers.algebra.solution_sets import REAL_LINE, named_values, punctured_line, set_of_condition
+from prorl_verifiers.algebra.solution_sets import REAL_LINE, named_values, set_of_condition
 from prorl_verifiers.algebra.tokens import (
     Token,
     normalise,
@@ -23,7 +24,6 @@ from prorl_verifiers.algebra.tokens import (
 )
 from prorl_verifiers.algebra.tree import (
     Answer,
-    Based,
     Bracketed,
     Cases,
     Collection,
@@ -38,25 +38,15 @@ from prorl_verifiers.algebra.tree import (
     Words,
 )
 from prorl_verifiers.algebra.unit_suffix import split_unit
-from prorl_verifiers.number_words import number_of_words
 
 _MAX_SHAPE_DEPTH = 8
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z0-9.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,4})(?![A-Za-z0-9.])")
 _MIXED = re.compile(r"(?<![0-9./^{}A-Za-z])(?<![0-9./^{}A-Za-z,] )([0-9]+) ([0-9]+)/([0-9]+)(?![0-9/.!^])")
-_BASED = re.compile(
-    r"\(?([0-9A-Za-z]*[0-9][0-9A-Za-z]*)\)?_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8}(?:-[a-z]{3,5})?)\}?\}?"
-)
 _WORD = r"[A-Za-z]+(?:(?<=[A-Za-z]{2})['-][A-Za-z]+|-[A-Za-z]{3,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD}){{0,7}}")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_FUNCTION = re.compile(r"([A-Za-z]) ?\(([A-Za-z])\)")
-_PRIMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?'{1,3}(?:\([A-Za-z]\))?")
-_DERIVATIVE = re.compile(r"\\frac\s*\{d([a-z])\}\s*\{d([a-z])\}")
-_FIGURE = re.compile(r"(?:m ?)?(\\(?:angle|overline|triangle|vec))\s*\{?\s*([A-Z]{1,3})\s*\}?")
-_PUNCTURED = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*(\\\{.*\\\})")
 _BUILDER = re.compile(r"\\\{\s*(?:\(?([a-z])\)?\s*(?:\\in\s*\\mathbb\{R\})?)\s*[|:](.+)\\\}")
 _FAMILY_SET = re.compile(r"\\\{(.+)[|:](\s*[a-z]\s*\\in\s*\\mathbb\{[ZN]\}[^{}]*)\\\}")
-_LINE = r"\mathbb{R}"
 
 
 def read(text: str) -> Answer:
@@ -278,7 +268,7 @@ def _single(text: str, tokens: list[Token], depth: int) -> Answer:
     if plus_minus == 1 and r"\mp" not in piece:
         pair = (piece.replace(r"\pm", sign) for sign in ("+", "-"))
         return Collection(tuple(_shape(one, tokenise(one), depth + 1) for one in pair), "or")
-    special = _special(piece)
+    special = special_notation(piece, _read_normal)
     if special is not None:
         return special
     number, unit = split_unit(piece)
@@ -292,29 +282,3 @@ def _single(text: str, tokens: list[Token], depth: int) -> Answer:
         if not tokens or not is_plain_formula(number, tokens):
             raise
         return Value(Foreign(number.strip()), unit, number)
-
-
-def _special(piece: str) -> Answer | None:  # noqa: PLR0911  (one a notation)
-    """What is no expression: dots, the real line, digits with a base, a name of a figure or derivative."""
-    if piece == r"\ldots":
-        return Value(DOTS)
-    if piece.replace(" ", "") == _LINE:
-        return REAL_LINE
-    punctured = _PUNCTURED.fullmatch(piece)
-    if punctured:
-        return punctured_line(_read_normal(punctured.group(1)))
-    based = _BASED.fullmatch(piece.replace(" ", ""))
-    if based:
-        base = int(based.group(2)) if based.group(2).isdigit() else number_of_words(based.group(2)) or 0
-        if 2 <= base <= 36:
-            return Based(based.group(1).lower().lstrip("0") or "0", base)
-    applied = _FUNCTION.fullmatch(piece)
-    if applied and applied.group(1) in "fghFGHPpQqyu":
-        return Value(Symbol(f"{applied.group(1)}({applied.group(2)})"))
-    if _PRIMED.fullmatch(piece):
-        return Value(Symbol(piece.replace(" ", "")))
-    derivative = _DERIVATIVE.fullmatch(piece)
-    if derivative:
-        return Value(Symbol(f"d{derivative.group(1)}/d{derivative.group(2)}"))
-    figure = _FIGURE.fullmatch(piece)
-    return Words(f"{figure.group(1)} {figure.group(2)}") if figure else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from prorl_verifiers.algebra.evaluation import NotExactError, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import NotExactError, exact
 from prorl_verifiers.algebra.identity import real_number
+from prorl_verifiers.algebra.inspection import symbols_of
 from prorl_verifiers.algebra.tree import (
     MINUS_ONE,
     Answer,

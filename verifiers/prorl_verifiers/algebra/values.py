@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from prorl_verifiers.algebra.evaluation import NotExactError, contains_infinity, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import NotExactError, exact
 from prorl_verifiers.algebra.identity import are_identical, is_exact, real_number
+from prorl_verifiers.algebra.inspection import contains_infinity, holds_constant, symbols_of
 from prorl_verifiers.algebra.tree import (
-    Call,
     Constant,
     Expression,
     Foreign,
@@ -140,21 +140,10 @@ def _exceeds_one(expression: Expression) -> bool:
 def _same_angle(expected: Value, answer: Value) -> bool:
     """30 degrees for a sixth of pi, and back, where pi is written."""
     degrees, radians = (expected, answer) if expected.unit == "deg" else (answer, expected)
-    if not _holds_pi(radians.expression):
+    if not holds_constant(radians.expression, "pi"):
         return False
     factor = Quotient(Constant("pi"), _HALF_TURN_DEGREES)
     return are_identical(Product((degrees.expression, factor)), radians.expression)
-
-
-def _holds_pi(expression: Expression) -> bool:
-    match expression:
-        case Constant(name):
-            return name == "pi"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(map(_holds_pi, parts))
-        case Quotient(left, right) | Power(left, right):
-            return _holds_pi(left) or _holds_pi(right)
-    return False
 
 
 def _conversion(expected: str, given: str) -> Expression | None:
