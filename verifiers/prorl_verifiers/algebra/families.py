@@ -53,21 +53,23 @@ def same_family(left: Answer, right: Answer, same: Same) -> bool:
         if not first or not second:
             return False
         renamed = _renamed(inner[1], second, first)
-        domains = {side.domain for side in (left, right) if isinstance(side, Family)}
-        return same(inner[0], renamed) or (domains == {"Z"} and _is_shifted(inner[0], renamed, first))
+        is_family = isinstance(left, Family) and left.domain == "Z"
+        return same(inner[0], renamed) or (is_family and _is_shifted(inner[0], renamed, first))
     if not isinstance(left, Value) or not isinstance(right, Value) or left.unit or right.unit:
         return False
     return _same_multiples_of_pi(left.expression, right.expression)
 
 
 def _same_multiples_of_pi(left: Expression, right: Expression) -> bool:
-    """Nobody writes k pi but for whole k, so that these letters need no declaration."""
+    """`k\\pi` and `n\\pi`, which need no declaration. Where nothing is declared, (n-2) pi may be a sum of angles: the
+    letter may have another name, but must not count from elsewhere."""
     names, others = symbols_of(left), symbols_of(right)
-    if len(names) != 1 or len(others) != 1 or not (names | others) <= _INTEGER_LETTERS:
+    if len(names) != 1 or len(others) != 1 or names == others or not (names | others) <= _INTEGER_LETTERS:
         return False
     (name,), (other,) = names, others
-    both = holds_constant(left, "pi") and holds_constant(right, "pi")
-    return both and _are_shifted(left, _replaced(right, other, Symbol(name)), name)
+    if not holds_constant(left, "pi") or not holds_constant(right, "pi") or _start_and_step(left, name) is None:
+        return False
+    return are_identical(left, _replaced(right, other, Symbol(name)))
 
 
 def _parameter(side: Answer, other: Answer) -> str:

@@ -30,7 +30,7 @@ _LABELS = (
     re.compile(r"\\text\s*\{\s*(?:\(([A-H])\)|([A-H])[.):])\s*\}\s*:?\s*(.+)"),
     re.compile(r"\\text\s*\{\s*(?:\(([A-H])\)|([A-H])[.):])\s+([^{}]+)\}"),
     re.compile(r"\(\s*\\text\s*\{\s*([A-H])()\s*\}\s*\)\s*(.+)"),
-    re.compile(r"\(([A-H])()\)\s+([-0-9\\$].*)"),
+    re.compile(r"\(([A-H])()\)\s+((?:[0-9]|\\frac|\\sqrt|\\?\$).*)"),
 )
 _MODULUS = (
     r"\(?\s*(?:\\pmod|\\bmod|\\mod|\\text\s*\{\s*mod\s*\}|mod)(?![A-Za-z])\s*\{?\s*(?P<modulus>[0-9]{1,9})\s*\}?\s*\)?"

@@ -16,6 +16,7 @@ _SIGNS = {
     "∜": r"\sqrt[4]", "°": r"^{\circ}", "∪": r"\cup ", "±": r"\pm ", "∈": r"\in ", "θ": r"\theta ", "α": r"\alpha ",
     "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "φ": r"\phi ", "ω": r"\omega ", "∅": r"\emptyset ",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "€": r"\euro ", "£": r"\pounds ", "ℝ": r"\mathbb{R}",
+    "<=": r"\le ", ">=": r"\ge ",
     "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "≡": r"\equiv ", "…": r"\ldots ", "⟨": "(", "⟩": ")", "∖": r"\setminus ",
 }  # fmt: skip
 _SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
@@ -27,7 +28,7 @@ _LOWERED = "₀₁₂₃₄₅₆₇₈₉"
 _LOWERED_RUN = re.compile(f"[{_LOWERED}]+")
 _PLAIN = str.maketrans(_RAISED + _LOWERED, "0123456789+-n0123456789")
 _DOTS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
-_WRAPPED = r"\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+_DEGREE_LETTER = re.compile(r"(?<=[0-9])\^\s*(?:\{\s*o\s*\}|o)(?![A-Za-z0-9])")
 _ARRAY = re.compile(r"\\begin\s*\{array\}\s*\{[lcr| ]*\}|(\\end)\s*\{array\}")
 _INVISIBLE = re.compile(r"\\text\s*\{\s*\.?\s*\}$|\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}")
 _COLOUR = re.compile(r"\\textcolor\s*\{[A-Za-z]+\}|\\color\s*\{[A-Za-z]+\}")
@@ -66,6 +67,7 @@ def respell(text: str) -> str:
     text = _RAISED_RUN.sub(lambda match: f"^{{{match.group().translate(_PLAIN)}}}", text)
     text = _LOWERED_RUN.sub(lambda match: f"_{{{match.group().translate(_PLAIN)}}}", text)
     text = _DOTS.sub(r"\\ldots ", text)
+    text = _DEGREE_LETTER.sub(r"^{\\circ}", text)
     if "\\" not in text and "_" not in text and "C(" not in text:
         return text
     text = _INVISIBLE.sub("", text)
