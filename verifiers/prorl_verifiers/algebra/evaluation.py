@@ -185,9 +185,11 @@ class NumericEvaluator:
             case Quotient(numerator, denominator):
                 return self._bounded(self._value(numerator, symbols) / self._value(denominator, symbols))
             case Power(base, exponent):
-                raised = self._value(exponent, symbols)
+                below, raised = self._value(base, symbols), self._value(exponent, symbols)
                 self._note_lost([raised], below=-self._bits // 3)
-                return self._power(self._value(base, symbols), raised)
+                if context.im(below) == 0 and context.re(below) < 0 and (root := _odd_root(exponent)) is not None:
+                    return self._of_negative(below, root)
+                return self._power(below, raised)
             case Call(function, arguments):
                 values = [self._value(argument, symbols) for argument in arguments]
                 self._note_lost(values, below=-self._bits // 3)
@@ -220,6 +222,11 @@ class NumericEvaluator:
         if abs(exponent) * max(1, abs(context.mag(base)) + 4) > MAX_EXPONENT_BITS:
             raise TooCostlyError("a power with too many digits")
         return self._bounded(context.power(base, exponent))
+
+    def _of_negative(self, base: Any, exponent: Fraction) -> Any:
+        """The real value, so that a cube root of x is x^(1/3) for negative x, too."""
+        size = self._power(-base, self._context.mpf(exponent.numerator) / exponent.denominator)
+        return -size if exponent.numerator % 2 else size
 
     def _make_functions(self) -> Mapping[str, Callable[..., Any]]:
         context = self._context
@@ -264,3 +271,12 @@ class NumericEvaluator:
         if max(abs(upper), abs(lower)) > _MAX_NUMERIC_FACTORIAL:
             raise TooCostlyError("a binomial of large numbers")
         return self._context.binomial(upper, lower)
+
+
+def _odd_root(exponent: Expression) -> Fraction | None:
+    """The exponent if it is a fraction with an odd denominator."""
+    try:
+        value = exact(exponent)
+    except (NotExactError, NotFiniteError):
+        return None
+    return value if value.denominator % 2 == 1 and value.denominator > 1 else None

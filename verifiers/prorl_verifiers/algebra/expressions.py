@@ -37,6 +37,7 @@ from prorl_verifiers.algebra.tree import (
 
 MAX_DEPTH = 40
 _FUNCTION_LETTERS = frozenset("fghFGH")
+_ACCENTS = {"vec": "vec", "bar": "bar", "overline": "bar", "hat": "hat", "tilde": "tilde", "overrightarrow": "vec"}
 _TEN = Number(Fraction(10))
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -211,9 +212,10 @@ class _Parser(Cursor):
             return self._unknown_function(text)
         if len(text) > 3 or text.lower() in ENGLISH_WORDS:
             raise UnreadableError(f"the word {text!r}")
-        letters = [letter(name) for name in text[:-1]]
-        letters.append(self._subscripted(text[-1]))
-        return letters[0] if len(letters) == 1 else Product(tuple(letters))
+        if len(text) > 1:  # an exponent or factorial behind them belongs to the last one
+            letters = (Token("word", name, token.start + index, token.end) for index, name in enumerate(text))
+            self.tokens[self.position - 1 : self.position] = letters
+        return self._subscripted(text[0]) if len(text) == 1 else letter(text[0])
 
     def _unknown_function(self, name: str) -> Expression:
         """`f(...)` as a symbol of its own for each argument as written, so that f(x) and f(-x) stay apart."""
@@ -241,7 +243,19 @@ class _Parser(Cursor):
             return self._function(name)
         if name in GREEK:
             return self._subscripted(name)
+        if name in _ACCENTS:
+            return self._accented(name)
         raise UnreadableError(f"the command {token.text}")
+
+    def _accented(self, accent: str) -> Expression:
+        r"""`\vec{a}` or `\bar z` as a symbol of its own."""
+        has_braces = self.accept("{")
+        token = self.take()
+        if token.kind != "word" or len(token.text) != 1:
+            raise UnreadableError("an accent over more than a letter")
+        if has_braces:
+            self.expect("}")
+        return self._subscripted(f"{_ACCENTS[accent]} {token.text}")
 
     def _argument(self) -> Expression:
         r"""`{...}`, or one digit or letter, as LaTeX reads `\frac12`."""

@@ -17,6 +17,7 @@ _FUNCTION = re.compile(r"([A-Za-z]) ?\(([A-Za-z])\)")
 _PRIMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?'{1,3}(?:\([A-Za-z]\))?")
 _DERIVATIVE = re.compile(r"\\frac\s*\{d([a-z])\}\s*\{d([a-z])\}")
 _FIGURE = re.compile(r"(?:m ?)?(\\(?:angle|overline|triangle|vec))\s*\{?\s*([A-Z]{1,3})\s*\}?")
+_NUMBER_SET = re.compile(r"\\mathbb\s*\{\s*([A-Z])\s*\}")
 _LENGTH = re.compile(r"\|\s*([A-Z]{2})\s*\|")
 _PUNCTURED = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*(\\\{.*\\\})")
 _LINE = r"\mathbb{R}"
@@ -48,6 +49,9 @@ def special_notation(piece: str, read: Callable[[str], Answer]) -> Answer | None
     derivative = _DERIVATIVE.fullmatch(piece)
     if derivative:
         return Value(Symbol(f"d{derivative.group(1)}/d{derivative.group(2)}"))
+    number_set = _NUMBER_SET.fullmatch(piece)
+    if number_set:
+        return Words(f"\\mathbb {number_set.group(1)}")
     length = _LENGTH.fullmatch(piece)
     if length:
         return Words(length.group(1))

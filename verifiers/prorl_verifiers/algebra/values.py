@@ -31,6 +31,8 @@ _HUNDREDTH = Number(Fraction(1, 100))
 _HALF_TURN_DEGREES = Number(Fraction(180))
 _DECIMAL = re.compile(r"-?\s*[0-9]*\.([0-9]{6,40})")
 _MIN_DIGITS = 6
+_SCALE_OR_UNIT = frozenset(("K", "M", "B", "G", "T"))
+"""42K is kelvin where kelvin are expected, and else may be thousands."""
 _CURRENCIES = frozenset(("$", "euro", "cent", "pound sterling"))
 _CENTS = {("$", "cent"): _HUNDREDTH, ("cent", "$"): Number(Fraction(100))}
 
@@ -43,7 +45,7 @@ def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR09
         NotFiniteError: One has no finite value.
     """
     wanted, got = expected.unit, answer.unit
-    if got.startswith(UNKNOWN) and got != wanted:
+    if (got.startswith(UNKNOWN) and got != wanted) or (not wanted and got in _SCALE_OR_UNIT):
         return False
     if wanted == got:
         return _same(expected, answer, ask)
