@@ -19,7 +19,7 @@ FUNCTION_WORDS = {
     "tanh", "ln", "lg", "log", "exp", "sqrt", "abs",
 }  # fmt: skip
 ENGLISH_WORDS = frozenset({
-    "all", "and", "any", "are", "as", "but", "by", "for", "if", "in", "is", "it", "no", "nor", "not", "of", "on", "or",
+    "all", "and", "any", "are", "but", "for", "if", "in", "is", "it", "no", "nor", "not", "of", "on", "or",
     "so", "the", "to", "was", "yes", "yet",
 })  # fmt: skip
 """Short words that nobody means as a product of their letters."""

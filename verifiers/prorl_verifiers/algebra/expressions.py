@@ -108,6 +108,8 @@ class _Parser(Cursor):
     def _implicit_product(self) -> Expression:
         """Factors side by side; an integer before a fraction of integers is a mixed number."""
         first = self._power()
+        if isinstance(first, Number) and first.value == 0 and self._starts_factor():
+            raise UnreadableError("anything behind a bare zero")
         if isinstance(first, Number) and self.peek().text == r"\frac":
             fraction = self._power()
             first = mixed(first, fraction)
@@ -115,8 +117,8 @@ class _Parser(Cursor):
         while self._starts_factor():
             if self.peek().kind == "number":
                 raise UnreadableError("two numbers side by side")
-            if isinstance(factors[-1], Number) and (factors[-1].value == 0 or self._is_number_in_parentheses()):
-                raise UnreadableError("a number in parentheses behind a number, or anything behind a bare zero")
+            if isinstance(factors[-1], Number) and self._is_number_in_parentheses():
+                raise UnreadableError("a number in parentheses behind a number")
             factors.append(self._power())
         return factors[0] if len(factors) == 1 else Product(tuple(factors))
 
