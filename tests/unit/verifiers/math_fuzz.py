@@ -94,9 +94,10 @@ def wins(verifier: MathVerifier, gold: str, answer: str) -> bool:
 def _assembled(chance: random.Random) -> tuple[str, list[str], bool]:
     """Two to five pieces side by side, at least one an expected answer; tainted if another is no separator."""
     golds = chance.sample(GOLDS, chance.choice((1, 1, 2, 2, 3)))
-    others = [
-        chance.choice(chance.choice((_SEPARATORS, _ARROWS, _WORDS, _SCRIPTS))) for _ in range(chance.randint(1, 3))
-    ]
+    if len(golds) > 1 and _NAMES & set(golds):  # as above
+        return _assembled(chance)
+    kinds = (_SEPARATORS, _ARROWS, _WORDS, _SCRIPTS)
+    others = [chance.choice(chance.choice(kinds)) for _ in range(chance.randint(1, 3))]
     pieces = [*golds, *others]
     chance.shuffle(pieces)
     is_tainted = len(golds) > 1 or any(piece not in _SEPARATORS for piece in others)
