@@ -64,8 +64,8 @@ NEIGHBOURHOODS = (
     Waves(size=1, at_once=1, count=200),
 )
 DEADLINE_SECONDS = 1.0
-POISON = r"\prod_{k=1}^{100000}(x+k)"
-"""math-verify expands it for longer than the deadline."""
+POISON = r"\sum_{k=1}^{100000000} \frac{1}{k}"
+"""math-verify adds it up for longer than the deadline."""
 THOUGHTS = "Some reasoning. " * 100
 Items = list[dict[str, Any]]
 

@@ -35,6 +35,9 @@ POISON = [
     r"\boxed{(x+y+z+w+v)^{200}}",
 ]
 
+SLOW = r"\boxed{\sum_{k=1}^{100000000} \frac{1}{k}}"
+"""Takes the verifier until its own time limit."""
+
 
 class Service:
     """A running service process."""
@@ -251,7 +254,7 @@ def test_a_verifier_killed_from_outside_is_not_a_low_score(service: Service) -> 
     while len(workers := service.verifier_workers()) != 2:  # one killed before may still be dying
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    slow = make_item(1, POISON[1], row={"answer": "7"})
+    slow = make_item(1, SLOW, row={"answer": "7"})
 
     async def kill_meanwhile() -> ScoreResponse:
         async with httpx.AsyncClient(base_url=service.url, headers=service.client.headers, timeout=60) as client:

@@ -1,1 +1,1 @@
-"""The second opinion on mathematics: a small reader and an exact comparison that share no code with math-verify."""
+"""The own checker of mathematics: a reader that fixes the shape of an answer, and an exact comparison within it."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prorl_verifiers.algebra.conventions import same_by_convention
-from prorl_verifiers.algebra.evaluation import contains_infinity, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import exact
 from prorl_verifiers.algebra.families import same_family
 from prorl_verifiers.algebra.identity import are_identical, are_proportional, is_exact, values
+from prorl_verifiers.algebra.inspection import contains_infinity, symbols_of
 from prorl_verifiers.algebra.solution_sets import intervals_of, is_name, values_of_names
 from prorl_verifiers.algebra.tree import (
     Answer,
@@ -26,6 +27,7 @@ from prorl_verifiers.algebra.tree import (
     Matrix,
     Relation,
     Sum,
+    Symbol,
     TooCostlyError,
     Union,
     Value,
@@ -44,7 +46,15 @@ def are_same(expected: Answer, answer: Answer, ask: Ask) -> bool:
         UnreadableError: A value cannot be computed.
         NotFiniteError: A value is not finite.
     """
-    return _Comparison(ask).same(expected, answer)
+    return _Comparison(ask).same(_without_braces(expected), _without_braces(answer))
+
+
+def _without_braces(answer: Answer) -> Answer:
+    """The only element of a set, which is an answer like it; not within another set."""
+    match answer:
+        case Collection(((Value() | Words() | Bracketed()) as only,)):
+            return only
+    return answer
 
 
 def check_finite(answer: Answer) -> bool:  # noqa: PLR0911  (one case a shape)
@@ -95,7 +105,7 @@ class _Comparison:
             return True
         return same_by_convention(left, right, self.same)
 
-    def _same_shape(self, left: Answer, right: Answer) -> bool:  # noqa: PLR0911, PLR0912  (one case a pair of shapes)
+    def _same_shape(self, left: Answer, right: Answer) -> bool:  # noqa: PLR0911  (one case a pair of shapes)
         match left, right:
             case Value(), Value():
                 return same_value(left, right, self._ask) or same_family(left, right, self.same)
@@ -105,10 +115,6 @@ class _Comparison:
                 if {joint, other_joint} == {"and", "or"} and any(map(_is_inequality, items)):
                     return False
                 return self._same_items(items, others)
-            case (Collection((only,)), (Value() | Words() | Bracketed()) as other):
-                return self.same(only, other)
-            case ((Value() | Words() | Bracketed()) as other, Collection((only,))):
-                return self.same(other, only)
             case Union(items), Union(others):
                 return self._same_items(items, others)
             case Bracketed(), Bracketed():
@@ -171,7 +177,9 @@ class _Comparison:
         return False
 
     def _same_chain(self, left: Relation, right: Relation) -> bool:
-        """`x = 2 + 3 = 5` for an expected `x = 5`."""
+        """`x = 2 + 3 = 5` for an expected `x = 5`, and `f(x) = ...` for `y = ...`."""
+        if left.operators == right.operators == ("=",) and _name_the_same(left.members[0], right.members[0]):
+            return self.same(left.members[1], right.members[1])
         if left.operators != ("=",) or len(right.members) < 3 or not self.same(left.members[0], right.members[0]):
             return False
         end = _end_of_chain(right)
@@ -239,6 +247,13 @@ def _is_relational(answer: Answer) -> bool:
     return False
 
 
+def _name_the_same(left: Answer, right: Answer) -> bool:
+    """Whether one is y and the other a function of x, as the graph of a function is named."""
+    names = {side.expression.name for side in (left, right) if isinstance(side, Value) and is_name(side)
+             and isinstance(side.expression, Symbol)}  # fmt: skip
+    return len(names) == 2 and "y" in names and bool(names & {"f(x)", "g(x)", "h(x)", "F(x)", "G(x)"})
+
+
 def _is_inequality(answer: Answer) -> bool:
     return isinstance(answer, Relation) and "=" not in answer.operators
 
@@ -254,7 +269,7 @@ def _end_of_chain(relation: Relation) -> Answer | None:
         return None
     members = relation.members[1:] if is_name(relation.members[0]) else relation.members
     expressions = [member.expression for member in members if isinstance(member, Value) and not member.unit]
-    if len(expressions) != len(members) or len(members) < 2 or _is_bare_name(members[-1]):
+    if len(expressions) != len(members) or len(set(members)) < 2 or _is_bare_name(members[-1]):
         return None
     if any(isinstance(expression, Foreign) for expression in expressions):
         return None

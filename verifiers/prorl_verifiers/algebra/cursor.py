@@ -18,6 +18,11 @@ FUNCTION_WORDS = {
     "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "asin", "acos", "atan", "sinh", "cosh",
     "tanh", "ln", "lg", "log", "exp", "sqrt", "abs",
 }  # fmt: skip
+ENGLISH_WORDS = frozenset({
+    "all", "and", "any", "are", "but", "for", "if", "in", "is", "it", "no", "nor", "not", "of", "on", "or",
+    "so", "the", "to", "was", "yes", "yet",
+})  # fmt: skip
+"""Short words that nobody means as a product of their letters."""
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 ALIASES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
 GREEK = {

@@ -122,6 +122,11 @@ class NumericEvaluator:
         self._context = mpmath.MPContext()
         self._context.dps = digits
         self._functions: Mapping[str, Callable[..., Any]] = self._make_functions()
+        self._bits = int(digits * 3.32)
+        self.ten = self._context.mpf(10)
+        self.lost: int | None = None
+        """The magnitude of the smallest part since this was last None that had no part in the result's digits: a term
+        beside a far larger one, or an argument so near to zero that a function takes it for zero."""
 
     def value(self, expression: Expression, symbols: Mapping[str, Any]) -> Any:
         """The value as a number of this evaluator's context.
@@ -137,6 +142,24 @@ class NumericEvaluator:
         if not self._context.isfinite(result):
             raise NotFiniteError("an infinite value")
         return result
+
+    def derivative(self, expression: Expression, variable: str, point: Mapping[str, Fraction]) -> Any:
+        """The derivative by one symbol at a point, as a central difference over a quarter of the digits.
+
+        Its error is of the square of that distance, and the same again of rounding: half of the digits are right. Of
+        |u| it is the derivative for real u; branches are the principal ones.
+
+        Raises:
+            NotFiniteError: There is no value on one of the sides.
+            UnreadableError: A value would be too large to compute.
+        """
+        step = Fraction(1, 10 ** (self._context.dps // 4))
+        above, below = (self.value(expression, {**point, variable: point[variable] + shift}) for shift in (step, -step))
+        return (above - below) * (step.denominator // 2)
+
+    def forget_lost(self) -> None:
+        """Begin anew with what `lost` notes."""
+        self.lost = None
 
     def rounded(self, value: Any) -> Any:
         """A number of another evaluator's context as one of this."""
@@ -154,18 +177,36 @@ class NumericEvaluator:
                     raise NotFiniteError("infinity within an expression")
                 return {"pi": +context.pi, "e": +context.e, "i": context.j}[name]
             case Sum(terms):
-                return context.fsum([self._value(term, symbols) for term in terms])
+                values = [self._value(term, symbols) for term in terms]
+                self._note_lost_terms(values)
+                return context.fsum(values)
             case Product(factors):
                 return self._bounded(context.fprod([self._value(factor, symbols) for factor in factors]))
             case Quotient(numerator, denominator):
                 return self._bounded(self._value(numerator, symbols) / self._value(denominator, symbols))
             case Power(base, exponent):
-                return self._power(self._value(base, symbols), self._value(exponent, symbols))
+                below, raised = self._value(base, symbols), self._value(exponent, symbols)
+                self._note_lost([raised], below=-self._bits // 3)
+                if context.im(below) == 0 and context.re(below) < 0 and (root := _odd_root(exponent)) is not None:
+                    return self._of_negative(below, root)
+                return self._power(below, raised)
             case Call(function, arguments):
                 values = [self._value(argument, symbols) for argument in arguments]
+                self._note_lost(values, below=-self._bits // 3)
                 return self._bounded(self._functions[function](*values))
             case Foreign():
                 raise UnreadableError("a formula that is not read here")
+
+    def _note_lost_terms(self, values: list[Any]) -> None:
+        magnitudes = [self._context.mag(value) for value in values if value]
+        if magnitudes:
+            self._note_lost(values, below=max(magnitudes) - self._bits + 64)
+
+    def _note_lost(self, values: list[Any], *, below: int) -> None:
+        for value in values:
+            if value and self._context.mag(value) < below:
+                magnitude = int(self._context.mag(value))
+                self.lost = magnitude if self.lost is None else min(self.lost, magnitude)
 
     def _bounded(self, value: Any) -> Any:
         if value and abs(self._context.mag(value)) > MAX_EXPONENT_BITS:
@@ -181,6 +222,11 @@ class NumericEvaluator:
         if abs(exponent) * max(1, abs(context.mag(base)) + 4) > MAX_EXPONENT_BITS:
             raise TooCostlyError("a power with too many digits")
         return self._bounded(context.power(base, exponent))
+
+    def _of_negative(self, base: Any, exponent: Fraction) -> Any:
+        """The real value, so that a cube root of x is x^(1/3) for negative x, too."""
+        size = self._power(-base, self._context.mpf(exponent.numerator) / exponent.denominator)
+        return -size if exponent.numerator % 2 else size
 
     def _make_functions(self) -> Mapping[str, Callable[..., Any]]:
         context = self._context
@@ -227,25 +273,10 @@ class NumericEvaluator:
         return self._context.binomial(upper, lower)
 
 
-def symbols_of(expression: Expression) -> frozenset[str]:
-    """The names of all symbols in it."""
-    match expression:
-        case Symbol(name):
-            return frozenset((name,))
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return frozenset().union(*(symbols_of(part) for part in parts))
-        case Quotient(left, right) | Power(left, right):
-            return symbols_of(left) | symbols_of(right)
-    return frozenset()
-
-
-def contains_infinity(expression: Expression) -> bool:
-    """Whether it has an infinity anywhere."""
-    match expression:
-        case Constant(name):
-            return name == "infinity"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(contains_infinity(part) for part in parts)
-        case Quotient(left, right) | Power(left, right):
-            return contains_infinity(left) or contains_infinity(right)
-    return False
+def _odd_root(exponent: Expression) -> Fraction | None:
+    """The exponent if it is a fraction with an odd denominator."""
+    try:
+        value = exact(exponent)
+    except (NotExactError, NotFiniteError):
+        return None
+    return value if value.denominator % 2 == 1 and value.denominator > 1 else None

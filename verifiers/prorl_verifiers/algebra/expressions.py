@@ -11,6 +11,7 @@ from prorl_verifiers.algebra.cursor import (
     ALIASES,
     CONSTANT_WORDS,
     END,
+    ENGLISH_WORDS,
     FUNCTION_WORDS,
     GREEK,
     TRIGONOMETRIC,
@@ -36,6 +37,7 @@ from prorl_verifiers.algebra.tree import (
 
 MAX_DEPTH = 40
 _FUNCTION_LETTERS = frozenset("fghFGH")
+_ACCENTS = {"vec": "vec", "bar": "bar", "overline": "bar", "hat": "hat", "tilde": "tilde", "overrightarrow": "vec"}
 _TEN = Number(Fraction(10))
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
@@ -106,6 +108,8 @@ class _Parser(Cursor):
     def _implicit_product(self) -> Expression:
         """Factors side by side; an integer before a fraction of integers is a mixed number."""
         first = self._power()
+        if isinstance(first, Number) and first.value == 0 and self._starts_factor():
+            raise UnreadableError("anything behind a bare zero")
         if isinstance(first, Number) and self.peek().text == r"\frac":
             fraction = self._power()
             first = mixed(first, fraction)
@@ -113,8 +117,14 @@ class _Parser(Cursor):
         while self._starts_factor():
             if self.peek().kind == "number":
                 raise UnreadableError("two numbers side by side")
+            if isinstance(factors[-1], Number) and self._is_number_in_parentheses():
+                raise UnreadableError("a number in parentheses behind a number")
             factors.append(self._power())
         return factors[0] if len(factors) == 1 else Product(tuple(factors))
+
+    def _is_number_in_parentheses(self) -> bool:
+        texts = [self.peek(ahead).text for ahead in range(3)]
+        return texts[0] == "(" and self.peek(1).kind == "number" and texts[2] == ")"
 
     def _starts_factor(self) -> bool:
         token = self.peek()
@@ -202,11 +212,12 @@ class _Parser(Cursor):
             return self._function(text)
         if len(text) == 1 and text in _FUNCTION_LETTERS and self.peek().text == "(":
             return self._unknown_function(text)
-        if len(text) > 3:
+        if len(text) > 3 or text.lower() in ENGLISH_WORDS:
             raise UnreadableError(f"the word {text!r}")
-        letters = [letter(name) for name in text[:-1]]
-        letters.append(self._subscripted(text[-1]))
-        return letters[0] if len(letters) == 1 else Product(tuple(letters))
+        if len(text) > 1:  # an exponent or factorial behind them belongs to the last one
+            letters = (Token("word", name, token.start + index, token.end) for index, name in enumerate(text))
+            self.tokens[self.position - 1 : self.position] = letters
+        return self._subscripted(text[0]) if len(text) == 1 else letter(text[0])
 
     def _unknown_function(self, name: str) -> Expression:
         """`f(...)` as a symbol of its own for each argument as written, so that f(x) and f(-x) stay apart."""
@@ -234,7 +245,19 @@ class _Parser(Cursor):
             return self._function(name)
         if name in GREEK:
             return self._subscripted(name)
+        if name in _ACCENTS:
+            return self._accented(name)
         raise UnreadableError(f"the command {token.text}")
+
+    def _accented(self, accent: str) -> Expression:
+        r"""`\vec{a}` or `\bar z` as a symbol of its own."""
+        has_braces = self.accept("{")
+        token = self.take()
+        if token.kind != "word" or len(token.text) != 1:
+            raise UnreadableError("an accent over more than a letter")
+        if has_braces:
+            self.expect("}")
+        return self._subscripted(f"{_ACCENTS[accent]} {token.text}")
 
     def _argument(self) -> Expression:
         r"""`{...}`, or one digit or letter, as LaTeX reads `\frac12`."""

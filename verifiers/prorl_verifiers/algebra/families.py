@@ -10,14 +10,15 @@ from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
-from prorl_verifiers.algebra.evaluation import NotFiniteError, symbols_of
+from prorl_verifiers.algebra.evaluation import NotFiniteError
 from prorl_verifiers.algebra.identity import are_identical, real_number
+from prorl_verifiers.algebra.inspection import holds_constant, symbols_of
+from prorl_verifiers.algebra.solution_sets import is_assignment
 from prorl_verifiers.algebra.tree import (
     Answer,
     Bracketed,
     Call,
     Collection,
-    Constant,
     Expression,
     Family,
     Matrix,
@@ -41,7 +42,7 @@ _INTEGER_LETTERS = frozenset("jklmnt")
 
 def same_family(left: Answer, right: Answer, same: Same) -> bool:
     """Whether both are the same family; where only one side declares its parameter, the other's is the one left."""
-    if isinstance(left, Family) and isinstance(right, Family) and left.domain != right.domain:
+    if isinstance(right, Family) and right.domain != (left.domain if isinstance(left, Family) else "Z"):
         return False
     if isinstance(left, Family) or isinstance(right, Family):
         first, second = _parameter(left, right), _parameter(right, left)
@@ -52,31 +53,23 @@ def same_family(left: Answer, right: Answer, same: Same) -> bool:
         if not first or not second:
             return False
         renamed = _renamed(inner[1], second, first)
-        domains = {side.domain for side in (left, right) if isinstance(side, Family)}
-        return same(inner[0], renamed) or (domains == {"Z"} and _is_shifted(inner[0], renamed, first))
+        is_family = isinstance(left, Family) and left.domain == "Z"
+        return same(inner[0], renamed) or (is_family and _is_shifted(inner[0], renamed, first))
     if not isinstance(left, Value) or not isinstance(right, Value) or left.unit or right.unit:
         return False
     return _same_multiples_of_pi(left.expression, right.expression)
 
 
 def _same_multiples_of_pi(left: Expression, right: Expression) -> bool:
-    """Nobody writes k pi but for whole k, so that these letters need no declaration."""
+    """`k\\pi` and `n\\pi`, which need no declaration. Where nothing is declared, (n-2) pi may be a sum of angles: the
+    letter may have another name, but must not count from elsewhere."""
     names, others = symbols_of(left), symbols_of(right)
-    if len(names) != 1 or len(others) != 1 or not (names | others) <= _INTEGER_LETTERS:
+    if len(names) != 1 or len(others) != 1 or names == others or not (names | others) <= _INTEGER_LETTERS:
         return False
     (name,), (other,) = names, others
-    return _holds_pi(left) and _holds_pi(right) and _are_shifted(left, _replaced(right, other, Symbol(name)), name)
-
-
-def _holds_pi(expression: Expression) -> bool:
-    match expression:
-        case Constant("pi"):
-            return True
-        case Sum(parts) | Product(parts):
-            return any(map(_holds_pi, parts))
-        case Quotient(upper, _):
-            return _holds_pi(upper)
-    return False
+    if not holds_constant(left, "pi") or not holds_constant(right, "pi") or _start_and_step(left, name) is None:
+        return False
+    return are_identical(left, _replaced(right, other, Symbol(name)))
 
 
 def _parameter(side: Answer, other: Answer) -> str:
@@ -142,7 +135,7 @@ def _is_shifted(left: Answer, right: Answer, parameter: str) -> bool:
 
 
 def _bare(answer: Answer) -> Answer:
-    if isinstance(answer, Relation) and answer.operators == ("=",) and isinstance(answer.members[0], Value):
+    if isinstance(answer, Relation) and is_assignment(answer):
         return answer.members[1]
     return answer
 

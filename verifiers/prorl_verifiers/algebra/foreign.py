@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from prorl_verifiers.algebra.cursor import FUNCTION_WORDS, GREEK
+from prorl_verifiers.algebra.cursor import ENGLISH_WORDS, FUNCTION_WORDS, GREEK
 from prorl_verifiers.algebra.tokens import Token
 
 _COMMANDS = {
@@ -22,33 +22,48 @@ _OPENING, _CLOSING = {"(": ")", "[": "]", "{": "}"}, frozenset(")]}")
 _RANGE = re.compile(r"\\(?:sum|prod)\s*_\s*\{\s*[A-Za-z]\s*=|\\lim\s*_\s*\{\s*[A-Za-z]\s*\\to(?![A-Za-z])")
 _ARGUMENTS = re.compile(r"(\\(?:gcd|max|min)\s*\([^(),]*),([^(),]*\))")
 _MAX_CHARACTERS = 300
+# What a subscript may stand behind: a sign with a range or base, or a letter.
+_WITH_SUBSCRIPT = frozenset(f"\\{name}" for name in {"sum", "prod", "int", "iint", "oint", "lim", "log"} | GREEK)
+# Side by side with a number in parentheses, or behind a bare zero: no product that anybody writes.
+_NO_PRODUCT = re.compile(r"(?<![0-9.])0\s*(?=[A-Za-z\\({])|[0-9]\s*\(\s*[-0-9.]+\s*\)")
 
 
 def is_plain_formula(text: str, tokens: list[Token]) -> bool:
     """Whether the text (of these tokens) is one formula of the commands above, with balanced brackets."""
-    if len(text) > _MAX_CHARACTERS or "=" in (bare := _RANGE.sub("", text)) or r"\to" in bare:
+    if (
+        len(text) > _MAX_CHARACTERS
+        or "=" in (bare := _RANGE.sub("", text))
+        or r"\to" in bare
+        or _NO_PRODUCT.search(text)
+    ):
         return False
     num_ranges = len(_RANGE.findall(text)) + len(_ARGUMENTS.findall(text))
     open_brackets: list[str] = []
-    before = ""
+    before: Token | None = None
     for token in tokens:
         if token.text in _OPENING:
             open_brackets.append(_OPENING[token.text])
         elif token.text in _CLOSING and (not open_brackets or open_brackets.pop() != token.text):
             return False
-        if token.kind == "number" and before == "number":
+        if before is not None and not _may_follow(before, token):
             return False
         if token.text in ("=", r"\to", ","):
             num_ranges -= 1
         elif not _is_allowed(token):
             return False
-        before = token.kind
+        before = token
     return not open_brackets and num_ranges == 0
+
+
+def _may_follow(before: Token, token: Token) -> bool:
+    if token.text == "_":
+        return before.kind == "word" or before.text in _WITH_SUBSCRIPT
+    return token.kind != "number" or before.kind != "number"
 
 
 def _is_allowed(token: Token) -> bool:
     if token.kind == "word":
-        return len(token.text) <= 2 or token.text in FUNCTION_WORDS
+        return token.text in FUNCTION_WORDS or (len(token.text) <= 2 and token.text not in ENGLISH_WORDS)
     if token.kind == "command":
         return token.text in _ALLOWED
     return token.kind == "number" or token.text in _SIGNS

@@ -30,7 +30,7 @@ _LABELS = (
     re.compile(r"\\text\s*\{\s*(?:\(([A-H])\)|([A-H])[.):])\s*\}\s*:?\s*(.+)"),
     re.compile(r"\\text\s*\{\s*(?:\(([A-H])\)|([A-H])[.):])\s+([^{}]+)\}"),
     re.compile(r"\(\s*\\text\s*\{\s*([A-H])()\s*\}\s*\)\s*(.+)"),
-    re.compile(r"\(([A-H])()\)\s+([-0-9\\$].*)"),
+    re.compile(r"\(([A-H])()\)\s+((?:[0-9]|\\frac|\\sqrt|\\?\$).*)"),
 )
 _MODULUS = (
     r"\(?\s*(?:\\pmod|\\bmod|\\mod|\\text\s*\{\s*mod\s*\}|mod)(?![A-Za-z])\s*\{?\s*(?P<modulus>[0-9]{1,9})\s*\}?\s*\)?"
@@ -39,7 +39,7 @@ _CONGRUENCE = re.compile(rf"(?:(?P<name>[^=<>,]{{1,40}}?)\s*\\equiv\s*)?(?P<resi
 _PARAMETER = re.compile(
     r"(?P<body>.+?)[\s,;]*(?:\\text\s*\{[\s,]*(?:where|for|with|and|for all|for any|for some|for integers?)?\s*\}"
     r"|where|for)?\s*\(?\s*(?P<parameter>[a-z])\s*"
-    r"(?:\\in\s*\\mathbb\s*\{\s*(?P<domain>[ZN])\s*\}\s*(?P<positive>[\^_]\s*\{?\s*[+*0-9]\s*\}?)?"
+    r"(?:\\in\s*(?:\\mathbb\s*\{\s*)?(?P<domain>[ZN])(?![A-Za-z])\s*\}?\s*(?P<positive>[\^_]\s*\{?\s*[+*0-9]\s*\}?)?"
     r"|\\text\s*\{\s*(?:is an?|any|an)?\s*(?:arbitrary )?integers?\s*\}|is an integer)\s*\)?"
 )
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*(?:\\text\s*\{)?\s*([ap])\.?\s?m\.?\s*\}?", re.IGNORECASE)
@@ -107,7 +107,7 @@ def _congruence(text: str, read: Read) -> Answer | None:
 
 
 def _family(text: str, read: Read) -> Answer | None:
-    if r"\mathbb" not in text and "integer" not in text:
+    if r"\in" not in text and "integer" not in text:
         return None
     match = _PARAMETER.fullmatch(text)
     if match is None or not re.search(rf"(?<![A-Za-z\\]){match['parameter']}(?![A-Za-z])", match["body"]):

@@ -17,18 +17,11 @@ from prorl_verifiers.algebra.evaluation import (
     NotExactError,
     NotFiniteError,
     NumericEvaluator,
-    contains_infinity,
     exact,
-    symbols_of,
 )
+from prorl_verifiers.algebra.inspection import contains_infinity, holds_constant, symbols_of
 from prorl_verifiers.algebra.tree import (
-    Call,
-    Constant,
     Expression,
-    Power,
-    Product,
-    Quotient,
-    Sum,
     UnreadableError,
 )
 
@@ -36,6 +29,9 @@ _DIGITS = 60
 _TOLERANCE = 1e-40
 _SUSPICIOUSLY_SMALL = 1e-40
 _SHRUNK = 1e-60
+_SHARPER = (4, 8)
+_SLACK = 40
+"""Digits that may be lost to cancellation."""
 _POINTS = 6
 _MIN_FINITE_POINTS = 4
 _MIN_REAL_POINTS = 2
@@ -65,13 +61,13 @@ def are_identical(left: Expression, right: Expression) -> bool:
         return exact(left) == exact(right)
     names = symbols_of(left) | symbols_of(right)
     if not names:
-        return _agree(_value(left, {}), _value(right, {}))
-    return _agree_at_points(left, right, names)
+        return _agree(_value(left, {}), _value(right, {})) and _agree_sharply(left, right, {})
+    return _agree_at_points(left, right, names) and _agree_sharply(left, right, _first_point(left, right, names))
 
 
 def _agree_at_points(left: Expression, right: Expression, names: frozenset[str]) -> bool:
     """Compare point by point; where both are not real, as sqrt(x) for negative x, they need not be the same branch."""
-    is_complex = holds_imaginary_unit(left) or holds_imaginary_unit(right)
+    is_complex = holds_constant(left, "i") or holds_constant(right, "i")
     num_left = num_right = num_real = 0
     outside: list[tuple[Any, Any]] = []
     for index in range(_POINTS):
@@ -89,20 +85,38 @@ def _agree_at_points(left: Expression, right: Expression, names: frozenset[str])
     return num_real >= _MIN_REAL_POINTS or all(_agree(one, other) for one, other in outside)
 
 
+def _first_point(left: Expression, right: Expression, names: frozenset[str]) -> Mapping[str, Fraction]:
+    """The first test point where both have a value."""
+    points = ({name: _coordinate(name, index) for name in names} for index in range(_POINTS))
+    return next(
+        point
+        for point in points
+        if _value_or_none(left, point) is not None and _value_or_none(right, point) is not None
+    )
+
+
+def _agree_sharply(left: Expression, right: Expression, point: Mapping[str, Fraction]) -> bool:
+    """Whether many more digits still show no difference, and no part of a side is too small to show in them.
+
+    Without this 3 would be 3 + 1/2004!, and 1 the cosine of a tiny number. What is lost beside larger terms and shrinks
+    with more digits is rounding error, as in sin(pi) + 1.
+    """
+    lost: list[int | None] = []
+    for factor in _SHARPER:
+        evaluator = _evaluator(factor * _DIGITS)
+        evaluator.forget_lost()
+        one, other = (evaluator.value(side, point) for side in (left, right))
+        scale = max(abs(one), abs(other))
+        if scale > _TOLERANCE and abs(one - other) * evaluator.ten ** (factor * _DIGITS - _SLACK) > scale:
+            return False
+        if evaluator.lost is None:
+            return True
+        lost.append(evaluator.lost)
+    return lost[0] is None or lost[1] is None or lost[1] < lost[0] - _DIGITS
+
+
 def _is_not_real(value: Any) -> bool:
     return value is not None and abs(value.imag) > _TOLERANCE * abs(value)
-
-
-def holds_imaginary_unit(expression: Expression) -> bool:
-    """Whether i is written in it."""
-    match expression:
-        case Constant(name):
-            return name == "i"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(map(holds_imaginary_unit, parts))
-        case Quotient(left, right) | Power(left, right):
-            return holds_imaginary_unit(left) or holds_imaginary_unit(right)
-    return False
 
 
 def real_number(expression: Expression) -> Any:
@@ -172,7 +186,7 @@ def _agree(left: Any, right: Any) -> bool:
     return bool(abs(left - right) <= _TOLERANCE * max(abs(left), abs(right)))
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=4)
 def _evaluator(digits: int) -> NumericEvaluator:
     return NumericEvaluator(digits)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from prorl_verifiers.algebra.evaluation import NotExactError, NotFiniteError, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import NotExactError, NotFiniteError, exact
+from prorl_verifiers.algebra.inspection import symbols_of
 from prorl_verifiers.algebra.tree import (
     Expression,
     Power,

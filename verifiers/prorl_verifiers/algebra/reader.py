@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 
+from prorl_verifiers.algebra.cursor import GREEK
 from prorl_verifiers.algebra.expressions import parse_expression
 from prorl_verifiers.algebra.foreign import is_plain_formula
 from prorl_verifiers.algebra.forms import DOTS, whole_form, without_quantifier
+from prorl_verifiers.algebra.notations import special_notation
 from prorl_verifiers.algebra.shapes import RELATIONS, outside_brackets, spans, split, split_list
-from prorl_verifiers.algebra.solution_sets import REAL_LINE, named_values, punctured_line, set_of_condition
+from prorl_verifiers.algebra.solution_sets import REAL_LINE, named_values, set_of_condition
 from prorl_verifiers.algebra.tokens import (
     Token,
     normalise,
@@ -22,7 +24,6 @@ from prorl_verifiers.algebra.tokens import (
 )
 from prorl_verifiers.algebra.tree import (
     Answer,
-    Based,
     Bracketed,
     Cases,
     Collection,
@@ -37,26 +38,15 @@ from prorl_verifiers.algebra.tree import (
     Words,
 )
 from prorl_verifiers.algebra.unit_suffix import split_unit
-from prorl_verifiers.extraction import boxed_contents
-from prorl_verifiers.number_words import number_of_words
 
 _MAX_SHAPE_DEPTH = 8
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z0-9.])([0-9]+(?:\.[0-9]+)?)[eE]([+-]?[0-9]{1,4})(?![A-Za-z0-9.])")
 _MIXED = re.compile(r"(?<![0-9./^{}A-Za-z])(?<![0-9./^{}A-Za-z,] )([0-9]+) ([0-9]+)/([0-9]+)(?![0-9/.!^])")
-_BASED = re.compile(
-    r"\(?([0-9A-Za-z]*[0-9][0-9A-Za-z]*)\)?_\{?(?:\\text\{)?([0-9]{1,2}|[a-z]{3,8}(?:-[a-z]{3,5})?)\}?\}?"
-)
 _WORD = r"[A-Za-z]+(?:(?<=[A-Za-z]{2})['-][A-Za-z]+|-[A-Za-z]{3,})*"
 _WORDS = re.compile(rf"{_WORD}(?: {_WORD}){{0,7}}")
 _TEXT = re.compile(r"\\text\s*\{([^{}]*)\}")
-_FUNCTION = re.compile(r"([A-Za-z]) ?\(([A-Za-z])\)")
-_PRIMED = re.compile(r"[A-Za-z](?:_\{?[A-Za-z0-9]{1,3}\}?)?'{1,3}(?:\([A-Za-z]\))?")
-_DERIVATIVE = re.compile(r"\\frac\s*\{d([a-z])\}\s*\{d([a-z])\}")
-_FIGURE = re.compile(r"(?:m ?)?(\\(?:angle|overline|triangle|vec))\s*\{?\s*([A-Z]{1,3})\s*\}?")
-_PUNCTURED = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-)\s*(\\\{.*\\\})")
 _BUILDER = re.compile(r"\\\{\s*(?:\(?([a-z])\)?\s*(?:\\in\s*\\mathbb\{R\})?)\s*[|:](.+)\\\}")
 _FAMILY_SET = re.compile(r"\\\{(.+)[|:](\s*[a-z]\s*\\in\s*\\mathbb\{[ZN]\}[^{}]*)\\\}")
-_LINE = r"\mathbb{R}"
 
 
 def read(text: str) -> Answer:
@@ -65,7 +55,9 @@ def read(text: str) -> Answer:
     Raises:
         UnreadableError: The reader does not know what it means, with certainty.
     """
-    normal = without_thousands_separators(_unboxed(normalise(text)))
+    normal = without_thousands_separators(normalise(text))
+    if not _has_as_many_closing(normal):
+        raise UnreadableError("a bracket without its partner")
     wrapped = _TEXT.fullmatch(normal)
     if wrapped and re.search("[0-9]", wrapped.group(1)):
         normal = wrapped.group(1).strip()
@@ -73,10 +65,16 @@ def read(text: str) -> Answer:
     return _read_normal(without_quantifier(normal))
 
 
+def _has_as_many_closing(text: str) -> bool:
+    """As many closing as opening brackets; half-open intervals pair a parenthesis with a bracket."""
+    has_braces = text.count("{") == text.count("}")
+    return has_braces and text.count("(") + text.count("[") == text.count(")") + text.count("]")
+
+
 def is_written_alike(left: str, right: str) -> bool:
     """Whether two texts are the same up to layout and white space."""
     try:
-        one, other = ("".join(_unboxed(normalise(text)).split()) for text in (left, right))
+        one, other = ("".join(normalise(text).split()) for text in (left, right))
     except UnreadableError:
         return False
     return bool(one) and one == other
@@ -93,12 +91,6 @@ def _read_normal(text: str) -> Answer:
     return form if form is not None else _shape(text, tokens, 0)
 
 
-def _unboxed(text: str) -> str:
-    """The content of a box that is the whole text, as some data sets give their answers."""
-    boxes = list(boxed_contents(text)) if text.startswith(r"\boxed") else []
-    return boxes[-1].strip() if boxes and text.endswith(boxes[-1] + "}") else text
-
-
 def _mixed_number(match: re.Match[str]) -> str:
     whole, upper, lower = match.groups()
     return rf"{whole}\frac{{{upper}}}{{{lower}}}" if 0 < int(upper) < int(lower) else match.group()
@@ -108,7 +100,8 @@ def _words(text: str) -> Words | None:
     """The answer as words if it is nothing but words of two or more letters, or any text in `\\text{}`."""
     wrapped = _TEXT.fullmatch(text)
     plain = (wrapped.group(1) if wrapped else text).strip().rstrip(".")
-    plain = " ".join(plain.strip("()").split())
+    plain = plain[1:-1] if plain[:1] + plain[-1:] == "()" else plain
+    plain = " ".join(plain.split())
     if not _WORDS.fullmatch(plain):
         return None
     if not wrapped and (max(map(len, plain.split())) == 1 or plain in ("pi", "infinity", "oo", "U")):
@@ -126,7 +119,10 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
         raise UnreadableError(f"shapes nested more than {_MAX_SHAPE_DEPTH} deep")
     parts, joint = split_list(tokens)
     if len(parts) > 1:
-        return _listed([_shape(text, part, depth + 1) for part in parts], joint)
+        shapes = [_shape(text, part, depth + 1) for part in parts]
+        if joint != "or" and any(isinstance(shape, Relation) for shape in shapes):
+            shapes = [shape for part, shape in zip(parts, shapes, strict=True) if not _is_real(part, shape)]
+        return _listed(shapes, joint) if len(shapes) > 1 else shapes[0]
     parts = split(tokens, (r"\cup",))
     if len(parts) > 1:
         return Union(tuple(_set_like(_shape(text, part, depth + 1)) for part in parts))
@@ -135,6 +131,11 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
         return relation
     enclosed = _enclosed(text, tokens, depth)
     return enclosed if enclosed is not None else _single(text, tokens, depth)
+
+
+def _is_real(tokens: list[Token], shape: Answer) -> bool:
+    r"""Whether it only says `x \in \mathbb{R}`, beside what else is said of x."""
+    return shape == REAL_LINE and any(token.text == r"\in" for token in tokens)
 
 
 def _listed(items: list[Answer], joint: str) -> Answer:
@@ -156,7 +157,7 @@ def _set_like(answer: Answer) -> Answer:
 
 def _relation(text: str, tokens: list[Token], depth: int) -> Answer | None:
     membership = split(tokens, (r"\in",))
-    if len(membership) == 2 and len(membership[0]) == 1 and membership[0][0].kind in ("word", "command"):
+    if len(membership) == 2 and len(membership[0]) == 1 and _is_variable(membership[0][0]):
         return _set_like(_shape(text, membership[1], depth + 1))
     signs = [token.text for token in outside_brackets(tokens) if token.text in RELATIONS]
     if not signs:
@@ -169,6 +170,12 @@ def _relation(text: str, tokens: list[Token], depth: int) -> Answer | None:
     if turned == {True}:
         members, operators = members[::-1], operators[::-1]
     return named_values(Relation(tuple(members), tuple(operators)))
+
+
+def _is_variable(token: Token) -> bool:
+    if token.kind == "command":
+        return token.text[1:] in GREEK
+    return token.kind == "word" and len(token.text) == 1 and token.text not in "ei"
 
 
 def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # noqa: PLR0911  (one case a bracket)
@@ -193,7 +200,8 @@ def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # n
         parts = split(inner, (",", ";"))
         if len(parts) > 1:
             return Bracketed(first, tuple(_shape(text, part, depth + 1) for part in parts), last)
-        if (first, last) == ("(", ")") and inner and (inner[0].text == r"\begin" or _has_relation(inner)):
+        is_matrix = bool(inner) and inner[0].text == r"\begin" and first + last in ("()", "[]")
+        if is_matrix or ((first, last) == ("(", ")") and _has_relation(inner)):
             return _shape(text, inner, depth + 1)
     return None
 
@@ -218,7 +226,8 @@ def _set(text: str, tokens: list[Token], depth: int) -> Answer:
     content = _shape(text, inner, depth + 1)
     if isinstance(content, Relation):
         raise UnreadableError("a set of relations")
-    return Collection(content.items if isinstance(content, Collection) else (content,), "set")
+    is_list = isinstance(content, Collection) and content.joint != "set"
+    return Collection(content.items if is_list and isinstance(content, Collection) else (content,), "set")
 
 
 def _environment(text: str, tokens: list[Token], depth: int) -> Answer:
@@ -259,7 +268,7 @@ def _single(text: str, tokens: list[Token], depth: int) -> Answer:
     if plus_minus == 1 and r"\mp" not in piece:
         pair = (piece.replace(r"\pm", sign) for sign in ("+", "-"))
         return Collection(tuple(_shape(one, tokenise(one), depth + 1) for one in pair), "or")
-    special = _special(piece)
+    special = special_notation(piece, _read_normal)
     if special is not None:
         return special
     number, unit = split_unit(piece)
@@ -273,29 +282,3 @@ def _single(text: str, tokens: list[Token], depth: int) -> Answer:
         if not tokens or not is_plain_formula(number, tokens):
             raise
         return Value(Foreign(number.strip()), unit, number)
-
-
-def _special(piece: str) -> Answer | None:  # noqa: PLR0911  (one a notation)
-    """What is no expression: dots, the real line, digits with a base, a name of a figure or derivative."""
-    if piece == r"\ldots":
-        return Value(DOTS)
-    if piece.replace(" ", "") == _LINE:
-        return REAL_LINE
-    punctured = _PUNCTURED.fullmatch(piece)
-    if punctured:
-        return punctured_line(_read_normal(punctured.group(1)))
-    based = _BASED.fullmatch(piece.replace(" ", ""))
-    if based:
-        base = int(based.group(2)) if based.group(2).isdigit() else number_of_words(based.group(2)) or 0
-        if 2 <= base <= 36:
-            return Based(based.group(1).lower().lstrip("0") or "0", base)
-    applied = _FUNCTION.fullmatch(piece)
-    if applied and applied.group(1) in "fghFGHPpQqyu":
-        return Value(Symbol(f"{applied.group(1)}({applied.group(2)})"))
-    if _PRIMED.fullmatch(piece):
-        return Value(Symbol(piece.replace(" ", "")))
-    derivative = _DERIVATIVE.fullmatch(piece)
-    if derivative:
-        return Value(Symbol(f"d{derivative.group(1)}/d{derivative.group(2)}"))
-    figure = _FIGURE.fullmatch(piece)
-    return Words(f"{figure.group(1)} {figure.group(2)}") if figure else None

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from prorl_verifiers.algebra.evaluation import NotExactError, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import NotExactError, exact
 from prorl_verifiers.algebra.identity import real_number
+from prorl_verifiers.algebra.inspection import symbols_of
 from prorl_verifiers.algebra.tree import (
     MINUS_ONE,
     Answer,
@@ -84,7 +85,27 @@ def _flat(answer: Collection) -> Collection:
     for item in answer.items:
         is_list = isinstance(item, Collection) and item.joint != "set" and all(map(is_assignment, item.items))
         items.extend(item.items if is_list and isinstance(item, Collection) else (item,))
-    return Collection(tuple(items), answer.joint)
+    return _grouped(Collection(tuple(items), answer.joint))
+
+
+def _grouped(answer: Collection) -> Collection:
+    """`x=1, y=2 or x=2, y=1` as two solutions: where a name comes again behind another, a new solution begins.
+
+    Raises:
+        UnreadableError: The solutions do not give values to the same names.
+    """
+    if not all(map(is_assignment, answer.items)):
+        return answer
+    names = [item.members[0] for item in answer.items if isinstance(item, Relation)]
+    starts = [index for index, name in enumerate(names) if name == names[0]]
+    if len(starts) < 2 or starts == list(range(len(starts))):
+        return answer
+    ends = [*starts[1:], len(names)]
+    groups = [Collection(answer.items[start:end], "and") for start, end in zip(starts, ends, strict=True)]
+    wanted = sorted(map(repr, names[: ends[0]]))
+    if any(sorted(map(repr, names[start:end])) != wanted for start, end in zip(starts, ends, strict=True)):
+        raise UnreadableError("solutions of different unknowns")
+    return Collection(tuple(groups), "or")
 
 
 def values_of_names(answer: Answer) -> Answer | None:
@@ -97,10 +118,21 @@ def values_of_names(answer: Answer) -> Answer | None:
     names = [name for name, _ in pairs]
     if all(name == names[0] for name in names):
         return Collection(tuple(value for _, value in pairs), answer.joint)
+    if _are_numbered(names):
+        return Collection(tuple(value for _, value in pairs), answer.joint)
     letters = [_letter(name) for name in names]
     if "" in letters or len(set(letters)) < len(letters) or answer.joint == "or":
         return None
     return Bracketed("(", tuple(value for _, (_, value) in sorted(zip(letters, pairs, strict=True), key=_first)), ")")
+
+
+def _are_numbered(names: Sequence[Answer]) -> bool:
+    """Whether they are one letter with different subscripts, as the roots of an equation are named."""
+    symbols = [
+        name.expression.name for name in names if isinstance(name, Value) and isinstance(name.expression, Symbol)
+    ]
+    letters = {symbol.partition("_")[0] for symbol in symbols if "_" in symbol}
+    return len(letters) == 1 and len(set(symbols)) == len(names)
 
 
 def _first(pair: tuple[str, Sequence[Answer]]) -> str:

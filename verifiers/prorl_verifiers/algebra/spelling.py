@@ -16,6 +16,7 @@ _SIGNS = {
     "∜": r"\sqrt[4]", "°": r"^{\circ}", "∪": r"\cup ", "±": r"\pm ", "∈": r"\in ", "θ": r"\theta ", "α": r"\alpha ",
     "β": r"\beta ", "γ": r"\gamma ", "λ": r"\lambda ", "φ": r"\phi ", "ω": r"\omega ", "∅": r"\emptyset ",
     "\u00a0": " ", "\u2009": " ", "\u202f": " ", "€": r"\euro ", "£": r"\pounds ", "ℝ": r"\mathbb{R}",
+    "<=": r"\le ", ">=": r"\ge ",
     "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "≡": r"\equiv ", "…": r"\ldots ", "⟨": "(", "⟩": ")", "∖": r"\setminus ",
 }  # fmt: skip
 _SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
@@ -27,7 +28,7 @@ _LOWERED = "₀₁₂₃₄₅₆₇₈₉"
 _LOWERED_RUN = re.compile(f"[{_LOWERED}]+")
 _PLAIN = str.maketrans(_RAISED + _LOWERED, "0123456789+-n0123456789")
 _DOTS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
-_WRAPPED = r"\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
+_DEGREE_LETTER = re.compile(r"(?<=[0-9])\^\s*(?:\{\s*o\s*\}|o)(?![A-Za-z0-9])")
 _ARRAY = re.compile(r"\\begin\s*\{array\}\s*\{[lcr| ]*\}|(\\end)\s*\{array\}")
 _INVISIBLE = re.compile(r"\\text\s*\{\s*\.?\s*\}$|\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\*?\s*\{[^{}]*\}")
 _COLOUR = re.compile(r"\\textcolor\s*\{[A-Za-z]+\}|\\color\s*\{[A-Za-z]+\}")
@@ -42,13 +43,14 @@ _BOLD = re.compile(r"\\mathbf\s*\{\s*([A-Za-z]|[-+]?[0-9][0-9.,]*)\s*\}")
 _CURRENCY = re.compile(r"\\text\s*\{\s*\\\$\s*\}")
 _EMPTY_GROUP = re.compile(r"\{\s*\}(?!\s*[_^])")
 _CHOOSE = re.compile(r"\{([^{}]{1,40})\\choose(?![A-Za-z])([^{}]{1,40})\}")
-_DIGITS = r"\{?\s*([0-9]{1,4})\s*\}?"
-_LETTER_C = r"(?:C|\\(?:mathrm|text|rm)\s*\{?\s*C\s*\}?)"
+_DIGITS = r"(?:\{\s*([0-9]{1,4})\s*\}|([0-9]{1,4}))"
+_LETTER = r"(?:([CAP])|\\(?:mathrm|text|rm)\s*\{\s*([CAP])\s*\})"
+# Before the letter, behind it from below, behind it from above, and as a function.
 _CHOSEN = re.compile(
-    rf"(?:\{{\s*\}}\s*|(?<![A-Za-z0-9}})\]]))[_^]{_DIGITS}\s*{_LETTER_C}\s*_{_DIGITS}"
-    rf"|(?<![A-Za-z0-9\\]){_LETTER_C}\s*_{_DIGITS}\s*\^{_DIGITS}"
-    rf"|(?<![A-Za-z0-9\\]){_LETTER_C}\s*\^{_DIGITS}\s*_{_DIGITS}"
-    r"|(?<![A-Za-z0-9\\])C\(\s*([0-9]{1,4})\s*,\s*([0-9]{1,4})\s*\)"
+    rf"(?:\{{\s*\}}\s*|(?<![A-Za-z0-9}})\]]))[_^]{_DIGITS}\s*{_LETTER}\s*_{_DIGITS}"
+    rf"|(?<![A-Za-z0-9\\]){_LETTER}\s*_{_DIGITS}\s*\^{_DIGITS}"
+    rf"|(?<![A-Za-z0-9\\]){_LETTER}\s*\^{_DIGITS}\s*_{_DIGITS}"
+    r"|(?<![A-Za-z0-9\\])(C)\(\s*([0-9]{1,4})\s*,\s*([0-9]{1,4})\s*\)"
 )
 _NUMBER_SETS = re.compile(r"\\mathbb\s*([RZN])(?![A-Za-z])|\\(?:mathbf|bf|Bbb)\s*\{\s*([RZN])\s*\}")
 _OVERLINE = re.compile(r"([0-9]+)\.([0-9]*)\\overline\s*\{([0-9]+)\}")
@@ -65,7 +67,8 @@ def respell(text: str) -> str:
     text = _RAISED_RUN.sub(lambda match: f"^{{{match.group().translate(_PLAIN)}}}", text)
     text = _LOWERED_RUN.sub(lambda match: f"_{{{match.group().translate(_PLAIN)}}}", text)
     text = _DOTS.sub(r"\\ldots ", text)
-    if "\\" not in text and "C" not in text:
+    text = _DEGREE_LETTER.sub(r"^{\\circ}", text)
+    if "\\" not in text and "_" not in text and "C(" not in text:
         return text
     text = _INVISIBLE.sub("", text)
     text = _ARRAY.sub(lambda match: (match.group(1) or r"\begin") + "{pmatrix}", text)
@@ -99,9 +102,12 @@ def _as_fraction(match: re.Match[str]) -> str:
 
 
 def _as_binomial(match: re.Match[str]) -> str:
-    r"""Both `C_{10}^3` and `C^{10}_3` are written for ten choose three."""
-    numbers = [int(group) for group in match.groups() if group is not None]
-    return rf"\binom{{{max(numbers)}}}{{{min(numbers)}}}"
+    r"""Both `C_{10}^3` and `C^{10}_3` are written for ten choose three, and A or P for its ordered choices."""
+    found = [group for group in match.groups() if group is not None]
+    letter = next(group for group in found if group.isalpha())
+    lower, upper = sorted(int(group) for group in found if group.isdigit())
+    chosen = rf"\binom{{{upper}}}{{{lower}}}"
+    return chosen if letter == "C" else rf"({chosen}\cdot {lower}!)"
 
 
 def _repeating(whole: str, fixed: str, period: str) -> str:

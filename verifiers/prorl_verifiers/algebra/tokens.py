@@ -9,7 +9,7 @@ from prorl_verifiers.algebra.spelling import exact_decimals, respell
 from prorl_verifiers.algebra.tree import UnreadableError
 
 MAX_CHARACTERS = 2000
-"""Longer answers are left to math-verify."""
+"""Longer answers are not read."""
 MAX_TOKENS = 600
 _SPACE = re.compile(r"\\(?:quad|qquad|enspace|thinspace|space)(?![A-Za-z])|(?<!\\)\\[;: ]|~")
 _THOUSANDS = re.compile(r"(?<=[0-9])(?:\{,\}|\\,|\\!,|,\\!)(?=[0-9]{3}(?![0-9]))")
@@ -45,10 +45,12 @@ def normalise(text: str) -> str:
     """The same mathematics with one spelling for each sign and without dollar signs and layout commands.
 
     Raises:
-        UnreadableError: It is too long.
+        UnreadableError: It is too long, or only about something.
     """
     if len(text) > MAX_CHARACTERS:
         raise UnreadableError(f"{len(text)} characters")
+    if text.lstrip().startswith("~"):
+        raise UnreadableError("a sign of approximation")
     text = _THOUSANDS.sub("", respell(text.strip()))
     text = text.replace(r"\!", "").replace(r"\,", " ")
     text = _SPACE.sub(" ", text)

@@ -21,11 +21,39 @@ _PLAIN_UNIT = re.compile(
 _DEGREES = re.compile(r"\s*\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*([CFK]|\\text\{\s*[CFK]\s*\})?$")
 _PERCENT = re.compile(r"\s*\\?%$|\s*\\text\s*\{\s*percent\s*\}$|\s+percent$")
 _SCALE_AND_NOUN = re.compile(rf"\\text\s*\{{\s*({_SCALES})\s+([A-Za-z ]+)\}}$", re.IGNORECASE)
-_CURRENCY = re.compile(r"^(?:\\\$|\$|\\euro|\\pounds|USD)\s*")
+_CURRENCY = re.compile(r"^(\\\$|\$|\\euro|\\pounds|USD)\s*")
+_CURRENCY_BEHIND = re.compile(r"\s*(\\\$|\\euro|\\pounds)\s*$")
+_CURRENCY_NAMES = {"\\euro": "euro", "\\pounds": "pound sterling"}
+_UNIT_FRACTION = re.compile(
+    r"(?<=[0-9}) ])\s*\\frac\s*\{\s*\\text\s*\{([A-Za-z ]+)\}\s*\}"
+    r"\s*\{\s*\\text\s*\{([A-Za-z ]+)\}(\^\{?[23]\}?)?\s*\}$"
+)
 _CURRENCY_WORDS = frozenset(("dollar", "euro", "pound sterling", "usd", "cent"))
 _SQUARED = ("square ", "sq. ", "sq ")
 # Words that say nothing more about a count: `12 different ways`, `5 more apples` would say something.
-_ADJECTIVES = frozenset({"different", "distinct", "possible", "total", "whole", "full", "real", "of", "the"})
+_ADJECTIVES = frozenset(
+    {
+        "different",
+        "distinct",
+        "possible",
+        "total",
+        "whole",
+        "full",
+        "real",
+        "of",
+        "the",
+        "red",
+        "blue",
+        "green",
+        "white",
+        "black",
+        "yellow",
+        "brown",
+        "pink",
+        "purple",
+        "correct",
+    }
+)
 
 
 def split_unit(piece: str) -> tuple[str, str]:
@@ -42,7 +70,7 @@ def split_unit(piece: str) -> tuple[str, str]:
         return number, unit
     factor = SCALES[(scale.group(1) or scale.group(2)).lower()]
     inner, inner_unit = split_unit(number[: scale.start()])  # five hundred million
-    if not inner.strip() or (inner_unit and unit):
+    if inner.strip() in ("", "0") or (inner_unit and unit):
         raise UnreadableError("a number word without a number")
     return rf"({inner})\cdot {factor}", unit or inner_unit
 
@@ -56,9 +84,18 @@ def _split(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a notatio
     currency = _CURRENCY.match(piece)
     if currency:
         rest, unit = split_unit(piece[currency.end() :])
-        if unit and unit not in _CURRENCY_WORDS and unit != "$":
+        name = _CURRENCY_NAMES.get(currency.group(1), "$")
+        if unit not in ("", name):
             raise UnreadableError("a currency and another unit")
-        return rest, "$"
+        return rest, name
+    behind = _CURRENCY_BEHIND.search(piece)
+    if behind and behind.start() > 0:
+        return piece[: behind.start()], _CURRENCY_NAMES.get(behind.group(1), "$")
+    fraction = _UNIT_FRACTION.search(piece)
+    if fraction:
+        upper, lower, exponent = (group or "" for group in fraction.groups())
+        name = f"{upper.strip()}/{lower.strip()}{re.sub('[{}]', '', exponent)}"
+        return piece[: fraction.start()], _unit_name(name, None, is_marked=True)
     percent = _PERCENT.search(piece)
     if percent:
         return piece[: percent.start()], "%"

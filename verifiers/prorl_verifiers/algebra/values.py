@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from prorl_verifiers.algebra.evaluation import NotExactError, contains_infinity, exact, symbols_of
+from prorl_verifiers.algebra.evaluation import NotExactError, exact
 from prorl_verifiers.algebra.identity import are_identical, is_exact, real_number
+from prorl_verifiers.algebra.inspection import contains_infinity, holds_constant, symbols_of
 from prorl_verifiers.algebra.tree import (
-    Call,
     Constant,
     Expression,
     Foreign,
@@ -31,7 +31,10 @@ _HUNDREDTH = Number(Fraction(1, 100))
 _HALF_TURN_DEGREES = Number(Fraction(180))
 _DECIMAL = re.compile(r"-?\s*[0-9]*\.([0-9]{6,40})")
 _MIN_DIGITS = 6
-_COUNTED_UNITS = frozenset(("$", "euro", "cent"))
+_SCALE_OR_UNIT = frozenset(("K", "M", "B", "G", "T"))
+"""42K is kelvin where kelvin are expected, and else may be thousands."""
+_CURRENCIES = frozenset(("$", "euro", "cent", "pound sterling"))
+_CENTS = {("$", "cent"): _HUNDREDTH, ("cent", "$"): Number(Fraction(100))}
 
 
 def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR0911  (one case a pair of units)
@@ -42,7 +45,7 @@ def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR09
         NotFiniteError: One has no finite value.
     """
     wanted, got = expected.unit, answer.unit
-    if got.startswith(UNKNOWN) and got != wanted:
+    if (got.startswith(UNKNOWN) and got != wanted) or (not wanted and got in _SCALE_OR_UNIT):
         return False
     if wanted == got:
         return _same(expected, answer, ask)
@@ -139,25 +142,16 @@ def _exceeds_one(expression: Expression) -> bool:
 def _same_angle(expected: Value, answer: Value) -> bool:
     """30 degrees for a sixth of pi, and back, where pi is written."""
     degrees, radians = (expected, answer) if expected.unit == "deg" else (answer, expected)
-    if not _holds_pi(radians.expression):
+    if not holds_constant(radians.expression, "pi"):
         return False
     factor = Quotient(Constant("pi"), _HALF_TURN_DEGREES)
     return are_identical(Product((degrees.expression, factor)), radians.expression)
 
 
-def _holds_pi(expression: Expression) -> bool:
-    match expression:
-        case Constant(name):
-            return name == "pi"
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return any(map(_holds_pi, parts))
-        case Quotient(left, right) | Power(left, right):
-            return _holds_pi(left) or _holds_pi(right)
-    return False
-
-
 def _conversion(expected: str, given: str) -> Expression | None:
     """The factor from one unit to another of the same dimension."""
+    if (expected, given) in _CENTS:
+        return _CENTS[expected, given]
     wanted, got = parse_unit(expected), parse_unit(given)
     if wanted is None or got is None or not wanted.can_be(got) or wanted.offset or got.offset:
         return None
@@ -166,4 +160,4 @@ def _conversion(expected: str, given: str) -> Expression | None:
 
 def _are_both_counted(expected: str, given: str) -> bool:
     """Students and people may be the same; a unit or a currency is neither."""
-    return all(parse_unit(unit) is None and unit not in _COUNTED_UNITS for unit in (expected, given))
+    return all(parse_unit(unit) is None and unit not in _CURRENCIES for unit in (expected, given))

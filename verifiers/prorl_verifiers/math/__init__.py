@@ -1,1 +1,1 @@
-"""The math verifier: two independent checkers over the same stated answer."""
+"""The math verifier: the own checker over the stated answer, and math-verify for single formulas."""

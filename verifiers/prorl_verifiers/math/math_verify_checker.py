@@ -19,8 +19,8 @@ from typing import Any
 TIMEOUT_SECONDS = 2
 """For parsing, and for each comparison; whole seconds, as SIGALRM counts."""
 _CACHED_FORMULAS = 4096
-_DIGITS = 30
-_TOLERANCE = 1e-12
+_DIGITS = 40
+_TOLERANCE = 1e-30
 _POINTS = (("0.7310585786", "1.9221997931"), ("2.3130352855", "0.4161468365"), ("1.2091995762", "3.0298832528"))
 _WHOLE_POINTS = (("3", "4"), ("5", "2"), ("2", "7"))
 """Of the first variable and, in turn, of the others; whole where a sum's end may be one of them."""
@@ -103,6 +103,9 @@ class MathVerifyChecker:
 
 def _agree(left: Any, right: Any) -> bool:
     """Whether two formulas without variables have the same value, relative to its size."""
+    left, right = left.doit(), right.doit()
+    if left.is_Rational and right.is_Rational:
+        return bool(left == right)
     one, other = complex_value(left), complex_value(right)
     return bool(abs(one - other) <= _TOLERANCE * max(abs(one), abs(other)))
 
@@ -144,4 +147,5 @@ def complex_value(expression: Any) -> Any:
     if not value.is_number or not value.is_finite:
         raise ValueError("no finite value")
     real, imaginary = value.as_real_imag()
-    return mpmath.mpc(str(real), str(imaginary))
+    with mpmath.workdps(_DIGITS):
+        return mpmath.mpc(str(real), str(imaginary))

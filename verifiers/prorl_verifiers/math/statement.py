@@ -19,10 +19,11 @@ MAX_ANSWER_CHARACTERS = 4096
 _MAX_BOXES = 32
 # Markdown around words or numbers; 2**3**2 is a power.
 _EMPHASIS = re.compile(r"(?<![0-9A-Za-z)*])\*\*([^*\n]{1,200})\*\*(?![0-9A-Za-z(*])|`([^`\n]{1,200})`")
-_MARKER = re.compile(r"(?:answer|result|solution)\s*(?:is|are|=|:)\s*:?|####", re.IGNORECASE)
+_MARKER = re.compile(r"(?:answer|result|solution)s?\s*(?:is|are|=|:)\s*:?|####", re.IGNORECASE)
 _DOLLAR = re.compile(r"(?<!\\)\$")
 _PRICE = re.compile(r"(?<![\\0-9A-Za-z})$])\$(?=[0-9.])")
 _FORMULA = re.compile(r"(?<!\\)\$\$?((?:[^$\\]|\\.){1,2000})\$\$?|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_JOINT = re.compile(r"\s*(?:,\s*and|,|and|;)\s*", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s|$)|\n|;|\*\*\s*$")
 _EXPLANATION = re.compile(r",?\s+(?:because|since|where|which|as|so|for)\s", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![0-9A-Za-z_.])-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?%?")
@@ -32,12 +33,27 @@ _DOUBT = re.compile(
     r"\b(?:maybe|perhaps|possibly|either|neither|nor|not|unless|unsure|unknown|guess|isn't|cannot|can't|any of)\b|\?",
     re.IGNORECASE,
 )
+# What takes a number back, or makes a bound of it: right before it, or right behind it.
+_BEFORE = re.compile(
+    r"(?:than|at (?:most|least)|between [^.]*|up to|below|above|under|over|but|except|instead of|about|around|roughly"
+    r"|approximately|nearly|almost|eliminat(?:e|es|ed|ing)|reject(?:s|ed|ing)?|exclud(?:e|es|ed|ing)|rule[ds]? out"
+    r"|discard(?:s|ed|ing)?)\s*(?:\\?\$|\\\(|\*\*)?\s*$",
+    re.IGNORECASE,
+)
+_BEHIND = re.compile(
+    r"\s*(?:\$|\\\)|\*\*)?\s*(?:(?:is|was|are|would be|seems|cannot|can't|must be)\s+(?:\w+\s+){0,3}?"
+    r"(?:wrong|incorrect|false|impossible|rejected|excluded|eliminated|ruled out|too|off|invalid|not|no)\b"
+    r"|\((?:or|not|rejected|wrong))",
+    re.IGNORECASE,
+)
 _NEGATION = re.compile(r"\\(?:neg|lnot|sim|not)(?![A-Za-z])|(?<=[0-9])'")
 _ALTERNATIVE = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])|\\lor(?![A-Za-z])|\\vee(?![A-Za-z])", re.IGNORECASE)
 
 
 def stated_answer(answer: str, answer_format: AnswerFormat) -> str | None:
     """The part of an extracted answer that states the result, as mathematics without marks; None if there is none."""
+    if answer_format is AnswerFormat.BOXED:
+        return answer  # a box within it is layout, and what stands beside that counts
     boxes = [box.strip() for box in boxed_contents(answer) if box.strip()]
     if boxes:
         return _joined(boxes)
@@ -82,9 +98,9 @@ def _statement(text: str) -> str | None:
     if formula and (end is None or formula.start() < end.start()):
         before = text[: formula.start()].strip()
         after = text[formula.end() :].partition("\n")[0]
-        if is_hedge(before) or _ALTERNATIVE.match(after.strip()):
+        if is_hedge(before) or _ALTERNATIVE.match(after.strip()) or _is_taken_back(text, *formula.span()):
             return text.partition("\n")[0]
-        return _first_group(formula)
+        return ", ".join([_first_group(formula), *_joined_formulas(text, formula.end())])
     sentence = text[: end.start()] if end else text
     sentence = sentence.strip().strip("*").strip()
     if is_hedge(sentence):
@@ -92,7 +108,18 @@ def _statement(text: str) -> str | None:
     sentence = _EXPLANATION.split(sentence, maxsplit=1)[0]
     numbers = list(_NUMBER.finditer(sentence))
     is_prose = len(re.findall(r"(?<!\\)\b[A-Za-z]{2,}\b", sentence)) > 1
+    if numbers and _is_taken_back(sentence, *numbers[0].span()):
+        return sentence
     return _with_unit(numbers[0]) if is_prose and len(numbers) == 1 else sentence or None
+
+
+def _joined_formulas(text: str, position: int) -> list[str]:
+    """The formulas that go on from here with "and" or a comma."""
+    formulas = []
+    while (joint := _JOINT.match(text, position)) and (formula := _FORMULA.match(text, joint.end())):
+        formulas.append(_first_group(formula))
+        position = formula.end()
+    return formulas
 
 
 def _last_formula(line: str) -> str | None:
@@ -100,6 +127,8 @@ def _last_formula(line: str) -> str | None:
     formulas = list(_FORMULA.finditer(line))
     if is_hedge(line):
         return line if formulas or _NUMBER.search(line) else None
+    if formulas and _is_taken_back(line, *formulas[-1].span()):
+        return line
     if formulas:
         joint = line[formulas[-2].end() : formulas[-1].start()].strip() if len(formulas) > 1 else ""
         parts = formulas[-2:] if joint in ("and", "or", ",", ";") else formulas[-1:]
@@ -108,7 +137,14 @@ def _last_formula(line: str) -> str | None:
     if not re.search(r"(?<!\\)\b[A-Za-z]{3,}\b", line) and re.search(r"[0-9A-Za-z]", line):
         return line
     numbers = list(_NUMBER.finditer(line))
+    if numbers and _is_taken_back(line, *numbers[-1].span()):
+        return line
     return _with_unit(numbers[-1]) if numbers else None
+
+
+def _is_taken_back(text: str, start: int, end: int) -> bool:
+    """Whether the words around a number or formula make it a bound, or no answer."""
+    return bool(_BEFORE.search(text[max(0, start - 60) : start]) or _BEHIND.match(text, end))
 
 
 def _with_unit(number: re.Match[str]) -> str:

@@ -37,7 +37,7 @@ from prorl_verifiers.rows import math_answers
 
 _CACHED_GOLDS = 4096
 _NOT_A_NUMBER = frozenset({"", "nan", "+nan", "-nan", "inf", "+inf", "-inf", "none", "null", "undefined"})
-_MAX_QUESTIONS = 8
+_MAX_QUESTIONS = 4
 _WARM_UP = (
     (r"\sum_{k=1}^{10} k", "55"),
     (r"\int_0^1 x^2 dx", r"\frac{1}{3}"),
