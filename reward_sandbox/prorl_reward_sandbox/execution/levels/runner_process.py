@@ -56,7 +56,10 @@ class RunnerProcess:
             reply = await _first_of(frames.read(self.reader), talk)
         if FAILURE in reply.header:
             raise NotRunError(str(reply.header[FAILURE]))
-        return _outcome(reply)
+        try:
+            return _outcome(reply)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise frames.FrameError(f"the runner's reply is none: {error!r}") from error
 
     @contextlib.asynccontextmanager
     async def _talking(self, conversation: Conversation | None) -> AsyncIterator[asyncio.Task[None] | None]:
