@@ -88,3 +88,37 @@ async def test_where_programs_share_a_user_there_is_no_program_next_door(program
     is_apart = programs._isolation.max_runs > 1
     assert result.verdict is (Verdict.CORRECT if is_apart else Verdict.UNSUPPORTED), result
     assert is_apart or "one program at a time" in result.detail
+
+
+async def test_a_crowd_next_door_costs_no_verdict(programs: ProgramService) -> None:
+    crowd = make_request(FLOOD, {}, limits={"wall_seconds": 6.0, "cpu_seconds": 60.0, "processes": 32})
+    honest = make_request(HALF_A_SECOND, {"expected_stdout": "done"}, limits={"wall_seconds": 4.0, "cpu_seconds": 5.0})
+    hostile = asyncio.create_task(result_of(programs, crowd))
+    await asyncio.sleep(0.2)
+    assert (await result_of(programs, honest)).verdict is Verdict.CORRECT
+    assert (await hostile).verdict in (Verdict.TIMEOUT_WALL, Verdict.TIMEOUT_CPU)
+
+
+async def test_nor_where_the_total_of_several_tests_counts(programs: ProgramService) -> None:
+    crowd = make_request(FLOOD, {}, limits={"wall_seconds": 6.0, "cpu_seconds": 60.0, "processes": 32})
+    tests = [asserts("assert f() == 3", "f")] if programs._isolation.max_runs > 2 else [{"expected_stdout": "done"}]
+    source = f"{HALF_A_SECOND}\ndef f(): return 3".replace("0.5", "0.25")
+    honest = make_request(source, *tests, *tests, total_wall_seconds=4.0)
+    hostile = asyncio.create_task(result_of(programs, crowd))
+    await asyncio.sleep(0.2)
+    response = await programs.execute(honest)
+    assert response.reward == 1.0, response.tests
+    await hostile
+
+
+async def test_who_sleeps_or_crowds_itself_out_is_not_tried_again(programs: ProgramService) -> None:
+    before = num_reruns(programs)
+    sleeper = make_request("import time; time.sleep(60)", {}, limits={"wall_seconds": 1.0})
+    crowd = make_request(FLOOD, {}, limits={"wall_seconds": 1.0, "cpu_seconds": 60.0, "processes": 32})
+    for request in (sleeper, crowd):
+        assert (await result_of(programs, request)).verdict is Verdict.TIMEOUT_WALL
+    assert num_reruns(programs) == before
+
+
+def num_reruns(programs: ProgramService) -> float:
+    return programs._metrics.registry.get_sample_value("prorl_sandbox_programs_rerun_total", {"prorl_job": "test"}) or 0

@@ -39,6 +39,7 @@ from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
 _MAX_REQUEST_BYTES = 16 * 2**20
 _TRIES = 2
 _FAREWELL_SECONDS = 0.2
+_SHORT_SECONDS = 0.1
 _VERDICTS = {"passed": Verdict.CORRECT, "failed": Verdict.WRONG, "unsupported": Verdict.UNSUPPORTED}
 
 
@@ -73,8 +74,11 @@ async def _judge_once(
         await asyncio.wait({candidate, tests}, return_when=asyncio.FIRST_COMPLETED)
         if candidate.done() and bridge.verdict is None:
             # Nobody answers any more: the test is over.
-            return _candidate_ended(candidate, bridge, limits, program)
-        return _tests_ended(await tests, bridge, limits, program)
+            result = _candidate_ended(candidate, bridge, limits, program)
+        else:
+            result = _tests_ended(await tests, bridge, limits, program)
+        bridge.is_over.set()
+        return await _with_both_times(result, candidate, tests) if result.wall_seconds > _SHORT_SECONDS else result
     except BreachError as breach:
         return ProgramTestResult(verdict=breach.verdict, detail=breach.detail)
     finally:
@@ -84,6 +88,17 @@ async def _judge_once(
         for task in (candidate, tests):
             task.cancel()
         await asyncio.gather(candidate, tests, return_exceptions=True)
+
+
+async def _with_both_times(result: ProgramTestResult, *tasks: asyncio.Task[RawOutcome]) -> ProgramTestResult:
+    """The result with the times of both: which of them was crowded out does not matter."""
+    await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
+    outcomes = [task.result() for task in tasks if task.done() and not task.cancelled() and task.exception() is None]
+    times = {
+        "cpu_seconds": sum(outcome.cpu_seconds for outcome in outcomes),
+        "cpu_wait_seconds": max((outcome.cpu_wait_seconds or 0.0 for outcome in outcomes), default=None),
+    }
+    return result.model_copy(update=times)
 
 
 def _tests_spec(program: Program, test: AssertTest, limits: ExecutionLimits) -> RunSpec:

@@ -169,6 +169,7 @@ def _outcome(reply: frames.Frame) -> RawOutcome:
         stderr=reply.blobs[1],
         wall_seconds=header["wall_seconds"],
         cpu_seconds=header["cpu_seconds"],
+        cpu_wait_seconds=header["cpu_wait_seconds"],
         peak_bytes=header["peak_bytes"],
         files=dict(zip(header["files"], reply.blobs[2:], strict=True)),
     )
