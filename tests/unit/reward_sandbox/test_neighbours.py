@@ -51,7 +51,9 @@ FLOOD = """
 import os
 for _ in range(30):
     try:
-        if os.fork() == 0: break
+        if os.fork() == 0:
+            os.setsid()  # kernels that share processors by session give each its own share
+            break
     except OSError: break
 while True: pass
 """
