@@ -61,13 +61,13 @@ def decode(form: object) -> object:
 
 
 def loads(text: bytes) -> object:
-    """Parse JSON without its liberties (NaN, repeated names).
+    """Parse JSON without its liberties (NaN, repeated names, other encodings).
 
     Raises:
         RefusedError: It is malformed or nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"malformed JSON: {str(error)[:100]}") from None
 
