@@ -135,6 +135,13 @@ def num_descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) + len(psutil.Process().children(recursive=True))
 
 
+@pytest.mark.parametrize("mebibytes", [48, 100, 150])
+async def test_a_program_that_compiles_to_very_much_is_judged(programs: ProgramService, mebibytes: int) -> None:
+    source = f"char a[{mebibytes} << 20] = {{1}};\nint main(void) {{ return a[5]; }}"
+    response = await programs.execute(make_request(source, {"expected_stdout": "x"}, language="c"))
+    assert response.reward == 0.0, response
+
+
 @pytest.mark.parametrize("name", [*TRICKS, *FUNCTIONS])
 async def test_it_is_judged_and_the_next_one_too(programs: ProgramService, name: str) -> None:
     before = num_descriptors()

@@ -116,6 +116,8 @@ def _run(request: Request, talk: int, container: Container, connection: socket.s
 
 def _reply(output: Output, end: RunEnd, wall_seconds: float, waited: float | None) -> bytes:
     code = os.waitstatus_to_exitcode(end.status)
+    # What is too large for a frame is not there, as what is too large for the run's limit.
+    files = {name: content for name, content in end.files.items() if len(content) <= frames.MAX_BLOB_BYTES}
     header = {
         "stop_reason": MEMORY if end.has_exceeded_memory else output.stop_reason,
         "exit_code": code if code >= 0 else None,
@@ -124,9 +126,9 @@ def _reply(output: Output, end: RunEnd, wall_seconds: float, waited: float | Non
         "cpu_seconds": end.cpu_seconds,
         "cpu_wait_seconds": waited,
         "peak_bytes": end.peak_bytes,
-        "files": list(end.files),
+        "files": list(files),
     }
-    return frames.encode(header, [output.stdout, output.stderr, *end.files.values()])
+    return frames.encode(header, [output.stdout, output.stderr, *files.values()])
 
 
 if __name__ == "__main__":
