@@ -11,7 +11,7 @@ import json
 import random
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from prorl_api.rows import CallTest, Checker
 from prorl_api.wire.sandbox import Verdict
@@ -143,7 +143,7 @@ def read_conversation(fuzz: Fuzz) -> None:
     """As what a program writes to its descriptor 3."""
 
     async def read() -> None:
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(loop=cast(Any, "none is needed: it never waits"))
         reader.feed_data(fuzz.stream())
         reader.feed_eof()
         try:
@@ -155,7 +155,7 @@ def read_conversation(fuzz: Fuzz) -> None:
 
     coroutine = read()
     try:
-        coroutine.send(None)  # it never has to wait
+        coroutine.send(None)
     except StopIteration:
         return
     raise AssertionError("it waits although all was read")
