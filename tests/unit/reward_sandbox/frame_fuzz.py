@@ -11,7 +11,7 @@ import json
 import random
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from prorl_api.rows import CallTest, Checker
 from prorl_api.wire.sandbox import Verdict
@@ -22,6 +22,9 @@ from prorl_reward_sandbox.execution.judging.asserts import _read_verdict
 from prorl_reward_sandbox.execution.judging.calls import _judge_answer
 from prorl_reward_sandbox.execution.judging.conversation import BreachError, read_frame
 
+_LOOP = asyncio.new_event_loop()
+"""Readers want one, although these never wait."""
+_LOOP.close()
 EXPECTED: tuple[Any, ...] = (3, 3.5, "x", None, True, [1, [2, "x"]], {"1": [2.0], "x": {}}, [], {})
 _ATOMS = (
     *("0", "-0", "3", "-1", "1e999", "-1e999", "1e-999", "0.1", "3.5", "true", "null", '""', '"x"', "[]", "{}"),
@@ -143,7 +146,7 @@ def read_conversation(fuzz: Fuzz) -> None:
     """As what a program writes to its descriptor 3."""
 
     async def read() -> None:
-        reader = asyncio.StreamReader(loop=cast(Any, "none is needed: it never waits"))
+        reader = asyncio.StreamReader(loop=_LOOP)
         reader.feed_data(fuzz.stream())
         reader.feed_eof()
         try:
