@@ -191,6 +191,11 @@ RUNS ?= 200000
 bench-endurance: setup ## Many programs, and what they leave behind (RUNS=10000: quicker)
 	$(BIN)/python -m tests.bench.bench_sandbox_endurance --runs $(RUNS)
 
+FUZZ_SECONDS ?= 600
+.PHONY: fuzz-frames
+fuzz-frames: setup ## Damaged frames against everything that reads frames (FUZZ_SECONDS=60: quicker)
+	$(BIN)/python -m tests.bench.bench_frame_fuzz --seconds $(FUZZ_SECONDS)
+
 .PHONY: bench-operator
 bench-operator: cluster-build ## What the operator costs, next to a bare script on the same API server (JOBS=50: quicker)
 	$(BIN)/python -m tests.bench.bench_operator --jobs $(JOBS)

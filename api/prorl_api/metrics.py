@@ -77,6 +77,23 @@ TABLE: tuple[Metric, ...] = (
     _m("groups_trained", "", "Groups in the batch."),
     _m("rollouts_masked", "", "Rollouts without a reward because the judge failed."),
     _m(
+        "rollouts_sampled", "", "Rollouts sampled in this step.", "What the masked ones are a share of.", by_source=True
+    ),
+    _m(
+        "rollouts_masked_unsupported",
+        "",
+        "Rollouts without a reward because their row cannot be judged there.",
+        "Should not depend on the policy: if it rises, completions have found a way to escape their zero.",
+        by_source=True,
+    ),
+    _m(
+        "rollouts_masked_sandbox_error",
+        "",
+        "Rollouts without a reward because every try to judge them failed.",
+        "The same, and a sandbox that is ill.",
+        by_source=True,
+    ),
+    _m(
         "weights_changed",
         "ratio",
         "Share of served weight values that the last publish changed.",

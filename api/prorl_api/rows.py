@@ -183,17 +183,17 @@ class Checker(Row):
     """How an output is compared with the expected one."""
 
     kind: Literal["lines", "tokens", "numbers", "unordered-lines", "exact", "program"] = "lines"
-    """`lines`: line by line, white space at the end ignored. `tokens`: word by word. `numbers`: word by word, numbers
-    within the tolerances. `unordered-lines`: the same lines in any order. `exact`: every byte. `program`: `source`
-    decides."""
+    """`lines`: line by line, white space at the end ignored. `tokens`: word by word. `numbers`: word by word, whole
+    numbers exactly and decimals within the tolerances. `unordered-lines`: the same lines in any order. `exact`: every
+    byte. `program`: `source` decides."""
     absolute_tolerance: Annotated[float, Field(ge=0, le=1e9)] = 1e-6
     """`numbers`, and floats that a function returns."""
     relative_tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-6
     """`numbers`, and floats that a function returns."""
     source: Annotated[str, Field(max_length=2**20)] = ""
     """`program`: a checker in `language`; reads the JSON object {stdin, expected_stdout, stdout} on standard input;
-    exit code 0 accepts, 1 rejects, anything else is the judge's failure. It runs in a jail of its own and its time does
-    not count against the program."""
+    exit code 0 accepts, 1 rejects. Anything else rejects too if it can judge the expected output, and is the judge's
+    failure if it cannot. It runs in a jail of its own and its time does not count against the program."""
     language: Annotated[str, Field(pattern=r"^[a-z0-9+#-]{1,32}$")] = "python"
     """What `source` is written in."""
 

@@ -103,7 +103,7 @@ def _checked_lengths(data: bytes) -> list[int]:
 def _checked_header(data: bytes) -> dict[str, Any]:
     try:
         header = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FrameError(f"a frame's header is not JSON: {error}") from error
     if not isinstance(header, dict):
         raise FrameError(f"a frame's header is a {type(header).__name__}, not an object")

@@ -19,6 +19,7 @@ class SandboxMetrics:
         self._items = self._counter("items", "Completions judged.", "domain", "verdict")
         self._programs = self._counter("programs", "Program tests run.", "language", "verdict", "isolation_level")
         self._compilations = self._counter("compilations", "Programs compiled.", "language", "verdict", "cache")
+        self._reruns = self._counter("programs_rerun", "Programs that neighbours crowded out, judged again alone.")
         self._killed = self._counter("workers_killed", "Workers ended before their time.", "reason")
         self._queue = self._histogram("queue_seconds", "Waiting for a worker.")
         self._judge = self._histogram("judge_seconds", "Judging, queueing not counted.")
@@ -37,6 +38,10 @@ class SandboxMetrics:
     def count_program(self, language: str, verdict: str, isolation_level: str) -> None:
         """One program test was run."""
         self._programs.labels(self._job, language, verdict, isolation_level).inc()
+
+    def count_rerun(self) -> None:
+        """One program was judged a second time, alone."""
+        self._reruns.labels(self._job).inc()
 
     def count_compilation(self, language: str, verdict: str, *, is_cached: bool) -> None:
         """One program was compiled, or had been before."""

@@ -149,7 +149,14 @@ async def test_what_was_said_before_the_time_was_up_is_kept(judge: Judge) -> Non
 
 
 @at_every_level
-@pytest.mark.parametrize("name", ["fork bomb that goes on when it is refused", "memory touched page by page"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fork bomb that goes on when it is refused",
+        "memory touched page by page",
+        "a crowd of busy processes, each in a session of its own",
+    ],
+)
 async def test_neighbours_keep_their_verdicts(judge: Judge, name: str) -> None:
     attack = next(attack for attack in ATTACKS if attack.name == name)
     before = judge.look()

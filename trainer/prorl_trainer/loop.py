@@ -32,7 +32,7 @@ from prorl_trainer.resume import spec_revision
 from prorl_trainer.sample_files import training_lines, validation_lines
 from prorl_trainer.service.publisher import Published
 from prorl_trainer.service.shared_status import StopRequested
-from prorl_trainer.step_metrics import merged, sampling_metrics, training_metrics
+from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics, training_metrics
 from prorl_trainer.storage.checkpoints import BestPolicy, LearnerState
 from prorl_trainer.validation import validate
 
@@ -159,7 +159,8 @@ class Learner:
                 self.state = self.state.model_copy(update={"optimizer_steps_since_clear": done})
                 shared_status.beat(f"optimizer step {index + 1} of {len(batch.minibatches)}")
         assert self._published is not None
-        metrics = merged(sampling_metrics(sampled), training_metrics(groups, batch, updates), prepared)
+        told = sampling_metrics(sampled) | masked_metrics(sampled)
+        metrics = merged(told, training_metrics(groups, batch, updates), prepared)
         metrics.add(learning_rate=rate, policy_version=self._published.manifest.weights_id.step)
         self.parts.samples.write(f"train-{step}.jsonl", training_lines(groups, step, self.state.attempt))
         return metrics

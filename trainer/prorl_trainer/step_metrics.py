@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from prorl_api.wire.sandbox import Verdict
 from prorl_trainer.algorithm.types import CORRECT_REWARD, Batch, SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.engines.engine import Sums
 
@@ -28,6 +29,21 @@ def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
     for source in sorted({source for source, _ in scored}):
         correct = [float(reward >= CORRECT_REWARD) for name, reward in scored if name == source]
         values[f"accuracy_sampled/{source}"] = _mean(correct)
+    return values
+
+
+def masked_metrics(sampled: SampledStep) -> dict[str, float]:
+    """How many rollouts of each source have no reward, by cause; a source without any has a 0."""
+    values: dict[str, float] = {}
+    for group in sampled.sampled:
+        source = group.prompt.source
+        counts = {cause: 0.0 for cause in Verdict if not cause.has_reward}
+        for rollout in group.rollouts:
+            if rollout.reward is None:
+                counts[rollout.verdict] += 1
+        found = {f"rollouts_masked_{cause}/{source}": count for cause, count in counts.items()}
+        for name, count in {f"rollouts_sampled/{source}": float(len(group.rollouts)), **found}.items():
+            values[name] = values.get(name, 0.0) + count
     return values
 
 

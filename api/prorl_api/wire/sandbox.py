@@ -193,6 +193,9 @@ class ProgramTestResult(WireModel):
     """Wall time of the run."""
     cpu_seconds: float = 0.0
     """CPU time of the run."""
+    cpu_wait_seconds: float | None = None
+    """The longest that one of its threads was ready to run while others had the processors; None where the kernel does
+    not tell, where it had a crowd of threads of its own, or where the run was short."""
     peak_bytes: int | None = None
     """Most memory of all its processes together; None where the level of isolation cannot tell."""
 

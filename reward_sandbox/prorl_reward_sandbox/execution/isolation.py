@@ -70,6 +70,7 @@ class RawOutcome:
     """What a run did. Exactly one of `exit_code` and `signal` is set.
 
     Attributes:
+        cpu_wait_seconds: The longest that a thread waited for a processor; None where the kernel does not tell.
         peak_bytes: Most memory of all its processes together; None where the level cannot tell.
         files: Those of `kept` that exist as regular files within `file_bytes`.
     """
@@ -81,6 +82,7 @@ class RawOutcome:
     stderr: bytes
     wall_seconds: float
     cpu_seconds: float
+    cpu_wait_seconds: float | None = None
     peak_bytes: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 

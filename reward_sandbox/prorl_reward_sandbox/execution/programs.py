@@ -15,8 +15,9 @@ from prorl_reward_sandbox.execution.compiling.languages.python import PYTHON
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.companions import Companions, num_programs
+from prorl_reward_sandbox.execution.judging.crowding import Floor
 from prorl_reward_sandbox.execution.judging.rewards import program_verdict
-from prorl_reward_sandbox.execution.judging.single_runs import RunResult, SingleRun, run_single
+from prorl_reward_sandbox.execution.judging.single_runs import RunResult, SingleRun, is_crowded_out_once, run_single
 from prorl_reward_sandbox.execution.judging.testing import Tester
 from prorl_reward_sandbox.execution.program_queue import Batch, ProgramQueue
 from prorl_reward_sandbox.metrics import PROGRAMS, SandboxMetrics
@@ -39,7 +40,9 @@ class ProgramService:
         self._metrics = metrics
         self._toolchains = Toolchains(isolation)
         self._compilers = Compilers(isolation)
-        self._tester = Tester(isolation, self._compilers, self._toolchains, Companions(isolation, slots))
+        self._floor = Floor()
+        companions = Companions(isolation, slots)
+        self._tester = Tester(isolation, self._compilers, self._toolchains, companions, self._floor)
         self._results: BoundedCache[ExecuteResponse] = BoundedCache(_MAX_RESULT_BYTES)
 
     @property
@@ -113,7 +116,13 @@ class ProgramService:
         batch = self._queue.reserve(1)
         try:
             async with batch.turn():
-                return await run_single(self._isolation, self._compilers, installed, run)
+                async with self._floor.together():
+                    result = await run_single(self._isolation, self._compilers, installed, run)
+                if is_crowded_out_once(result):
+                    self._metrics.count_rerun()
+                    async with self._floor.alone():
+                        result = await run_single(self._isolation, self._compilers, installed, run)
+                return result
         finally:
             batch.close()
 
@@ -160,6 +169,8 @@ class ProgramService:
 
     async def _judge(self, request: ExecuteRequest, installed: Installed, shown_bytes: int) -> ExecuteResponse:
         judged = await self._tester.judge(request, installed, shown_bytes=shown_bytes)
+        if judged.was_alone:
+            self._metrics.count_rerun()
         _, reward = program_verdict(judged.tests, policy=request.reward, total_wall_seconds=request.total_wall_seconds)
         return ExecuteResponse(
             tests=judged.tests,

@@ -43,6 +43,7 @@ def result_of(outcome: RawOutcome, verdict: Verdict, detail: str = "") -> Progra
         stderr=outcome.stderr.decode("utf-8", "replace"),
         wall_seconds=outcome.wall_seconds,
         cpu_seconds=outcome.cpu_seconds,
+        cpu_wait_seconds=outcome.cpu_wait_seconds,
         peak_bytes=outcome.peak_bytes,
     )
 

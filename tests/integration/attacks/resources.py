@@ -39,6 +39,24 @@ PROCESSES: tuple[Attack, ...] = (
         **_QUICK,
     ),
     ends(
+        "a crowd of busy processes, each in a session of its own",
+        """
+        import os
+        for _ in range(30):
+            try:
+                if os.fork() == 0:
+                    os.setsid()
+                    break
+            except OSError:
+                break
+        while True:
+            pass
+        """,
+        Verdict.TIMEOUT_CPU,
+        Verdict.TIMEOUT_WALL,
+        **_QUICK,
+    ),
+    ends(
         "fork bomb in C",
         """
         #include <unistd.h>

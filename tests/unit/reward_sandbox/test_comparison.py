@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from prorl_api.rows import Checker
 from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output
@@ -41,9 +44,46 @@ TABLE = [
     ("numbers", "\u0661".encode(), "1", False),
     ("numbers", b"1.0 2.0", "1.0", False),
     ("numbers", b"0.1 0.2 0.3", "0.3", False),
-    ("numbers", b"yes 1.0000000001", "yes 1", True),
+    ("numbers", b"yes 1.0000000001", "yes 1.0", True),
+    ("numbers", b"yes 1.0000000001", "yes 1", False),
     ("numbers", b"Yes 1", "yes 1", False),
     ("numbers", b"9" * 5000, "1", False),
+    ("numbers", b"0.5", str(2**1100), False),
+    ("numbers", b"7", "1e400", False),
+    ("numbers", b"1e400", "1e400", True),
+    ("numbers", b"10e399", "1e400", True),
+    ("numbers", b"1e401", "1e400", False),
+    ("numbers", b"1e999", "1e400", False),
+    ("numbers", b"1e400", "1e308", False),
+    ("numbers", b"-1e400", "1.0", False),
+    ("numbers", b"123456700.5", "123456789", False),
+    ("numbers", b"123456789.0", "123456789", True),
+    ("numbers", b"123456789.00001", "123456789", False),
+    ("numbers", b"1.23456789e8", "123456789", True),
+    ("numbers", b"1.234568e8", "123456789", False),
+    ("numbers", b"0.0000001", "0", False),
+    ("numbers", b"-0.0", "0", True),
+    ("numbers", b"0e9999", "0", True),
+    ("numbers", b"1e-400", "0", False),
+    ("numbers", b"-7", "7", False),
+    ("numbers", b"+7.", "7", True),
+    ("numbers", b"7.0000001", "7.0", True),
+    ("numbers", b"7", "7.0000001", True),
+    ("numbers", b"7.1", "7.0", False),
+    ("numbers", str(2**1100).encode() + b".0", str(2**1100), True),
+    ("numbers", str(2**1100).encode(), str(2**1100 + 1), False),
+    ("numbers", str(2**60 + 1).encode(), str(2**60), False),
+    ("numbers", str(2**60 + 1).encode() + b".0", str(2**60), False),
+    ("numbers", b"0" * 500 + b"7", "7", True),
+    ("numbers", b"1" + b"0" * 500, "1e500", True),
+    ("numbers", b"9" * 5000, "9" * 4999 + "8", False),
+    ("numbers", b"9" * 5000 + b".0", "9" * 5000, True),
+    ("numbers", b"1e308", "1.7e308", False),
+    ("numbers", b"1.0000001e18", "1e18", True),
+    ("numbers", b"Infinity", "1e400", False),
+    ("numbers", b"nan", "nan", True),
+    ("numbers", b"NaN", "nan", False),
+    ("numbers", b"inf", "Infinity", False),
     ("unordered-lines", b"b\na\n", "a\nb", True),
     ("unordered-lines", b"a\na\nb\n", "a\nb\nb", False),
     ("unordered-lines", b"a\nb\nc\n", "a\nb", False),
@@ -63,3 +103,27 @@ def test_the_larger_tolerance_holds(found: str, is_expected: bool) -> None:
     checker = Checker(kind="numbers", absolute_tolerance=0.5, relative_tolerance=0.01)
     # 1 % of 100.0 is 1, which is more than 0.5.
     assert is_expected_output(found.encode(), "100.0", checker) is is_expected
+
+
+def test_huge_exponents_are_compared_without_their_digits() -> None:
+    words = 100_000
+    began = time.process_time()
+    assert not is_expected_output(b"1e9999 " * words, "9e9998 " * words, Checker(kind="numbers"))
+    assert is_expected_output(b"10e9998 " * words, "1e9999 " * words, Checker(kind="numbers"))
+    assert time.process_time() - began < 20, "the digits of each would take minutes"
+
+
+@given(st.integers(), st.integers(0, 30), st.integers(0, 30))
+def test_one_value_is_the_same_however_it_is_written(value: int, zeros: int, shift: int) -> None:
+    digits = str(abs(value)).rjust(shift + 1, "0")
+    sign = "-" if value < 0 else ""
+    point = len(digits) - shift
+    written = f"{sign}{'0' * zeros}{digits[:point]}.{digits[point:]}{'0' * zeros}e{shift}"
+    assert is_expected_output(written.encode(), str(value), Checker(kind="numbers"))
+    other = f"{sign}{digits[:point]}.{digits[point:]}{'0' * zeros}1e{shift}"
+    assert not is_expected_output(other.encode(), str(value), Checker(kind="numbers"))
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from(["1e400", "-1e400", "1e9999", str(10**400)]))
+def test_nothing_is_close_to_what_no_float_holds(value: float, expected: str) -> None:
+    assert not is_expected_output(repr(value).encode(), expected, Checker(kind="numbers", absolute_tolerance=1e9))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from prorl_api.metrics import BY_NAME
 from prorl_api.spec.values import LossAggregation
+from prorl_api.wire.sandbox import Verdict
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import RolloutGroup, SampledStep, StepMetrics
 from prorl_trainer.clock import StepClock
-from prorl_trainer.step_metrics import merged, sampling_metrics, training_metrics
+from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics, training_metrics
 from prorl_trainer.validation import summarise
 from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored
 
@@ -44,6 +47,22 @@ def test_sampling_metrics_by_hand() -> None:
             "accuracy_sampled/b": 0.5,
         }
     )
+
+
+def test_masked_rollouts_are_counted_by_source_and_cause() -> None:
+    first, second = groups()
+    unsupported = replace(first.rollouts[0], reward=None, verdict=Verdict.UNSUPPORTED)
+    failed = replace(first.rollouts[0], reward=None, verdict=Verdict.SANDBOX_ERROR)
+    masked = replace(first, rollouts=(unsupported, failed, unsupported, *first.rollouts[:1]))
+    step = SampledStep(kept=(), sampled=(masked, second, masked), rounds=1, next_prompt_index=3)
+    assert masked_metrics(step) == {
+        "rollouts_sampled/a": 8,
+        "rollouts_masked_unsupported/a": 4,
+        "rollouts_masked_sandbox_error/a": 2,
+        "rollouts_sampled/b": 2,
+        "rollouts_masked_unsupported/b": 0,
+        "rollouts_masked_sandbox_error/b": 0,
+    }
 
 
 def test_what_nothing_is_known_of_is_absent() -> None:
@@ -99,7 +118,8 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
 
 def test_every_name_is_in_the_table() -> None:
     first, second = groups()
-    names = sampling_metrics(SampledStep(kept=(first,), sampled=(first, second), rounds=1, next_prompt_index=2))
+    sampled = SampledStep(kept=(first,), sampled=(first, second), rounds=1, next_prompt_index=2)
+    names = sampling_metrics(sampled) | masked_metrics(sampled)
     assert {name.partition("/")[0] for name in names} <= set(BY_NAME)
 
 

@@ -31,7 +31,15 @@ _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 class RefusedError(Exception):
-    """A value that cannot cross; the message says which type, or what is malformed."""
+    """A value that cannot cross; the message says which type, or what is malformed.
+
+    Attributes:
+        may_be_computed: Too large, or of a type that calculating with values that crossed can lead to.
+    """
+
+    def __init__(self, reason: str, *, may_be_computed: bool = False) -> None:
+        super().__init__(reason)
+        self.may_be_computed = may_be_computed
 
 
 def encode(value: object) -> object:
@@ -53,13 +61,13 @@ def decode(form: object) -> object:
 
 
 def loads(text: bytes) -> object:
-    """Parse JSON without its liberties (NaN, repeated names).
+    """Parse JSON without its liberties (NaN, repeated names, other encodings).
 
     Raises:
         RefusedError: It is malformed or nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        return json.loads(text.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise RefusedError(f"malformed JSON: {str(error)[:100]}") from None
 
@@ -78,7 +86,8 @@ def _constant(name: str) -> object:
 def _count(depth: int, left: list[int]) -> None:
     left[0] -= 1
     if depth > MAX_DEPTH or left[0] < 0:
-        raise RefusedError(f"a value nested deeper than {MAX_DEPTH} or of more than {MAX_NODES} parts")
+        reason = f"a value nested deeper than {MAX_DEPTH} or of more than {MAX_NODES} parts"
+        raise RefusedError(reason, may_be_computed=True)
 
 
 def _encode(value: Any, depth: int, left: list[int]) -> object:
@@ -103,13 +112,13 @@ def _encode_sequence(tag: str, parts: list[object]) -> object:
 def _encode_scalar(kind: type, value: Any) -> object:
     if kind is int:
         if value.bit_length() > _MAX_BITS:
-            raise RefusedError("an integer of more than 4200 digits")
+            raise RefusedError("an integer of more than 4200 digits", may_be_computed=True)
         return value
     if kind is float:
         return value if math.isfinite(value) else {"f": repr(value)}
     if kind is bytes:
         return {"b": binascii.b2a_base64(value, newline=False).decode("ascii")}
-    raise RefusedError(f"a value of type {str(kind.__name__)[:100]}")
+    raise RefusedError(f"a value of type {str(kind.__name__)[:100]}", may_be_computed=kind is complex)
 
 
 def _decode(form: object, depth: int, left: list[int]) -> object:

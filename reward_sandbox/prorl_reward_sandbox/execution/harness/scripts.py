@@ -13,6 +13,10 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 
+_PARTS = {
+    "candidate": ("canonical", "descriptor", "candidate"),
+    "tests": ("canonical", "descriptor", "exceptions", "needs", "evaluating", "tests"),
+}
 _PACKAGE = "prorl_reward_sandbox.execution.harness"
 _OWN_IMPORT = re.compile(rf"^from {re.escape(_PACKAGE)}\..*\n", re.MULTILINE)
 _FUTURE_IMPORT = "from __future__ import annotations\n"
@@ -33,7 +37,7 @@ exec(code)
 @functools.cache
 def script_files(name: str) -> Mapping[str, bytes]:
     """The files of `candidate` or `tests`; `main.py` is what to run."""
-    texts = [(resources.files(_PACKAGE) / f"{part}.py").read_text() for part in ("canonical", "descriptor", name)]
+    texts = [(resources.files(_PACKAGE) / f"{part}.py").read_text() for part in _PARTS[name]]
     text = _FUTURE_IMPORT + _OWN_IMPORT.sub("", "\n".join(texts)).replace(_FUTURE_IMPORT, "")
     compiled = marshal.dumps(compile(text, "harness.py", "exec", dont_inherit=True))
     return {

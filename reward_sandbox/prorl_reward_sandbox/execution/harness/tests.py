@@ -4,38 +4,40 @@ Started as `main.py` with the test program beside it as `tests.py` and the funct
 of a function is a frame `C` + request, answered by a frame from the program's jail; the end is a frame `D` + verdict
 (`passed`, `failed` or `unsupported`) and a reason that tells nothing of what was expected. What comes from the
 program is decoded into builtin values: it can make the test program fail, and nothing else.
+
+`unsupported` is about the test program alone. It is found in the text, or before the first answer; what happens after
+an answer may be that answer's doing, and a program must not be able to trade its zero for a missing reward.
 """
 
 from __future__ import annotations
 
 import ast
-import builtins
 import json
 import os
 import sys
 import threading
 import traceback
 import types
-from collections.abc import Iterator
 
 from prorl_reward_sandbox.execution.harness.canonical import RefusedError, decode, encode, loads
 from prorl_reward_sandbox.execution.harness.descriptor import finish, receive, send
+from prorl_reward_sandbox.execution.harness.evaluating import Evaluator, constants
+from prorl_reward_sandbox.execution.harness.exceptions import ProgramError, exception_of, from_program, is_from_program
+from prorl_reward_sandbox.execution.harness.needs import imported_modules, lacking, needs
 
-_METHODS = frozenset(name for kind in (str, bytes, int, float, list, tuple, dict, set, frozenset) for name in dir(kind))
 _lock = threading.Lock()
-_needs: list[str] = []
-_calls = [0]
+_findings: list[tuple[str, str]] = []
+"""Verdicts that no test program may hide; the first counts."""
+_num_answers = [0]
+_takes_nan = [False]
+_MAX_REQUEST_BYTES = 16 * 2**20
 
 
-class ProgramError(Exception):
-    """The program raised something that is no builtin exception, or answered with something that cannot cross."""
+class FindingError(BaseException):
+    """The verdict is known. No `except Exception` of a test program may hide it."""
 
-
-class UnsupportedError(BaseException):
-    """The test needs more than values. No `except Exception` of a test program may hide it."""
-
-    def __init__(self, reason: str) -> None:
-        _needs.append(reason)
+    def __init__(self, verdict: str, reason: str) -> None:
+        _findings.append((verdict, reason))
         super().__init__(reason)
 
 
@@ -54,37 +56,75 @@ def judge(source: bytes, functions: list[str]) -> tuple[str, str]:
     """The verdict and the reason for it."""
     try:
         tree = ast.parse(source, "tests.py")
-        need = next(needs(tree, frozenset(functions)), "")
+        code = compile(source, "tests.py", "exec", dont_inherit=True)
+        module = make_modules(tree, functions)
+        known = frozenset(module.__dict__)
+        need = (*needs(tree, frozenset(functions)), *lacking(tree, known), "")[0]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return "unsupported", f"the test program is no Python: {type(error).__name__}"
     if need:
         return "unsupported", need
-    verdict, reason = run(source, functions)
-    if _needs:
-        return "unsupported", _needs[0]
-    if verdict == "passed" and not _calls[0]:
+    _takes_nan[0] = speaks_of_nan(tree, source)
+    threading.excepthook = fail_in_thread
+    verdict, reason = run(code, module, imported_modules(tree))
+    if _findings:
+        return _findings[0]
+    if verdict == "passed" and not _num_answers[0]:
         return "unsupported", "the test program called none of the functions"
     return verdict, reason
 
 
-def run(source: bytes, functions: list[str]) -> tuple[str, str]:
-    """Run the test program to its end."""
+def make_modules(tree: ast.AST, functions: list[str]) -> types.ModuleType:
+    """The modules `solution` and `__main__`, with the stubs in both; the latter is the test program's."""
     stubs = Stubs("solution")
     stubs.__dict__.update({name: make_stub(name) for name in functions})
     sys.modules["solution"] = stubs
     module = types.ModuleType("__main__")
     module.__dict__.update({name: stubs.__dict__[name] for name in functions})
+    module.__dict__.setdefault("eval", Evaluator(constants(tree), {name: stubs.__dict__[name] for name in functions}))
     sys.modules["__main__"] = module
+    return module
+
+
+def run(code: types.CodeType, module: types.ModuleType, imported: frozenset[str]) -> tuple[str, str]:
+    """Run the test program to its end, and its threads to theirs."""
     try:
-        exec(compile(source, "tests.py", "exec", dont_inherit=True), module.__dict__)  # noqa: S102  (the purpose)
+        exec(code, module.__dict__)  # noqa: S102  (the purpose)
     except SystemExit as error:
-        return ("failed", "the test program exited") if error.code else ("passed", "")
+        if error.code:
+            return "failed", "the test program exited"
     except BaseException as error:  # noqa: BLE001  (how a test fails)
         traceback.print_exc()
-        if isinstance(error, NameError | ImportError) and not getattr(error, "is_from_program", False):
+        if is_lacking(error, imported):
             return "unsupported", f"the test program lacks a name or a module: {error}"
         return "failed", f"the test program ended with {type(error).__name__}"
+    threading._shutdown()  # type: ignore[attr-defined]
     return "passed", ""
+
+
+def is_lacking(error: BaseException, imported: frozenset[str]) -> bool:
+    """Whether something is missing that the test program itself asks for, whatever it was answered."""
+    if is_from_program(error):
+        return False
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in imported:
+        return True
+    return isinstance(error, NameError | ImportError) and not _num_answers[0]
+
+
+def fail_in_thread(arguments: threading.ExceptHookArgs) -> None:
+    """A test that failed in a thread of its own has failed."""
+    kind = arguments.exc_type.__name__
+    traceback.print_exception(arguments.exc_value)
+    _findings.append(("failed", f"a thread of the test program ended with {kind}"))
+
+
+def speaks_of_nan(tree: ast.AST, source: bytes) -> bool:
+    """Whether a test program reckons with a number that is none, for which every comparison is false."""
+    compares_with_itself = any(
+        isinstance(node, ast.Compare) and ast.dump(node.left) == ast.dump(node.comparators[0])
+        for node in ast.walk(tree)
+    )
+    return compares_with_itself or b"nan" in source.lower()
 
 
 class Stubs(types.ModuleType):
@@ -93,7 +133,10 @@ class Stubs(types.ModuleType):
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise UnsupportedError(f"the test program uses {name!r} of the program, which `functions` does not name")
+        raise FindingError(
+            "failed" if _num_answers[0] else "unsupported",
+            f"the test program uses {name!r} of the program, which `functions` does not name",
+        )
 
 
 def make_stub(name: str) -> types.FunctionType:
@@ -107,14 +150,20 @@ def make_stub(name: str) -> types.FunctionType:
                 "keywords": {key: encode(argument) for key, argument in keywords.items()},
             }
         except RefusedError as error:
-            raise UnsupportedError(f"the test program calls {name} with {error}") from None
+            # Of a type that cannot cross: the test's choice. Else it may have grown out of an answer.
+            verdict = "failed" if _num_answers[0] and error.may_be_computed else "unsupported"
+            raise FindingError(verdict, f"the test program calls {name} with {error}") from None
+        body = json.dumps(request).encode("ascii")
+        if len(body) >= _MAX_REQUEST_BYTES:
+            verdict = "failed" if _num_answers[0] else "unsupported"
+            raise FindingError(verdict, f"the test program calls {name} with more than {_MAX_REQUEST_BYTES} bytes")
         with _lock:
-            _calls[0] += 1
-            send(b"C" + json.dumps(request).encode("ascii"))
-            body = receive()
-        if body is None:  # the program has ended, and with it the test
+            send(b"C" + body)
+            answer = receive()
+            _num_answers[0] += 1
+        if answer is None:  # the program has ended, and with it the test
             os._exit(0)
-        return value_of(body)
+        return value_of(answer)
 
     stub.__name__ = stub.__qualname__ = name
     return stub  # type: ignore[return-value]
@@ -125,80 +174,23 @@ def value_of(body: bytes) -> object:
     try:
         reply = loads(body)
         if isinstance(reply, dict) and list(reply) == ["value"]:
-            return decode(reply["value"])
+            value = decode(reply["value"])
+            if not _takes_nan[0] and has_nan(reply["value"]):
+                raise from_program(ProgramError("an answer that holds NaN, of which the test says nothing"))
+            return value
     except RefusedError as error:
-        raise ProgramError(str(error)) from None
-    if isinstance(reply, dict) and list(reply) == ["raised"] and isinstance(reply["raised"], list):
-        name, text = ([str(part) for part in reply["raised"]] + ["", ""])[:2]
-        raise exception_of(name, text)
-    raise ProgramError("an answer that cannot cross")
+        raise from_program(ProgramError(str(error))) from None
+    content = reply.get("raised") if isinstance(reply, dict) and len(reply) == 1 else None
+    if isinstance(content, list) and len(content) == 2 and all(type(part) is str for part in content):
+        raise exception_of(*content)
+    raise from_program(ProgramError("an answer that cannot cross"))
 
 
-def exception_of(name: str, text: str) -> Exception:
-    """The builtin exception of that name, marked as the program's."""
-    kind = getattr(builtins, name, None)
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        try:
-            error = kind(text)
-        except TypeError:  # one that needs more than a text
-            return ProgramError(f"{name}: {text}")
-        error.is_from_program = True  # type: ignore[attr-defined]
-        return error
-    return ProgramError(f"{name}: {text}")
-
-
-def needs(tree: ast.AST, functions: frozenset[str]) -> Iterator[str]:
-    """What the test program needs that values cannot give, as far as its text tells."""
-    asked = {id(part) for node in ast.walk(tree) for part in expecting_errors(node)}
-    results: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and is_call(node.value, functions):
-            results |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
-            if any("mock" in name.split(".") or name == "patch" for name in names):
-                yield "the test program replaces parts of the program"
-        elif isinstance(node, ast.ClassDef) and any(is_function(base, functions) for base in node.bases):
-            yield "the test program derives a class from the program's"
-        elif isinstance(node, ast.Attribute) and is_function(node.value, functions):
-            yield "the test program looks into the program's functions"
-        elif isinstance(node, ast.Attribute) and node.attr not in _METHODS:
-            value = node.value
-            if is_call(value, functions) or (isinstance(value, ast.Name) and value.id in results):
-                yield f"the test program uses {node.attr!r} of a result, which would have to be an instance"
-        elif isinstance(node, ast.Expr) and is_call(node.value, functions) and id(node) not in asked:
-            yield "the test program calls a function for its effect on something shared"
-        elif asks_for_class(node, functions):
-            yield "the test program asks for the program's class"
-
-
-def expecting_errors(node: ast.AST) -> list[ast.stmt]:
-    """Statements that may be there for the exception alone."""
-    if isinstance(node, ast.With | ast.Try):
-        return [part for part in ast.walk(node) if isinstance(part, ast.stmt)]
-    return []
-
-
-def asks_for_class(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is `isinstance(..., name)` or the like."""
-    return (
-        isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") in ("isinstance", "issubclass")
-        and any(is_function(part, functions) for argument in node.args[1:] for part in ast.walk(argument))
-    )
-
-
-def is_function(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is one of the functions, by its name or as `solution.name`."""
-    if isinstance(node, ast.Attribute):
-        return isinstance(node.value, ast.Name) and node.value.id == "solution" and node.attr in functions
-    return isinstance(node, ast.Name) and node.id in functions
-
-
-def is_call(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is a call of one of the functions."""
-    return isinstance(node, ast.Call) and is_function(node.func, functions)
+def has_nan(form: object) -> bool:
+    """Whether the form of a value holds a NaN; its depth has been checked."""
+    if isinstance(form, dict):
+        return form == {"f": "nan"} or any(map(has_nan, form.values()))
+    return isinstance(form, list) and any(map(has_nan, form))
 
 
 if __name__ == "__main__":

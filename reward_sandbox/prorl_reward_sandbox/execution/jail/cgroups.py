@@ -1,5 +1,8 @@
 """A control group for one slot: bounds the memory and the number of processes of a run together. Versions 1 and 2.
 
+Groups beside each other have equal shares of the processors, where the kernel shares them by group: a slot with thirty
+busy processes gets no more of them than one with a single process.
+
 The zygote lives in it and its clones with it, so that no run has to be moved; what the zygote itself uses is added
 to each limit. One group serves all runs of a slot: making one for each would cost as much as a run.
 """
@@ -15,6 +18,8 @@ _PREFIX = "prorl-sandbox-"
 _SERVICE = "prorl-service"
 _UNLIMITED = 2**63
 _CPU = "cpuacct"
+_SHARES = "cpu"
+"""The controller that gives each slot the same share of the processors, however many processes are in it."""
 _MAX_FILE_BYTES = 4096
 _LIMIT_STEP = 2**20
 
@@ -169,8 +174,8 @@ def _make(name: str) -> tuple[Mapping[str, str], _Files]:
     ours = {controller: path for _, controllers, path in entries for controller in controllers.split(",")}
     try:
         if "memory" in ours and "pids" in ours:
-            wanted = [each for each in ("memory", "pids", _CPU) if each in ours]
-            return {each: _make_v1(mounts, each, ours[each], name) for each in wanted}, _V1
+            folders = {each: _make_v1(mounts, each, ours[each], name) for each in ("memory", "pids")}
+            return folders | _make_optional_v1(mounts, ours, name), _V1
         if "" in ours:
             folder = _make_v2(mounts, ours[""], name)
             return {"memory": folder, "pids": folder, _CPU: folder}, _V2
@@ -204,8 +209,19 @@ def _make_v1(mounts: Sequence[tuple[str, str, Sequence[str]]], controller: str, 
     parent = _locate(mounts, controller, path)
     _sweep(parent)
     folder = os.path.join(parent, name)
-    os.mkdir(folder)
+    os.makedirs(folder, exist_ok=True)  # two controllers may have one hierarchy
     return folder
+
+
+def _make_optional_v1(
+    mounts: Sequence[tuple[str, str, Sequence[str]]], ours: Mapping[str, str], name: str
+) -> dict[str, str]:
+    """Groups that account for the processors and share them, as far as they can be had."""
+    folders = {}
+    for controller in (_CPU, _SHARES):
+        with contextlib.suppress(KeyError, OSError):
+            folders[controller] = _make_v1(mounts, controller, ours[controller], name)
+    return folders
 
 
 def _make_v2(mounts: Sequence[tuple[str, str, Sequence[str]]], path: str, name: str) -> str:
@@ -213,8 +229,9 @@ def _make_v2(mounts: Sequence[tuple[str, str, Sequence[str]]], path: str, name: 
     if os.path.basename(parent) == _SERVICE:
         parent = os.path.dirname(parent)  # another runner has moved the service there
     with open(os.path.join(parent, "cgroup.controllers"), encoding="ascii") as file:
-        if not {"memory", "pids"} <= set(file.read().split()):
-            raise FileNotFoundError(f"{parent} does not hand down memory and pids")
+        controllers = set(file.read().split())
+    if not {"memory", "pids"} <= controllers:
+        raise FileNotFoundError(f"{parent} does not hand down memory and pids")
     _sweep(parent)
     # A group that hands down controllers may hold no process itself: ours move one level down.
     service = os.path.join(parent, _SERVICE)
@@ -225,6 +242,9 @@ def _make_v2(mounts: Sequence[tuple[str, str, Sequence[str]]], path: str, name: 
             with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                 _write(os.path.join(service, "cgroup.procs"), pid)
     _write(os.path.join(parent, "cgroup.subtree_control"), "+memory +pids")
+    if _SHARES in controllers:
+        with contextlib.suppress(OSError):  # a kernel with real-time groups refuses it where a process is real-time
+            _write(os.path.join(parent, "cgroup.subtree_control"), f"+{_SHARES}")
     folder = os.path.join(parent, name)
     os.mkdir(folder)
     return folder

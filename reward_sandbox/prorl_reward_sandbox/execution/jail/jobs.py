@@ -93,13 +93,25 @@ def read_job(descriptor: int) -> Fields | None:
     """Read what `encode_job` made; None if the far end closed before."""
     data = os.read(descriptor, _CHUNK)
     size = _LENGTH_BYTES + int.from_bytes(data[:_LENGTH_BYTES], "little")
-    while len(data) < size:
-        part = os.read(descriptor, size - len(data))
-        if not part:
+    if len(data) < size:
+        whole = _read_rest(descriptor, data, size)
+        if whole is None:
             return None
-        data += part
+        data = whole
     fields: Fields = marshal.loads(data[_LENGTH_BYTES:])  # noqa: S302  (of the runner's making)
     return fields
+
+
+def _read_rest(descriptor: int, begun: bytes, size: int) -> bytes | None:
+    """A job with large files, in one piece: adding part to part would copy the beginning again and again."""
+    parts, missing = [begun], size - len(begun)
+    while missing:
+        part = os.read(descriptor, missing)
+        if not part:
+            return None
+        parts.append(part)
+        missing -= len(part)
+    return b"".join(parts)
 
 
 def _box_options(request: Request) -> bytes:

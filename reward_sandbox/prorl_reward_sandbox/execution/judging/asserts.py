@@ -3,10 +3,11 @@
 Calls cross as values through a stub. The verdict comes from the test program's jail alone, where no line of the tested
 program ever runs. Everything that the tested program can do is to answer calls:
 - by stalling: both end at the test's wall limit, `timeout_wall`;
-- by flooding: an answer has a largest size, a test has a largest number of calls, and an answer is read for each call;
+- by flooding: an answer has a largest size, and one is read for each call;
 - by ending: the test is over, whatever the test program would have made of it;
 - by changing its arguments: they are copies.
-A test that needs more than values is `unsupported`; the test program's jail finds that out.
+A test that needs more than values is `unsupported`; the test program's jail finds that out, in the text or before the
+first answer. After one nothing is: what happens then may be the answer's doing.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from prorl_reward_sandbox.execution.judging.conversation import (
 )
 from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
 
-MAX_CALLS = 100_000
 _MAX_REQUEST_BYTES = 16 * 2**20
 _TRIES = 2
 _FAREWELL_SECONDS = 0.2
+_SHORT_SECONDS = 0.1
 _VERDICTS = {"passed": Verdict.CORRECT, "failed": Verdict.WRONG, "unsupported": Verdict.UNSUPPORTED}
 
 
@@ -73,8 +74,11 @@ async def _judge_once(
         await asyncio.wait({candidate, tests}, return_when=asyncio.FIRST_COMPLETED)
         if candidate.done() and bridge.verdict is None:
             # Nobody answers any more: the test is over.
-            return _candidate_ended(candidate, bridge, limits, program)
-        return _tests_ended(await tests, bridge, limits, program)
+            result = _candidate_ended(candidate, bridge, limits, program)
+        else:
+            result = _tests_ended(await tests, bridge, limits, program)
+        bridge.is_over.set()
+        return await _with_both_times(result, candidate, tests) if result.wall_seconds > _SHORT_SECONDS else result
     except BreachError as breach:
         return ProgramTestResult(verdict=breach.verdict, detail=breach.detail)
     finally:
@@ -84,6 +88,17 @@ async def _judge_once(
         for task in (candidate, tests):
             task.cancel()
         await asyncio.gather(candidate, tests, return_exceptions=True)
+
+
+async def _with_both_times(result: ProgramTestResult, *tasks: asyncio.Task[RawOutcome]) -> ProgramTestResult:
+    """The result with the times of both: which of them was crowded out does not matter."""
+    await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
+    outcomes = [task.result() for task in tasks if task.done() and not task.cancelled() and task.exception() is None]
+    times = {
+        "cpu_seconds": sum(outcome.cpu_seconds for outcome in outcomes),
+        "cpu_wait_seconds": max((outcome.cpu_wait_seconds or 0.0 for outcome in outcomes), default=None),
+    }
+    return result.model_copy(update=times)
 
 
 def _tests_spec(program: Program, test: AssertTest, limits: ExecutionLimits) -> RunSpec:
@@ -111,7 +126,8 @@ def _tests_ended(outcome: RawOutcome, bridge: _Bridge, limits: ExecutionLimits, 
     if bridge.verdict is None:
         fault = find_fault(outcome, limits, program.installed.language)
         limit_reached = fault not in (None, Verdict.RUNTIME_ERROR, Verdict.COMPILE_ERROR)
-        verdict = fault if limit_reached and fault is not None else Verdict.UNSUPPORTED
+        unfinished = Verdict.WRONG if bridge.num_answers else Verdict.UNSUPPORTED
+        verdict = fault if limit_reached and fault is not None else unfinished
         return ProgramTestResult(
             verdict=verdict, detail="the test program ended without a verdict", wall_seconds=outcome.wall_seconds
         )
@@ -129,6 +145,7 @@ class _Bridge:
 
     max_bytes: int
     has_tests: bool = False
+    num_answers: int = 0
     is_over: asyncio.Event = field(default_factory=asyncio.Event)
     verdict: Verdict | None = None
     reason: str = ""
@@ -167,16 +184,14 @@ class _Bridge:
             await self._answers.put(answer)
 
     async def _pass_on_calls(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        num_calls = 0
         while (body := await read_frame(reader, max_bytes=_MAX_REQUEST_BYTES)) is not None:
             if body[:1] == b"D":
                 self.verdict, self.reason = _read_verdict(body[1:])
                 return
-            num_calls += 1
-            if num_calls > MAX_CALLS:
-                raise BreachError(Verdict.UNSUPPORTED, f"the test program calls more than {MAX_CALLS} times")
             await self._requests.put(body[1:])
-            await write_frame(writer, await self._answers.get())
+            answer = await self._answers.get()
+            self.num_answers += 1
+            await write_frame(writer, answer)
 
 
 def _read_verdict(body: bytes) -> tuple[Verdict, str]:

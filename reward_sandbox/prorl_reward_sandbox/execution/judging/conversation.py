@@ -26,8 +26,12 @@ def longest_answer(limits: ExecutionLimits) -> int:
 
 
 def readable(text: object, *, length: int = 200) -> str:
-    """Text that a program chose, fit for an answer: bounded, and without halves of surrogate pairs."""
-    return str(text)[:length].encode("utf-8", "replace").decode("utf-8")
+    """Text that a program chose, fit for an answer: bounded, and without halves of surrogate pairs.
+
+    What should have been text and is something else is not even turned into it: it may be too deep for that.
+    """
+    shown = text[:length] if isinstance(text, str) else f"a {type(text).__name__}"
+    return shown.encode("utf-8", "replace").decode("utf-8")
 
 
 async def write_frame(writer: asyncio.StreamWriter, body: bytes) -> None:

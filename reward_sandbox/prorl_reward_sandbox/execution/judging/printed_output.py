@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from prorl_api.rows import Checker
 from prorl_reward_sandbox.execution.judging.values import is_close
 
-_NUMBER = re.compile(rb"[+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{1,4})?")
+_NUMBER = re.compile(
+    rb"(?P<sign>[+-]?)(?:(?P<whole>[0-9]+)(?:\.(?P<part>[0-9]*))?|\.(?P<only>[0-9]+))(?:[eE](?P<power>[+-]?[0-9]{1,4}))?"
+)
 _WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]+")
 
 
@@ -32,14 +34,33 @@ def _are_same_numbers(stdout: bytes, expected: bytes, checker: Checker) -> bool:
 
 
 def _is_same_word(word: bytes, wanted: bytes, checker: Checker) -> bool:
-    """Equal, or both numbers and close. Two whole numbers are compared digit by digit: no tolerance makes 7 an 8."""
+    """Equal, or both numbers of the same value, or close to a decimal.
+
+    A whole number wants its exact value, however it is written: no tolerance makes 7 an 8, nor 7.5 one. Only what is
+    written as a decimal (with a point or an exponent) and is within the range of floats has a tolerance.
+    """
     if word == wanted:
         return True
-    if not (_NUMBER.fullmatch(word) and _NUMBER.fullmatch(wanted)):
+    found, expected = _NUMBER.fullmatch(word), _NUMBER.fullmatch(wanted)
+    if found is None or expected is None:
         return False
-    if _WHOLE_NUMBER.fullmatch(word) and _WHOLE_NUMBER.fullmatch(wanted):
-        return int(word) == int(wanted)
-    return is_close(float(word), float(wanted), checker)
+    if _exactly(found) == _exactly(expected):
+        return True
+    return not _WHOLE_NUMBER.fullmatch(wanted) and is_close(float(word), float(wanted), checker)
+
+
+def _exactly(number: re.Match[bytes]) -> tuple[bytes, bytes, int]:
+    """Sign, digits without zeros at either end, and the power of ten of the last one: equal exactly for equal values.
+
+    Never the value itself: nobody needs the digits of 1e9999.
+    """
+    part = number["part"] or number["only"] or b""
+    digits = ((number["whole"] or b"") + part).lstrip(b"0")
+    kept = digits.rstrip(b"0")
+    if not kept:
+        return b"", b"", 0
+    power = int(number["power"] or 0) - len(part) + len(digits) - len(kept)
+    return number["sign"].strip(b"+"), kept, power
 
 
 _COMPARISONS: Mapping[str, Callable[[bytes, bytes, Checker], bool]] = {

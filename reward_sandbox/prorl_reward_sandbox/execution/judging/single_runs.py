@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from prorl_api.wire.sandbox import CompileResult, ExecutionLimits
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed
-from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome
+from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, StopReason
+from prorl_reward_sandbox.execution.judging.crowding import has_waited
 from prorl_reward_sandbox.execution.retries import run_twice
 
 
@@ -35,6 +36,20 @@ class RunResult:
 
     compilation: CompileResult | None
     outcome: RawOutcome | None
+
+
+def is_crowded_out_once(result: RunResult) -> bool:
+    """Whether its wall limit came because others had the processors."""
+    outcome = result.outcome
+    return (
+        outcome is not None
+        and outcome.stop_reason is StopReason.WALL
+        and has_waited(
+            wall_seconds=outcome.wall_seconds,
+            cpu_seconds=outcome.cpu_seconds,
+            cpu_wait_seconds=outcome.cpu_wait_seconds or 0.0,
+        )
+    )
 
 
 async def run_single(isolation: Isolation, compilers: Compilers, installed: Installed, run: SingleRun) -> RunResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prorl_api.errors import RewardError
 from prorl_api.rows import AssertTest, CallTest, Checker
@@ -21,6 +21,7 @@ from prorl_reward_sandbox.execution.judging.asserts import judge_asserts
 from prorl_reward_sandbox.execution.judging.calls import judge_call
 from prorl_reward_sandbox.execution.judging.checkers import judge_by_checker
 from prorl_reward_sandbox.execution.judging.companions import Companions
+from prorl_reward_sandbox.execution.judging.crowding import Floor, is_crowded_out
 from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output
 from prorl_reward_sandbox.execution.retries import run_twice
 from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
@@ -31,25 +32,43 @@ _SHORTEST_SECONDS = 0.001
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What became of a program."""
+    """What became of a program; `was_alone`: when it was tried a second time."""
 
     tests: tuple[ProgramTestResult, ...]
     compilation: CompileResult | None = None
+    was_alone: bool = False
 
 
 class Tester:
     """Judges programs under one isolation."""
 
     def __init__(
-        self, isolation: Isolation, compilers: Compilers, toolchains: Toolchains, companions: Companions
+        self,
+        isolation: Isolation,
+        compilers: Compilers,
+        toolchains: Toolchains,
+        companions: Companions,
+        floor: Floor,
     ) -> None:
         self._isolation = isolation
         self._compilers = compilers
         self._toolchains = toolchains
         self._companions = companions
+        self._floor = floor
 
     async def judge(self, request: ExecuteRequest, installed: Installed, *, shown_bytes: int) -> Judged:
-        """Compile and test a program. Failures of the judge are in the results, and `shown_bytes` of its outputs."""
+        """Compile and test a program. Failures of the judge are in the results, and `shown_bytes` of its outputs.
+
+        A program whose neighbours left it too little time is judged a second time, alone.
+        """
+        async with self._floor.together():
+            judged = await self._judge_once(request, installed, shown_bytes)
+        if is_crowded_out(judged.tests):
+            async with self._floor.alone():
+                judged = replace(await self._judge_once(request, installed, shown_bytes), was_alone=True)
+        return judged
+
+    async def _judge_once(self, request: ExecuteRequest, installed: Installed, shown_bytes: int) -> Judged:
         try:
             compiled = await self._compilers.compile(installed, request.source)
         except RewardError as error:

@@ -7,6 +7,7 @@ are exact. `True` is not 1, 1.0 is not 1, and no program's own notion of equalit
 from __future__ import annotations
 
 import json
+import math
 
 from prorl_api.rows import Checker
 
@@ -42,8 +43,10 @@ def _is_expected_scalar(content: object, expected: object, checker: Checker) -> 
 
 
 def is_close(value: int | float, expected: float, checker: Checker) -> bool:
-    """Whether a number is within the larger of the tolerances. An infinite or undefined one never is."""
+    """Whether a number is within the larger of the tolerances. Where either is infinite or undefined it never is."""
     try:
+        if not (math.isfinite(value) and math.isfinite(expected)):
+            return False
         return abs(value - expected) <= max(checker.absolute_tolerance, checker.relative_tolerance * abs(expected))
     except OverflowError:  # an integer beyond every float
         return False

@@ -13,6 +13,7 @@ import secrets
 import select
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class Threat(StrEnum):
     DESCRIPTORS = "find an inherited descriptor"
     NAMESPACE = "make a namespace"
     PRIVILEGES = "become root"
+    NEIGHBOUR = "read what another program has"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ class Bait:
 
     Attributes:
         folder: Anybody may read and write there; it holds a file `secret`.
+        neighbour: Holds the text `private` in a file and behind a descriptor, as another program of the same user may.
         mark: The name that a process left behind gives itself.
         key: Of shared memory.
     """
@@ -68,6 +71,7 @@ class Bait:
     listener: socket.socket
     abstract: socket.socket
     mailbox: socket.socket
+    neighbour: Neighbour
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
     mark: str = field(default_factory=lambda: secrets.token_hex(7))
     key: int = field(default_factory=lambda: secrets.randbelow(2**30) + 1)
@@ -84,32 +88,65 @@ class Bait:
             "MARK": self.mark,
             "KEY": self.key,
             "LIMIT": LIMITS.processes,
+            "PRIVATE": self.neighbour.file,
+            "NEIGHBOUR": self.neighbour.process.pid,
+            "DESCRIPTOR": self.neighbour.descriptor,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """A process of this user that waits, with a file and a descriptor of its own."""
+
+    file: str
+    descriptor: int
+    private: str
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def _moved_in(folder: str) -> Iterator[Neighbour]:
+    private = secrets.token_hex(16)
+    path = os.path.join(folder, "tests.py")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(private)
+    descriptor = os.open(path, os.O_RDONLY)
+    # Not this interpreter, whose start takes ten times as long.
+    process = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=[descriptor])
+    try:
+        yield Neighbour(file=path, descriptor=descriptor, private=private, process=process)
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def laid_bait() -> Iterator[Bait]:
     """Lay bait out, and take it away."""
     folder = tempfile.mkdtemp(prefix="prorl-bait-")
+    own = tempfile.mkdtemp(prefix="prorl-bait-")
     try:
         with (
             socket.socket() as listener,
             socket.socket(socket.AF_UNIX) as abstract,
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mailbox,
+            _moved_in(own) as neighbour,
         ):
             listener.bind(("127.0.0.1", 0))
             abstract.bind(f"\0prorl-bait-{secrets.token_hex(8)}")
             mailbox.bind(f"\0prorl-bait-{secrets.token_hex(8)}")
             for each in (listener, abstract):
                 each.listen()
-            bait = Bait(folder=folder, listener=listener, abstract=abstract, mailbox=mailbox)
+            bait = Bait(folder=folder, listener=listener, abstract=abstract, mailbox=mailbox, neighbour=neighbour)
             with open(os.path.join(folder, "secret"), "w", encoding="ascii") as file:
                 file.write(bait.secret)
             os.chmod(os.path.join(folder, "secret"), 0o644)
             os.chmod(folder, 0o777)  # noqa: S103  (nothing but the level may stop an attack)
             yield bait
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for path in (folder, own):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 Sight = Callable[[Bait, bytes], str]
@@ -123,6 +160,10 @@ def _said(_: Bait, stdout: bytes) -> str:
 
 def _secret_is_out(bait: Bait, stdout: bytes) -> str:
     return "a file that any user may read" if bait.secret.encode() in stdout else ""
+
+
+def _neighbour_is_out(bait: Bait, stdout: bytes) -> str:
+    return "its file or its descriptor" if bait.neighbour.private.encode() in stdout else ""
 
 
 def _file_appeared(bait: Bait, _: bytes) -> str:
@@ -224,6 +265,17 @@ print("open: 144 MiB with a limit of 64 MiB" if held == 6 else "stopped")
 _TRACE = """
 if libc.ptrace(0x4206, SERVICE, None, None) == 0: print("open: seized")
 """
+_NEIGHBOUR = """
+import os
+try: print(open(PRIVATE).read())
+except OSError: pass
+handle = libc.syscall(434, NEIGHBOUR, 0)
+taken = libc.syscall(438, handle, DESCRIPTOR, 0) if handle >= 0 else -1
+if taken >= 0: print(os.pread(taken, 100, 0).decode())
+for entry in (f"/proc/{NEIGHBOUR}/fd/{DESCRIPTOR}", f"/proc/{NEIGHBOUR}/cwd/{PRIVATE}"):
+    try: print(open(entry).read())
+    except OSError: pass
+"""
 _CONNECT = """
 import socket
 with socket.socket(FAMILY) as near:
@@ -312,4 +364,5 @@ ATTACKS: tuple[Attack, ...] = (
             "if libc.prctl(39, 0, 0, 0, 0) != 1: print('open: new privileges allowed')",
         ),
     ),
+    Attack(threat=Threat.NEIGHBOUR, steps=(_LIBC + _NEIGHBOUR,), sight=_neighbour_is_out),
 )

@@ -9,7 +9,9 @@ Covered, where the service runs as root with the usual capabilities:
 - nothing survives a run: every descendant ends, also daemons that left the group and the session.
 
 Where the service is not root all of this holds but the user: programs run as the service's user and can signal its
-processes (not read them: they are not dumpable). Run it as root in a pod of its own, or do not trust the programs.
+processes (not read them: they are not dumpable). Two programs at once would be one user's, too: each could read the
+other's folder and memory and take its descriptors, a test program's or a checker's included. So one runs at a time, and
+assert tests, which need two at once, are unsupported. Run it as root in a pod of its own, or do not trust the programs.
 
 NOT covered at this level, whoever it runs as:
 - network: a program can connect to whatever the machine or pod can, the service's own port included (which asks for a
@@ -69,8 +71,13 @@ class ProcessIsolation(RunnerIsolation):
         self._interpreter = ""
 
     async def start(self) -> None:
-        """Start all runners, and find a Python that programs may use."""
+        """Start all runners, and find a Python that programs may use.
+
+        Where programs have the service's user, all but one of the runners stay unused.
+        """
         await super().start()
+        if self.facts["user_id"] is None:
+            self.restrict(1)
         self._interpreter = await self._find_interpreter()
 
     async def run(self, spec: RunSpec) -> RawOutcome:

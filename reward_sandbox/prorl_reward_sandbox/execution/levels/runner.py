@@ -19,6 +19,7 @@ from prorl_reward_sandbox import frames, hygiene
 from prorl_reward_sandbox.execution.jail.client import LEVELS, Jail
 from prorl_reward_sandbox.execution.jail.settings import NAMESPACES
 from prorl_reward_sandbox.execution.process.containers import Container, RunEnd
+from prorl_reward_sandbox.execution.process.crowding import waited_seconds
 from prorl_reward_sandbox.execution.process.forked import Forked
 from prorl_reward_sandbox.execution.process.run_request import FAILURE, Request, decode_request
 from prorl_reward_sandbox.execution.process.streams import MEMORY, Output, supervise
@@ -26,6 +27,8 @@ from prorl_reward_sandbox.execution.process.user import ProgramUser, claim_user
 
 PROCESS = "process"
 """The level without a jail."""
+_SHORT_SECONDS = 0.1
+"""Of a run that nobody can have crowded out."""
 
 
 def main() -> None:
@@ -102,26 +105,30 @@ def _run(request: Request, talk: int, container: Container, connection: socket.s
         deadline = started + limits.wall_seconds
         output = supervise(run.pid, run.pipes, request.stdin, limits, deadline=deadline, control=connection)
         wall_seconds = time.monotonic() - started
+        waited = waited_seconds(run.pid, wall_seconds=wall_seconds) if wall_seconds > _SHORT_SECONDS else None
         end = run.end()
         output.drain(run.pipes)
     finally:
         run.close()
     container.get_ready()  # again: the program may have left no room for it
-    return None if output.stop_reason is None else _reply(output, end, wall_seconds)
+    return None if output.stop_reason is None else _reply(output, end, wall_seconds, waited)
 
 
-def _reply(output: Output, end: RunEnd, wall_seconds: float) -> bytes:
+def _reply(output: Output, end: RunEnd, wall_seconds: float, waited: float | None) -> bytes:
     code = os.waitstatus_to_exitcode(end.status)
+    # What is too large for a frame is not there, as what is too large for the run's limit.
+    files = {name: content for name, content in end.files.items() if len(content) <= frames.MAX_BLOB_BYTES}
     header = {
         "stop_reason": MEMORY if end.has_exceeded_memory else output.stop_reason,
         "exit_code": code if code >= 0 else None,
         "signal": -code if code < 0 else None,
         "wall_seconds": wall_seconds,
         "cpu_seconds": end.cpu_seconds,
+        "cpu_wait_seconds": waited,
         "peak_bytes": end.peak_bytes,
-        "files": list(end.files),
+        "files": list(files),
     }
-    return frames.encode(header, [output.stdout, output.stderr, *end.files.values()])
+    return frames.encode(header, [output.stdout, output.stderr, *files.values()])
 
 
 if __name__ == "__main__":

@@ -56,7 +56,10 @@ class RunnerProcess:
             reply = await _first_of(frames.read(self.reader), talk)
         if FAILURE in reply.header:
             raise NotRunError(str(reply.header[FAILURE]))
-        return _outcome(reply)
+        try:
+            return _outcome(reply)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise frames.FrameError(f"the runner's reply is none: {error!r}") from error
 
     @contextlib.asynccontextmanager
     async def _talking(self, conversation: Conversation | None) -> AsyncIterator[asyncio.Task[None] | None]:
@@ -166,6 +169,7 @@ def _outcome(reply: frames.Frame) -> RawOutcome:
         stderr=reply.blobs[1],
         wall_seconds=header["wall_seconds"],
         cpu_seconds=header["cpu_seconds"],
+        cpu_wait_seconds=header["cpu_wait_seconds"],
         peak_bytes=header["peak_bytes"],
         files=dict(zip(header["files"], reply.blobs[2:], strict=True)),
     )

@@ -147,9 +147,8 @@ class StrongestIsolation:
             ]
             if broken:
                 return Finding(level=level, fault="; ".join(sorted(broken)), open_threats=open_threats)
-            is_open = Threat.MEMORY in open_threats and level != "process"
-            slots = self._slots_alone if is_open else self._wanted_slots
-            if slots != self._wanted_slots:
+            slots = min(isolation.max_runs, self._slots_for(level, open_threats))
+            if slots != isolation.max_runs:
                 isolation.restrict(slots)
             self._isolation, kept = isolation, True
             return Finding(level=level, open_threats=open_threats, slots=slots)
@@ -158,6 +157,11 @@ class StrongestIsolation:
         finally:
             if not kept:
                 await isolation.close()
+
+    def _slots_for(self, level: str, open_threats: Mapping[Threat, str]) -> int:
+        if Threat.NEIGHBOUR in open_threats:  # not even a test program may run beside another program
+            return 1
+        return self._slots_alone if Threat.MEMORY in open_threats and level != "process" else self._wanted_slots
 
 
 def make_isolation(level: str, slots: int) -> RunnerIsolation:
