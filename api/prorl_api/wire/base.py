@@ -61,6 +61,7 @@ class ErrorKind(StrEnum):
 
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     STALE_ATTEMPT = "stale_attempt"
     WRONG_WEIGHTS = "wrong_weights"

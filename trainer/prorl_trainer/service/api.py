@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prorl_api.process.asgi import ApiError, AttemptFence, install
-from prorl_api.process.tokens import AcceptedTokens
+from prorl_api.process.asgi import ApiError, AttemptFence, BodyLimits, Rights, install
+from prorl_api.process.connections import limited_config
+from prorl_api.process.tokens import BODY, AcceptedTokens
+from prorl_api.spec.values import Role
 from prorl_api.wire.base import ErrorKind, WireModel
 from prorl_api.wire.learner import (
     EARLY_PHASES,
@@ -36,6 +38,20 @@ from prorl_trainer.service.shared_status import SharedStatus
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_LIMITS = BodyLimits(max_bytes=64 * 2**10, total_bytes=4 * 2**20, body_seconds=10.0, room_seconds=5.0)
+"""Heartbeats, stops and resets are a few hundred bytes."""
+_MEMBERS, _BODIES = frozenset({Role.ROLLOUT.value}), frozenset({BODY})
+RIGHTS: Rights = {
+    "/v1/members": _MEMBERS,
+    "/v1/model-files": _MEMBERS,
+    "/v1/weights": _MEMBERS,
+    "/v1/status": _BODIES,
+    "/v1/stop": _BODIES,
+    "/v1/resets": _BODIES,
+    "/v1/metrics": _BODIES,
+    "/v1/report": _BODIES,
+}
+"""A rollout server, where a model's words are made, drives no run; and a body has no use for weights."""
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
@@ -97,7 +113,7 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
     from fastapi import FastAPI
 
     app = FastAPI(title="ProRL learner", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
-    install(app, tokens, fence)
+    install(app, tokens, fence, rights=RIGHTS, limits=_LIMITS)
     _add_probes(app, service)
     _add_routes_of_members(app, service)
     _add_routes_of_bodies(app, service)
@@ -198,7 +214,7 @@ async def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until cancelled. Signals stay with the process."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    config = limited_config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     await server._serve(sockets=[listening])
