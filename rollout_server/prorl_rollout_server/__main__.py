@@ -18,6 +18,7 @@ import httpx
 import uvicorn
 
 from prorl_api.errors import ExitCode, SpecError
+from prorl_api.process.addresses import base_url_origin
 from prorl_api.process.asgi import AttemptFence
 from prorl_api.process.connections import limited_config
 from prorl_api.process.lifeline import hold_lifeline
@@ -71,7 +72,9 @@ async def serve(settings: ServerSettings, listening: socket.socket) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(scratch.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=HTTP_TIMEOUT, trust_env=False))
-        service = RolloutService(WeightsFetcher(http, scratch), Metrics(settings.job_name))
+        service = RolloutService(
+            WeightsFetcher(http, scratch, base_url_origin(settings.learner_url)), Metrics(settings.job_name)
+        )
         learner = LearnerClient(http, settings.learner_url)
         address = settings.advertised_url or f"http://{address_of(listening)}"
         config = limited_config(

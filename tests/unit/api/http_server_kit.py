@@ -77,7 +77,7 @@ async def served(
     config.http = type("Limited", (connections._LimitedProtocol, protocol), {"table": config.http.table})  # type: ignore[union-attr]
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve(sockets=[listening]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  # uvicorn has no event for it
         await asyncio.sleep(0.01)
     try:
         yield Service(listening.getsockname()[:2], server, received, let_go)

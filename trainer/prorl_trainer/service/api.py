@@ -9,6 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
+
+from prorl_api.process.addresses import AddressError, own_address
 from prorl_api.process.asgi import ApiError, AttemptFence, BodyLimits, Rights, install
 from prorl_api.process.connections import limited_config
 from prorl_api.process.tokens import BODY, AcceptedTokens
@@ -32,7 +35,7 @@ from prorl_api.wire.rollout import WeightsManifest
 from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.service.publisher import Publisher
 from prorl_trainer.service.reset_queue import ResetQueue
-from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.rollout_servers import RolloutServers, TooManyMembersError
 from prorl_trainer.service.shared_status import SharedStatus
 
 if TYPE_CHECKING:
@@ -142,8 +145,14 @@ def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
     from fastapi.responses import FileResponse
 
     @app.put("/v1/members/{incarnation}")
-    async def member(incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        return service.members.heartbeat(incarnation, beat)
+    async def member(incarnation: str, beat: MemberHeartbeat, request: Request) -> MemberAnswer:
+        try:
+            address = await own_address(beat.address, request.client.host if request.client else None)
+            return service.members.heartbeat(incarnation, beat.model_copy(update={"address": address}))
+        except AddressError as error:
+            raise ApiError(ErrorKind.BAD_REQUEST, f"address: {error}") from error
+        except TooManyMembersError as error:
+            raise ApiError(ErrorKind.BUSY, str(error), retryable=True) from error
 
     @app.get("/v1/model-files")
     async def model_files() -> ModelFiles:
@@ -171,12 +180,12 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     shared_status, reset_queue = service.shared_status, service.reset_queue
 
-    def answered(find: Callable[[LearnerStatus], WireModel], *what: str) -> Response:
-        """The answer to some of the last questions, which count once it is sent."""
+    def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
+        """The answer to some of the last questions, which are named and count once it is sent."""
         status = shared_status.status  # first: what is found in the phase `done` is complete
-        content = find(status).model_dump_json()
+        content, what = find(status)
         told = BackgroundTask(shared_status.has_told, status.phase, *what)
-        return Response(content, media_type="application/json", background=told)
+        return Response(content.model_dump_json(), media_type="application/json", background=told)
 
     def series_since(step: int) -> MetricsSeries:
         return MetricsSeries(steps=tuple(shared_status.metrics_since(step)))
@@ -196,18 +205,21 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered(lambda _: reset_queue.outcomes(), "resets")
+        return answered(lambda _: (reset_queue.outcomes(), ("resets",)))
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
-        return answered(lambda _: series_since(since_step), "metrics")
+        return answered(lambda _: (series_since(since_step), ("metrics",)))
 
     @app.get("/v1/report", response_model=LearnerReport)
-    async def report(since_step: int = -1) -> Response:
-        def found(status: LearnerStatus) -> LearnerReport:
-            return LearnerReport(status=status, metrics=series_since(since_step), resets=reset_queue.outcomes())
+    async def report(since_step: int = -1, max_lines: int = 10**9) -> Response:
+        def found(status: LearnerStatus) -> tuple[LearnerReport, tuple[str, ...]]:
+            series = series_since(since_step)
+            page = MetricsSeries(steps=series.steps[: max(1, max_lines)])
+            whole = ("metrics", "resets") if page.steps == series.steps else ("resets",)
+            return LearnerReport(status=status, metrics=page, resets=reset_queue.outcomes()), whole
 
-        return answered(found, "metrics", "resets")
+        return answered(found)
 
 
 async def serve(app: FastAPI, listening: socket.socket) -> None:
