@@ -237,6 +237,7 @@ class Controller:
             cluster_domain=settings.cluster_domain,
             operator_namespace=settings.own_namespace,
             monitoring_namespace=settings.monitoring_namespace,
+            dns=settings.dns,
         )
 
 

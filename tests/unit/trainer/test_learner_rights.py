@@ -23,14 +23,15 @@ from prorl_trainer.storage.lines import LineFile
 ATTEMPT = 3
 BEAT = {"address": "http://10.0.0.5:8000", "ready": True, "weights_id": None}
 RESET = {"uid": "u", "name": "demo-reset-1"}
-OF_MEMBERS = [
+Case = tuple[str, str, object]
+OF_MEMBERS: list[Case] = [
     ("PUT", "/v1/members/one", BEAT),
     ("GET", "/v1/model-files", None),
     ("GET", "/v1/model-files/config.json", None),
     ("GET", "/v1/weights/x/manifest", None),
     ("GET", "/v1/weights/x/chunks/0", None),
 ]
-OF_BODIES = [
+OF_BODIES: list[Case] = [
     ("GET", "/v1/status", None),
     ("POST", "/v1/stop", {"checkpoint": False}),
     ("POST", "/v1/resets", RESET),
