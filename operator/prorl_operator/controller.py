@@ -99,6 +99,7 @@ class Controller:
             accepted = refused(accepted, faults)
         if accepted.job is None:
             status = with_acceptance(memory.status, accepted, now)
+            await events.tell(self._parts.api, snapshot, memory, events.refusal_of(accepted, memory.status))
             due = await memory.statuses.write(self._parts.api, snapshot, status, None, now)
             memory.status = status
             self._parts.telemetry.job_state(key, "NotAccepted")
@@ -170,6 +171,7 @@ class Controller:
         parts = self._parts
         # Status before ends: what was decided is known, however far the ends come.
         attempt_before = memory.status.attempt
+        refusal = events.refusal_of(accepted, memory.status)
         memory.status = with_acceptance(decision.status, accepted, now)
         try:
             await actions.start(decision, goes_on=goes_on)
@@ -190,7 +192,7 @@ class Controller:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:
                 await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))
             await actions.clean_up(decision)
-        await events.tell(parts.api, snapshot, memory, decision)
+        await events.tell(parts.api, snapshot, memory, (*decision.events, *refusal))
         return due
 
     async def _look_at_resets(self, snapshot: Snapshot, memory: JobState, plan: RunPlan, now: float) -> None:
