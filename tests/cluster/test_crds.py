@@ -57,7 +57,8 @@ def completed(model: BaseModel, *, is_in_list: bool = False) -> dict[str, Any]:
         if isinstance(value, BaseModel):
             stored: Any = completed(value, is_in_list=is_in_list)
         elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
-            stored = [completed(item, is_in_list=True) for item in value]
+            is_given = name in model.model_fields_set  # a list that is a default is stored as the default is written
+            stored = [completed(item, is_in_list=is_given) for item in value]
         else:
             stored = json.loads(json.dumps(value))
         found[field.alias or name] = stored

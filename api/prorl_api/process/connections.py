@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import resource
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import uvicorn
@@ -84,7 +84,7 @@ class BoundedConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """It begins, and its end is set."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
         self._end = asyncio.get_running_loop().call_later(self._life_seconds, transport.abort)
         self._inner.connection_made(transport)
         self._table.waits(self, transport)
@@ -127,7 +127,7 @@ class _LimitedProtocol(asyncio.Protocol):
     _num_headers = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
         super().connection_made(transport)
         self._await_headers()
         self.table.waits(self, transport)

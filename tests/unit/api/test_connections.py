@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import uvloop
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -267,3 +268,19 @@ async def test_a_slash_at_the_end_leads_nowhere_else(service: Service) -> None:
     answer = await ask(service.address, request)
     assert answer.startswith(b"HTTP/1.1 404")
     assert b"location" not in answer.lower()
+
+
+def test_limits_hold_on_uvloop_too(protocol: type) -> None:
+    """Its transports are no `asyncio.Transport`, and services run on it where it is installed."""
+
+    async def half_sent() -> None:
+        async with served(protocol, LIMITS, BODIES) as service:
+            connections = [await asyncio.open_connection(*service.address) for _ in range(200)]
+            assert await is_alive(service.address)
+            assert service.num_connections <= LIMITS.max_waiting + 1
+            assert (await ask(service.address, post(1000, 1000), 1.0)).startswith(b"HTTP/1.1 200")
+            await eventually("they stay open", lambda: service.num_connections == 0)
+            await gone([writer for _, writer in connections])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(half_sent())

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from aiohttp import web
 
 from prorl_operator.health import MAX_CONNECTIONS, served
@@ -16,14 +17,18 @@ LIFE_SECONDS = 1.5
 Address = tuple[str, int]
 
 
-@pytest.fixture
-async def address() -> AsyncIterator[Address]:
+def make_app() -> web.Application:
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz)])
-    async with served(app, "127.0.0.1", 0, life_seconds=LIFE_SECONDS) as where:
+    return app
+
+
+@pytest.fixture
+async def address() -> AsyncIterator[Address]:
+    async with served(make_app(), "127.0.0.1", 0, life_seconds=LIFE_SECONDS) as where:
         yield where
 
 
@@ -89,3 +94,18 @@ async def test_headers_without_end_are_refused(address: Address) -> None:
     assert not answer.startswith(b"HTTP/1.1 200")
     writer.close()
     assert await is_alive(address)
+
+
+def test_it_answers_on_uvloop_which_the_operator_runs_on() -> None:
+    async def probed() -> bool:
+        async with served(make_app(), "127.0.0.1", 0, life_seconds=LIFE_SECONDS) as where:
+            opened = [await asyncio.open_connection(*where) for _ in range(2 * MAX_CONNECTIONS)]
+            alive = await is_alive(where)
+            for _, writer in opened:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
+            return alive
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(probed())
