@@ -104,7 +104,7 @@ async def serve(folder: Path) -> None:
 
     model = folder / "model"
     model.mkdir()
-    (model / "config.json").write_text("{}", encoding="utf-8")
+    (model / "config.json").write_text(json.dumps({"vocabulary": "x" * 100_000}), encoding="utf-8")
     resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), 1), sync=True))
     learner = LearnerService(SharedStatus(1, 10), RolloutServers(1), resets, model, "job")
     rollout = RolloutService(FakeFetcher(), Metrics("job", CollectorRegistry()), GroupRegistry())  # type: ignore[arg-type]

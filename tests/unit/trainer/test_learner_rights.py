@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from prorl_api.process.asgi import OwnAttempt
-from prorl_api.process.tokens import AcceptedTokens, digest_of
+from prorl_api.process.tokens import AcceptedTokens, derive_token, digest_of
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import ErrorBody, ErrorKind
 from prorl_trainer.service.api import RIGHTS, LearnerService, create_app
@@ -41,17 +42,19 @@ OF_BODIES: list[Case] = [
 ]
 
 
+ACCEPTED = [f"{caller}={digest_of(caller)}" for caller in ("body", "rollout", "sandbox")]
+
+
 class Learner:
     """The service under test, and clients that come from an address."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, accepted: Sequence[str] = ACCEPTED) -> None:
         (folder / "config.json").write_text("{}")
         self.shared_status = SharedStatus(ATTEMPT, 10)
         self.members = RolloutServers(ATTEMPT)
         resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), ATTEMPT), sync=True))
         service = LearnerService(self.shared_status, self.members, resets, folder, "job")
-        tokens = AcceptedTokens([f"{caller}={digest_of(caller)}" for caller in ("body", "rollout", "sandbox")])
-        self.app: FastAPI = create_app(service, tokens, OwnAttempt(ATTEMPT))
+        self.app: FastAPI = create_app(service, AcceptedTokens(accepted), OwnAttempt(ATTEMPT))
 
     async def ask(
         self, token: str, method: str, path: str, body: object = None, *, address: str = "10.0.0.5", **headers: str
@@ -192,6 +195,25 @@ async def test_members_that_are_made_up_fill_no_memory(learner: Learner) -> None
         beat = BEAT | {"address": f"http://10.0.0.5:{port}", "ttl_seconds": 600}
         statuses.append((await learner.ask("rollout", "PUT", f"/v1/members/{port}", beat)).status_code)
     assert (statuses.count(200), set(statuses)) == (1024, {200, 429})
+
+
+async def test_a_name_without_end_is_refused(learner: Learner) -> None:
+    assert (await learner.ask("rollout", "PUT", "/v1/members/" + "a" * 129, BEAT)).status_code == 422
+    assert learner.members.alive() == []
+
+
+async def test_the_tokens_of_other_jobs_open_nothing(tmp_path: Path) -> None:
+    """Of the same names in another namespace, or of a job made anew: the uid tells them apart."""
+    callers = ("body", "rollout")
+    own = [f"{caller}={digest_of(derive_token(b'key', 'uid-1', caller, 'learner'))}" for caller in callers]
+    learner = Learner(tmp_path, own)
+    others = [derive_token(b"key", uid, caller, "learner") for uid in ("uid-2", "uid-1/") for caller in callers]
+    others += [derive_token(b"key", "uid-1", "learner", callee) for callee in ("rollout", "sandbox", "learner")]
+    for token in others:
+        for method, path, body in OF_MEMBERS + OF_BODIES:
+            assert (await learner.ask(token, method, path, body)).status_code == 401
+    right = derive_token(b"key", "uid-1", "body", "learner")
+    assert (await learner.ask(right, "GET", "/v1/status")).status_code == 200
 
 
 async def test_a_large_body_is_refused(learner: Learner) -> None:

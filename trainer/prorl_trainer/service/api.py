@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _LIMITS = BodyLimits(max_bytes=64 * 2**10, total_bytes=4 * 2**20, body_seconds=10.0, room_seconds=5.0)
 """Heartbeats, stops and resets are a few hundred bytes."""
+_MAX_INCARNATION = 128
 _MEMBERS, _BODIES = frozenset({Role.ROLLOUT.value}), frozenset({BODY})
 RIGHTS: Rights = {
     "/v1/members": _MEMBERS,
@@ -146,6 +147,8 @@ def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
 
     @app.put("/v1/members/{incarnation}")
     async def member(incarnation: str, beat: MemberHeartbeat, request: Request) -> MemberAnswer:
+        if len(incarnation) > _MAX_INCARNATION:
+            raise ApiError(ErrorKind.BAD_REQUEST, f"an incarnation of more than {_MAX_INCARNATION} characters")
         try:
             address = await own_address(beat.address, request.client.host if request.client else None)
             return service.members.heartbeat(incarnation, beat.model_copy(update={"address": address}))
