@@ -191,6 +191,10 @@ RUNS ?= 200000
 bench-endurance: setup ## Many programs, and what they leave behind (RUNS=10000: quicker)
 	$(BIN)/python -m tests.bench.bench_sandbox_endurance --runs $(RUNS)
 
+.PHONY: fuzz-http
+fuzz-http: setup ## Ten minutes of requests that no client would send, to all services of a run (MINUTES=1: quicker)
+	$(BIN)/python -m tests.bench.bench_http_fuzz --minutes $(or $(MINUTES),10)
+
 .PHONY: bench-operator
 bench-operator: cluster-build ## What the operator costs, next to a bare script on the same API server (JOBS=50: quicker)
 	$(BIN)/python -m tests.bench.bench_operator --jobs $(JOBS)
