@@ -293,7 +293,7 @@ def test_last_words_do_not_make_attempts_run_over() -> None:
     from prorl_control.members import Exit, Member, MemberState
 
     def member(words: str) -> Member:
-        end = Exit(code=int(ExitCode.STALE_ATTEMPT), last_words=words)
+        end = Exit(code=int(ExitCode.STALE_ATTEMPT), termination_message=words)
         return Member(role=Role.LEARNER, index=0, attempt=1, state=MemberState.EXITED, exit=end)
 
     assert taken_attempt([member("attempt 12 is over")]) == 12
