@@ -195,6 +195,9 @@ FUZZ_SECONDS ?= 600
 .PHONY: fuzz-frames
 fuzz-frames: setup ## Damaged frames against everything that reads frames (FUZZ_SECONDS=60: quicker)
 	$(BIN)/python -m tests.bench.bench_frame_fuzz --seconds $(FUZZ_SECONDS)
+.PHONY: fuzz-http
+fuzz-http: setup ## Ten minutes of requests that no client would send, to all services of a run (MINUTES=1: quicker)
+	$(BIN)/python -m tests.bench.bench_http_fuzz --minutes $(or $(MINUTES),10)
 
 .PHONY: bench-operator
 bench-operator: cluster-build ## What the operator costs, next to a bare script on the same API server (JOBS=50: quicker)

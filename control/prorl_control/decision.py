@@ -106,6 +106,7 @@ class EventKind(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     SUSPENDED = "Suspended"
+    NOT_ACCEPTED = "NotAccepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from prorl_control.decision import Decision, OutcomeKind, StopCall
 from prorl_control.outcome import is_over, settled_outcome
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
-from prorl_control.resets.changes import advanced, concluded, taken_over
+from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, taken_over
 from prorl_control.resets.triggers import longest_window
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
@@ -48,6 +48,10 @@ REFUSED_SECONDS = 60.0
 """What is wrong may lie outside the job, such as in a claim, whose change does not wake us."""
 _MIN_LINES = 16
 """Of the newest metrics that are kept of every run, whatever its triggers look at."""
+_MAX_ADOPTED = 20
+"""Resets that a learner did by itself, recorded in one look; with more, the next look goes on."""
+_MAX_RECORDS = 2000
+"""Of one job, after which none of a learner's own is added."""
 ANNOTATION_ADOPT = "prorl.dev/adopt-run"
 _logger = logging.getLogger(__name__)
 
@@ -95,6 +99,7 @@ class Controller:
             accepted = refused(accepted, faults)
         if accepted.job is None:
             status = with_acceptance(memory.status, accepted, now)
+            await events.tell(self._parts.api, snapshot, memory, events.refusal_of(accepted, memory.status))
             due = await memory.statuses.write(self._parts.api, snapshot, status, None, now)
             memory.status = status
             self._parts.telemetry.job_state(key, "NotAccepted")
@@ -166,6 +171,7 @@ class Controller:
         parts = self._parts
         # Status before ends: what was decided is known, however far the ends come.
         attempt_before = memory.status.attempt
+        refusal = events.refusal_of(accepted, memory.status)
         memory.status = with_acceptance(decision.status, accepted, now)
         try:
             await actions.start(decision, goes_on=goes_on)
@@ -186,7 +192,7 @@ class Controller:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:
                 await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))
             await actions.clean_up(decision)
-        await events.tell(parts.api, snapshot, memory, decision)
+        await events.tell(parts.api, snapshot, memory, (*decision.events, *refusal))
         return due
 
     async def _look_at_resets(self, snapshot: Snapshot, memory: JobState, plan: RunPlan, now: float) -> None:
@@ -202,7 +208,8 @@ class Controller:
             ),
         )
         records, attempt = memory.resets.read(), memory.status.attempt
-        await memory.resets.carry_out(taken_over(records, memory.outcomes, plan, attempt=attempt, now=now))
+        changes = taken_over(records, memory.outcomes, plan, attempt=attempt, now=now)
+        await memory.resets.carry_out(_within_reason(changes, len(records)))
 
     async def _call_learner(self, learner: observation.LearnerPod | None, memory: JobState, decision: Decision) -> None:
         if learner is None:
@@ -232,7 +239,17 @@ class Controller:
             cluster_domain=settings.cluster_domain,
             operator_namespace=settings.own_namespace,
             monitoring_namespace=settings.monitoring_namespace,
+            dns=settings.dns,
         )
+
+
+def _within_reason(changes: list[ResetChange], num_records: int) -> list[ResetChange]:
+    """Without what only a learner that lies could tell of: every reset that it did by itself becomes an object."""
+    room = min(_MAX_ADOPTED, max(0, _MAX_RECORDS - num_records))
+    adopted = [change for change in changes if isinstance(change, Creation)]
+    if len(adopted) > room:
+        _logger.warning("a learner tells of %d resets of its own, %d are recorded", len(adopted), room)
+    return [change for change in changes if not isinstance(change, Creation)] + list(adopted[:room])
 
 
 def _uid_of_the_object() -> str:

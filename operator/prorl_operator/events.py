@@ -8,7 +8,10 @@ import logging
 import uuid
 from typing import Any
 
-from prorl_control.decision import Decision, Event, EventKind
+from prorl_api.crd.objects import shortened
+from prorl_api.status import ConditionStatus, ConditionType, JobStatus
+from prorl_control.decision import Event, EventKind
+from prorl_operator.acceptance import Acceptance
 from prorl_operator.job_state import JobState
 from prorl_operator.kube.client import FIELD_MANAGER, Api, ApiError
 from prorl_operator.kube.views import Body
@@ -16,20 +19,34 @@ from prorl_operator.watch.view_index import Snapshot
 
 _HELD_SECONDS = 15.0
 _MAX_MESSAGE = 1024
+_MORE = " ... (the job's conditions have it all)"
 _logger = logging.getLogger(__name__)
 
 
-async def tell(api: Api, snapshot: Snapshot, memory: JobState, decision: Decision) -> None:
+async def tell(api: Api, snapshot: Snapshot, memory: JobState, events: tuple[Event, ...]) -> None:
     """Post the events that the last pass did not post. One that cannot be posted is logged: nothing depends on it."""
     assert snapshot.body is not None
-    new = [event for event in decision.events if event not in memory.events]
+    new = [event for event in events if event not in memory.events]
     for event in _joined(new):
         _logger.info("%s", event.message, extra={"job": snapshot.body["metadata"]["name"], "event": event.kind.value})
         try:
             await api.create(_body(snapshot.body, event))
         except ApiError as error:
             _logger.warning("cannot post an event: %s", error)
-    memory.events = frozenset(decision.events)
+    memory.events = frozenset(events)
+
+
+def refusal_of(accepted: Acceptance, before: JobStatus) -> tuple[Event, ...]:
+    """The event of a spec that is not accepted, with its faults; none if the status has said the same already."""
+    if accepted.is_valid:
+        return ()
+    told = before.condition(ConditionType.ACCEPTED)
+    if told is not None and (told.status, shortened(told.message)) == (
+        ConditionStatus.FALSE,
+        shortened(accepted.message),
+    ):
+        return ()
+    return (Event(kind=EventKind.NOT_ACCEPTED, message=accepted.message, is_warning=True),)
 
 
 def _joined(events: list[Event]) -> list[Event]:
@@ -60,6 +77,10 @@ SETTLE_SECONDS = 5.0
 """The Job controller has created pods by then, or said why not."""
 
 
+def _cut(message: str) -> str:
+    return message if len(message) <= _MAX_MESSAGE else message[: _MAX_MESSAGE - len(_MORE)] + _MORE
+
+
 def _body(job: Body, event: Event) -> dict[str, Any]:
     meta = job["metadata"]
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -77,7 +98,7 @@ def _body(job: Body, event: Event) -> dict[str, Any]:
         "type": "Warning" if event.is_warning else "Normal",
         "reason": event.kind.value,
         "action": event.kind.value,
-        "note": event.message[:_MAX_MESSAGE],
+        "note": _cut(event.message),
         "eventTime": now,
         "reportingController": f"prorl.dev/{FIELD_MANAGER}",
         "reportingInstance": FIELD_MANAGER,

@@ -6,7 +6,7 @@ import logging
 from typing import TypeVar
 
 import aiohttp
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from prorl_api.process.tokens import derive_token
 from prorl_api.wire.base import ATTEMPT_HEADER
@@ -16,6 +16,7 @@ from prorl_api.wire.learner import (
     ResetOutcome,
     StopRequest,
 )
+from prorl_operator.untrusted import LINES_A_PAGE, MAX_BYTES, UntrustedError, parsed, shown
 
 TIMEOUT = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
 """A learner answers from memory; one that does not is asked again in the next pass."""
@@ -39,8 +40,9 @@ class LearnerApi:
         return cls(http, f"http://{address}", attempt, derive_token(key, job_uid, "body", "learner"))
 
     async def report(self, since_step: int) -> LearnerReport | None:
-        """Ask what it is doing, for the surviving steps after `since_step`, and what became of the resets."""
-        return await self._ask("GET", f"/v1/report?since_step={since_step}", LearnerReport)
+        """What it is doing, the first surviving steps after `since_step`, and what became of the resets."""
+        path = f"/v1/report?since_step={since_step}&max_lines={LINES_A_PAGE}"
+        return await self._ask("GET", path, LearnerReport)
 
     async def post_reset(self, command: ResetCommand) -> ResetOutcome | None:
         """Hand a reset over; harmless to repeat."""
@@ -55,13 +57,13 @@ class LearnerApi:
         if text is None:
             return None
         try:
-            return kind.model_validate_json(text)
-        except ValidationError as error:
+            return parsed(kind, text)
+        except UntrustedError as error:
             _logger.warning("the answer to %s %s is no %s: %s", method, path, kind.__name__, error)
             return None
 
     async def _call(self, method: str, path: str, body: BaseModel | None) -> bytes | None:
-        headers, content = self._headers, None
+        headers, content = self._headers | {"Accept-Encoding": "identity"}, None
         if body is not None:
             headers = headers | {"Content-Type": "application/json"}
             content = body.model_dump_json()
@@ -72,16 +74,28 @@ class LearnerApi:
                 method, url, headers=headers, data=content, allow_redirects=False, timeout=TIMEOUT
             )
             async with asked as answer:
-                said = await answer.read()
-        except (aiohttp.ClientError, TimeoutError):
+                said = await _read(answer)
+        except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
         if answer.ok and answer.status < _REDIRECTS:
             return said
         if answer.status not in _QUIET:
-            _logger.warning(
-                "%s %s at the learner: %s %s", method, path, answer.status, said[:500].decode(errors="replace")
-            )
+            _logger.warning("%s %s at the learner: %s %s", method, path, answer.status, shown(said))
         return None
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The body, up to one byte more than is taken: whoever sends without end is not listened to.
+
+    Raises:
+        ValueError: It is packed, which nobody asked for: a small one may unpack to any size.
+    """
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise ValueError("a body that is packed")
+    said = bytearray()
+    while len(said) <= MAX_BYTES and (block := await answer.content.readany()):
+        said += block
+    return bytes(said[: MAX_BYTES + 1])
 
 
 def make_session() -> aiohttp.ClientSession:
@@ -90,4 +104,6 @@ def make_session() -> aiohttp.ClientSession:
     A connection serves one pass; until the next one the learner would close it.
     """
     connector = aiohttp.TCPConnector(limit=64, keepalive_timeout=2.0)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, auto_decompress=False
+    )

@@ -19,6 +19,8 @@ from prorl_operator.pending import explained
 LOST_SECONDS = 15.0
 """A pod that is still there so long after it should have been gone is on a node that nobody reaches."""
 _NODE_GONE = "DeletionByTaintManager"
+_MAX_ATTEMPT_DIGITS = 6
+"""A pod's last words are its own: no run needs a million attempts, and no counter is to run over."""
 _DISRUPTIONS = {
     _NODE_GONE: "NodeLost",
     "PreemptionByScheduler": "Preempted",
@@ -87,7 +89,9 @@ def taken_attempt(members: Iterable[Member]) -> int:
         if member.exit is not None and member.exit.known_code is ExitCode.STALE_ATTEMPT:
             words = member.exit.termination_message.replace(",", " ").replace(";", " ").split()
             told += [
-                int(number) for word, number in itertools.pairwise(words) if word == "attempt" and number.isdecimal()
+                int(number)
+                for word, number in itertools.pairwise(words)
+                if word == "attempt" and number.isdecimal() and len(number) <= _MAX_ATTEMPT_DIGITS
             ]
     return max(told)
 

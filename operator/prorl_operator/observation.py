@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 import aiohttp
@@ -17,8 +18,14 @@ from prorl_control.plan import RunPlan
 from prorl_operator.job_state import JobState
 from prorl_operator.learner_api import LearnerApi
 from prorl_operator.member_states import learner_members, server_members, taken_attempt, told_step
+from prorl_operator.untrusted import LINES_A_PAGE
 from prorl_operator.watch.view_index import Snapshot
 
+_LINES_FOR_STATUS = 200
+_MAX_PAGES = 60
+"""Of lines in one look; with more, the next look goes on."""
+_TALK_SECONDS = 10.0
+"""For all questions of one look at one learner: others wait for their turn."""
 FIRST_ANSWER_SECONDS = 20.0
 """A learner that runs is given so long to answer a new operator before its silence counts as "nothing to save"."""
 
@@ -46,7 +53,7 @@ def find_learner(
 
 
 async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> None:
-    """Bring what is remembered of the learner up to date."""
+    """Bring what is remembered of the learner up to date. Of a learner that says nothing honest nothing is taken."""
     if pod is None:
         memory.learner = None
         memory.outcomes = ()
@@ -54,29 +61,37 @@ async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> N
     memory.asked_first.setdefault(pod.attempt, now)
     if memory.learner is not None and memory.learner.attempt != pod.attempt:
         memory.learner = None
-    report = await _report_of_the_attempt(pod, memory)
+    try:
+        async with asyncio.timeout(_TALK_SECONDS):
+            report = await _report_of_the_attempt(pod, memory, now)
+    except TimeoutError:
+        report = None
     if report is None:
         return  # busy for a moment: what it said last still stands
     memory.learner = status = report.status
     memory.highest_step = max(memory.highest_step, status.step)
     if status.phase in STARTING_PHASES:
         return
-    memory.series.take((status.attempt, memory.series.last_step), report.metrics, now)
     memory.highest_step = max(memory.highest_step, memory.series.last_step)
     memory.outcomes = report.resets.resets
 
 
-async def _report_of_the_attempt(pod: LearnerPod, memory: JobState) -> LearnerReport | None:
-    """Ask for every line that is not known yet: an attempt that goes on from an earlier step is asked twice."""
-    for _ in range(2):
-        asked = memory.series.next_question
+async def _report_of_the_attempt(pod: LearnerPod, memory: JobState, now: float) -> LearnerReport | None:
+    """The newest report, once every line is known: they come in pages, and an attempt that goes on from an earlier step
+    is asked from there again. None while lines are missing: nothing is decided on half a timeline."""
+    series = memory.series
+    for _ in range(_MAX_PAGES):
+        asked = series.next_question
         report = await pod.api.report(asked[1])
         if report is None or report.status.attempt != pod.attempt:
             return None
         if report.status.phase in STARTING_PHASES:
             return report
-        memory.series.begin_attempt(report.status)
-        if memory.series.next_question[1] >= asked[1]:
+        series.begin_attempt(report.status)
+        if series.next_question[1] < asked[1]:
+            continue
+        series.take((report.status.attempt, series.last_step), report.metrics, now)
+        if len(report.metrics.steps) < LINES_A_PAGE or series.last_step <= asked[1]:
             return report
     return None
 

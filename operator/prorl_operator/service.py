@@ -9,12 +9,11 @@ import signal
 import time
 
 import kopf
-from aiohttp import web
 
 from prorl_api.errors import ExitCode
 from prorl_operator.controller import Controller, ControllerParts
 from prorl_operator.election import Election
-from prorl_operator.health import create_app
+from prorl_operator.health import create_app, served
 from prorl_operator.kube.client import Api, ApiError
 from prorl_operator.kube.connection import connect
 from prorl_operator.kube.credentials import ApiClient
@@ -60,7 +59,9 @@ class OperatorService:
         """Run until SIGTERM or SIGINT, which kopf takes."""
         loop = asyncio.get_running_loop()
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
-        async with make_session() as http, connect(self._api_client) as connection:
+        probes = create_app(self.watches, self.children, self.telemetry, lambda: self.watches.is_synced)
+        address = self._settings.http_host, self._settings.http_port
+        async with make_session() as http, connect(self._api_client) as connection, served(probes, *address):
             api = Api(connection, self.telemetry)
             controller = Controller(
                 ControllerParts(
@@ -71,7 +72,6 @@ class OperatorService:
                     telemetry=self.telemetry,
                 )
             )
-            probes = await self._serve_probes()
             workers = [
                 asyncio.create_task(self._work(controller), name=f"worker-{number}")
                 for number in range(self._settings.workers)
@@ -88,7 +88,6 @@ class OperatorService:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
-            await probes.cleanup()
             self._election.release()
             for task in done:
                 if not task.cancelled():  # kopf cancels what it finds when it ends
@@ -155,14 +154,6 @@ class OperatorService:
     def _backoff(self, key: Key) -> float:
         count = self._failures[key] = self._failures.get(key, 0) + 1
         return min(_FIRST_BACKOFF * 2.0 ** min(count - 1, 10), _MAX_BACKOFF)
-
-    async def _serve_probes(self) -> web.AppRunner:
-        runner = web.AppRunner(
-            create_app(self.watches, self.children, self.telemetry, lambda: self.watches.is_synced), access_log=None
-        )
-        await runner.setup()
-        await web.TCPSite(runner, self._settings.http_host, self._settings.http_port).start()
-        return runner
 
 
 def _leave_at_once() -> None:

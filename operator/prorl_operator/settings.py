@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from prorl_api.errors import Fault, SpecError
 from prorl_operator.manifests import Images
+from prorl_operator.manifests.context import Dns
 
 ENV_NAMESPACES = "PRORL_WATCH_NAMESPACES"
 """Comma-separated namespaces to serve; empty: all."""
@@ -29,6 +31,10 @@ ENV_PULL_SECRETS = "PRORL_IMAGE_PULL_SECRETS"
 """Comma-separated names of Secrets in the jobs' namespaces."""
 ENV_CLUSTER_DOMAIN = "PRORL_CLUSTER_DOMAIN"
 ENV_MONITORING_NAMESPACE = "PRORL_MONITORING_NAMESPACE"
+"""Whose pods may scrape jobs; empty: nobody's."""
+ENV_DNS = "PRORL_DNS"
+"""JSON of the DNS servers that jobs may ask: `{"peers": [...], "ports": [...]}`, peers as in a NetworkPolicy. Unset:
+the usual ones."""
 ENV_WORKERS = "PRORL_OPERATOR_WORKERS"
 ENV_LOG_LEVEL = "PRORL_OPERATOR_LOG_LEVEL"
 """`DEBUG`, `INFO`, `WARNING` or `ERROR`."""
@@ -52,6 +58,7 @@ class OperatorSettings:
     images: Images
     cluster_domain: str = "cluster.local"
     monitoring_namespace: str = ""
+    dns: Dns = field(default_factory=Dns)
     workers: int = 16
     """Jobs that are worked on at once."""
     http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
@@ -85,6 +92,7 @@ class OperatorSettings:
         level = environment.get(ENV_LOG_LEVEL, "") or "INFO"
         if level not in _LOG_LEVELS:
             faults.append(Fault(path=ENV_LOG_LEVEL, got=level, want=f"one of {', '.join(_LOG_LEVELS)}"))
+        dns = _dns(environment.get(ENV_DNS, ""), faults)
         host, port = _address(environment.get(ENV_HTTP_ADDRESS, "0.0.0.0:8080"), faults)
         if faults:
             raise SpecError(faults, source="the operator's environment")
@@ -101,6 +109,7 @@ class OperatorSettings:
             ),
             cluster_domain=environment.get(ENV_CLUSTER_DOMAIN, "") or "cluster.local",
             monitoring_namespace=environment.get(ENV_MONITORING_NAMESPACE, ""),
+            dns=dns,
             workers=workers,
             log_level=_LOG_LEVELS[level],
             http_host=host,
@@ -132,6 +141,26 @@ def _number(environment: Mapping[str, str], name: str, default: int, faults: lis
         faults.append(Fault(path=name, got=text, want="a whole number from 1 to 256"))
         return default
     return int(text)
+
+
+def _dns(text: str, faults: list[Fault]) -> Dns:
+    if not text:
+        return Dns()
+    try:
+        given = json.loads(text)
+        peers, ports = tuple(given["peers"]), tuple(given["ports"])
+    except (ValueError, KeyError, TypeError):
+        peers, ports = (), ()
+    is_right = (
+        bool(peers and ports)
+        and all(isinstance(peer, dict) and peer for peer in peers)
+        and all(isinstance(port, int) and 0 < port < 65536 for port in ports)
+    )
+    if not is_right:
+        want = '{"peers": [...], "ports": [...]} with at least one of each, as in a NetworkPolicy'
+        faults.append(Fault(path=ENV_DNS, got=text[:200], want=want))
+        return Dns()
+    return Dns(peers=peers, ports=ports)
 
 
 def _address(text: str, faults: list[Fault]) -> tuple[str, int]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from prorl_api import names
 from prorl_api.errors import ExitCode
+from prorl_api.process.connections import limited_config
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import address_of, listening_socket
 from prorl_api.process.logs import configure_logging
@@ -55,7 +56,7 @@ def main() -> int:
         job_name=os.environ.get(names.ENV_JOB_NAME, ""),
     )
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_DRAIN_SECONDS, lifespan="on")
+        limited_config(app, log_config=None, timeout_graceful_shutdown=_DRAIN_SECONDS, lifespan="on")
     )
     _logger.info("listening", extra={"address": address_of(listening), "workers": settings.workers})
     # uvicorn raises the signal again once it has shut down, which would end us with a failure's exit code; and a

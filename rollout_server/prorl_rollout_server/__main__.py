@@ -18,11 +18,13 @@ import httpx
 import uvicorn
 
 from prorl_api.errors import ExitCode, SpecError
+from prorl_api.process.addresses import base_url_origin
 from prorl_api.process.asgi import AttemptFence
+from prorl_api.process.connections import limited_config
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import address_of, listening_socket
 from prorl_api.process.logs import configure_logging
-from prorl_api.process.tokens import AcceptedTokens
+from prorl_api.process.tokens import AcceptedTokens, hold_tokens
 from prorl_rollout_server.app import create_app
 from prorl_rollout_server.children import in_daemon_thread, leave
 from prorl_rollout_server.learner_client import LearnerClient
@@ -70,13 +72,14 @@ async def serve(settings: ServerSettings, listening: socket.socket) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(scratch.close)
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=HTTP_TIMEOUT, trust_env=False))
-        service = RolloutService(WeightsFetcher(http, scratch), Metrics(settings.job_name))
+        service = RolloutService(
+            WeightsFetcher(http, scratch, base_url_origin(settings.learner_url)), Metrics(settings.job_name)
+        )
         learner = LearnerClient(http, settings.learner_url)
         address = settings.advertised_url or f"http://{address_of(listening)}"
-        config = uvicorn.Config(
+        config = limited_config(
             create_app(service, AcceptedTokens.from_environment(), fence),
             log_config=None,
-            access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
         )
@@ -123,6 +126,7 @@ def main() -> int:
     """Run the process and give its exit code."""
     configure_logging("rollout")
     hold_lifeline()
+    hold_tokens()
     try:
         settings = ServerSettings.from_environment()
     except SpecError as error:

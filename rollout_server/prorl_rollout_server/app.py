@@ -6,19 +6,21 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from prorl_api.process.asgi import AttemptFence, error_response, install
+from prorl_api.process.asgi import AttemptFence, BodyLimits, error_response, install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.wire.base import ErrorInfo, ErrorKind
 from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse, RolloutServerState
 from prorl_rollout_server.service import RolloutService
 
+_LIMITS = BodyLimits(max_bytes=32 * 2**20, total_bytes=256 * 2**20)
+"""A million tokens of a prompt are 6 MiB."""
 NDJSON = "application/x-ndjson"
 
 
 def create_app(service: RolloutService, tokens: AcceptedTokens, fence: AttemptFence) -> FastAPI:
     """The application; it serves from the first moment on and says by `/readyz` when it can generate."""
     app = FastAPI(title="ProRL rollout server", docs_url=None, redoc_url=None, openapi_url=None)
-    install(app, tokens, fence)
+    install(app, tokens, fence, limits=_LIMITS)
     _add_generation(app, service, fence)
     _add_probes(app, service)
     return app

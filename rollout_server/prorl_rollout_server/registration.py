@@ -53,7 +53,7 @@ class Registration:
                 continue
             failed_wait = FIRST_WAIT_SECONDS
             self._note(known=True, reason="")
-            self._fence.attempt = max(self._fence.attempt, answer.attempt)
+            self._fence.advance(answer.attempt)
             # An answer given before weights came by another way is out of date: the next one counts.
             if self._service.num_loads_begun == loads_before:
                 self._follow(answer)

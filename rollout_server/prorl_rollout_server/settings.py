@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.names import ENV_ADVERTISED_URL, ENV_JOB_NAME, ENV_LEARNER_URL, ENV_ROLLOUT_SETTINGS
+from prorl_api.process.addresses import AddressError, base_url_origin
 from prorl_api.process.listen import advertised_url
 from prorl_api.settings import RolloutServerSettings
 
@@ -38,7 +39,9 @@ class ServerSettings:
         """
         faults: list[Fault] = []
         learner_url = environment.get(ENV_LEARNER_URL, "").rstrip("/")
-        if not learner_url.startswith(("http://", "https://")):
+        try:
+            base_url_origin(learner_url)
+        except AddressError:
             want = "base URL of the learner, as http://127.0.0.1:8000"
             faults.append(Fault(path=ENV_LEARNER_URL, got=repr(learner_url), want=want))
         engine = RolloutServerSettings()

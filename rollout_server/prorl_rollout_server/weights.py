@@ -17,12 +17,14 @@ import httpx
 from pydantic import ValidationError
 
 from prorl_api.errors import TransientError, WeightsError
+from prorl_api.process.addresses import AddressError, Origin
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource
 from prorl_rollout_server.scratch import Scratch
 
 MANIFEST_NAME = "manifest.json"
+_MAX_MANIFEST_BYTES = 64 * 2**20
 PARALLEL_CHUNKS = 4
 """Chunks in flight at once: one connection seldom fills a fast network."""
 
@@ -39,9 +41,11 @@ class FetchedWeights:
 class WeightsFetcher:
     """Fetches from the first source that has the wanted weights whole."""
 
-    def __init__(self, http: httpx.AsyncClient, scratch: Scratch) -> None:
+    def __init__(self, http: httpx.AsyncClient, scratch: Scratch, learner: Origin | None = None) -> None:
+        """`learner`: whose token may be presented there, and nowhere else; None: nobody's."""
         self._http = http
         self._scratch = scratch
+        self._learner = learner
 
     @asynccontextmanager
     async def fetched(self, weights_id: WeightsId, source: WeightSource) -> AsyncIterator[FetchedWeights]:
@@ -69,17 +73,34 @@ class WeightsFetcher:
             yield await _checked(manifest, folder, source)
 
     async def _get(self, url: str) -> bytes:
+        content = bytearray()
         try:
-            response = await self._http.get(url, headers=bearer_headers("learner"))
-            response.raise_for_status()
-        except httpx.HTTPError as error:
+            async with self._http.stream("GET", url, headers=self._headers(url)) as response:
+                _plain(response)
+                async for block in response.aiter_bytes():
+                    content += block
+                    if len(content) > _MAX_MANIFEST_BYTES:
+                        raise WeightsError(f"{url} sends more than the {_MAX_MANIFEST_BYTES} bytes of a manifest")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TransientError(f"GET {url}: {type(error).__name__} {error}") from error
-        return response.content
+        return bytes(content)
+
+    def _headers(self, url: str) -> dict[str, str]:
+        """The learner's token for the learner that this server was told of. Who else offers weights gets no token.
+
+        Raises:
+            WeightsError: It is no plain URL.
+        """
+        try:
+            is_learner = Origin.of(url) == self._learner
+        except AddressError as error:
+            raise WeightsError(str(error)) from error
+        return {"Accept-Encoding": "identity", **(bearer_headers("learner") if is_learner else {})}
 
     async def _download(self, url: str, path: Path, chunk: WeightChunk, room: asyncio.Semaphore) -> None:
         try:
-            async with room, self._http.stream("GET", url, headers=bearer_headers("learner")) as response:
-                response.raise_for_status()
+            async with room, self._http.stream("GET", url, headers=self._headers(url)) as response:
+                _plain(response)
                 with path.open("wb") as file:  # into shared memory: a copy, no waiting
                     written = 0
                     async for block in response.aiter_bytes(2**20):
@@ -89,6 +110,13 @@ class WeightsFetcher:
                         file.write(block)
         except (httpx.HTTPError, OSError) as error:
             raise TransientError(f"GET {url}: {type(error).__name__} {error}") from error
+
+
+def _plain(response: httpx.Response) -> None:
+    """Raises for an answer that is an error, or packed: it could unpack to any size, and weights are dense anyway."""
+    response.raise_for_status()
+    if (packing := response.headers.get("Content-Encoding", "identity")) != "identity":
+        raise WeightsError(f"{response.url} sends a body that is packed ({packing[:20]}), wanted it plain")
 
 
 async def _read(path: Path) -> bytes:

@@ -159,7 +159,7 @@ def test_an_uninstall_leaves_jobs_definitions_and_key_and_a_new_install_takes_th
 
 def test_monitors_without_their_definitions_fail_the_install_and_say_so(installed: ControlPlane, helm: Helm) -> None:
     with pytest.raises(TestbedError, match="ServiceMonitor"):
-        helm(*INSTALL, "--set", "monitoring.serviceMonitor.enabled=true")
+        helm(*INSTALL, "--set", "monitoring.serviceMonitor.enabled=true,monitoring.namespace=monitoring")
     assert installed.api().get("apps/v1", "Deployment", NAME, NAMESPACE)["status"]["readyReplicas"] == 2
 
 

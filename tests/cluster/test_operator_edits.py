@@ -32,6 +32,12 @@ def accepted(world: ClusterWorld) -> tuple[ConditionStatus, str]:
     return (found.status, found.reason) if found is not None else (ConditionStatus.UNKNOWN, "")
 
 
+def refusals(world: ClusterWorld) -> list[dict[str, Any]]:
+    """Events about the job's spec, as `kubectl describe` shows them."""
+    selector = f"involvedObject.kind=ProRLJob,involvedObject.name={JOB},reason=NotAccepted"
+    return world.site.api.list("v1", "Event", world.namespace, fieldSelector=selector)
+
+
 def plan(world: ClusterWorld) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(
         world.site.api.get("v1", "ConfigMap", f"{JOB}-plan", world.namespace)["data"]["job.json"]
@@ -105,6 +111,11 @@ def test_a_spec_that_cannot_run_creates_nothing_names_every_fault_and_heals_by_a
     for path in ("spec.data.sources[0].jsonl", "spec.sandbox.podTemplate", "spec.rollout.tensorParallelSize"):
         assert path in said
     assert message(world.status) == "nothing was created; correct the spec"
+    (event,) = refusals(world)
+    assert event["type"] == "Warning"
+    assert event["message"].startswith(said[:200])
+    for path in ("spec.data.sources[0].jsonl", "spec.sandbox.podTemplate", "spec.rollout.tensorParallelSize"):
+        assert path in event["message"]
     for kind in (("v1", "Pod"), ("v1", "ConfigMap"), ("apps/v1", "Deployment"), ("batch/v1", "Job")):
         assert world.children(*kind) == []
     healed = make_job(JOB, BASE, {"schedule": {"totalSteps": 3}})["spec"]
@@ -116,6 +127,7 @@ def test_a_spec_that_cannot_run_creates_nothing_names_every_fault_and_heals_by_a
     status = world.wait_until_over()
     assert (succeeded(status), status.step) == (ConditionStatus.TRUE, 3)
     assert accepted(world) == (ConditionStatus.TRUE, "Valid")
+    assert len(refusals(world)) == 1
 
 
 def test_a_faulty_edit_leaves_the_run_alone(world: ClusterWorld) -> None:
@@ -127,6 +139,7 @@ def test_a_faulty_edit_leaves_the_run_alone(world: ClusterWorld) -> None:
     step = world.status.step
     wait_for_step(world, step + 5)
     assert len(world.living_pods()) == 3
+    assert ["spec.sandbox.podTemplate" in event["message"] for event in refusals(world)] == [True]
     world.write_job(schedule=LONG)
     wait_for(lambda: accepted(world) == (ConditionStatus.TRUE, "Valid"), "it is taken back")
 

@@ -20,6 +20,7 @@ from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import listening_socket
 from prorl_api.process.logs import configure_logging
 from prorl_api.process.termination_message import tell_completed
+from prorl_api.process.tokens import hold_tokens
 
 _logger = logging.getLogger("prorl_trainer")
 _FEW_CORES = 8
@@ -37,6 +38,7 @@ def main() -> ExitCode:
     """Run until the job is done, a stop was asked for, or the run cannot go on."""
     configure_logging("learner")
     hold_lifeline()
+    hold_tokens()
     if os.getpid() == 1:
         # To a container's first process the kernel delivers no signal without a handler, and so far nothing is lost.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))

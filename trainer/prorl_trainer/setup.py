@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prorl_api.process.asgi import AttemptFence
+from prorl_api.process.asgi import OwnAttempt
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.spec.job import ProRLJobSpec
@@ -70,7 +70,7 @@ def open_front(settings: LearnerSettings, spec: ProRLJobSpec, model: Path, liste
     reset_queue = ResetQueue(LineFile(settings.run.reset_log, fence, sync=True))
     service = LearnerService(shared_status, members, reset_queue, model, settings.job)
     io = IoLoop()
-    app = create_app(service, AcceptedTokens.from_environment(), AttemptFence())
+    app = create_app(service, AcceptedTokens.from_environment(), OwnAttempt(settings.attempt))
     io.submit(serve(app, listening))
     base_url = settings.advertised_url or f"http://{address_of(listening)}"
     return ApiServer(

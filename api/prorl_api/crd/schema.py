@@ -43,7 +43,7 @@ def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
         SchemaError: Part of the model has no structural form.
     """
     schema = model.model_json_schema(by_alias=True, schema_generator=_Generator)
-    return _structural(schema, schema.get("$defs", {}), model.__name__)
+    return _without_defaults_in_lists(_structural(schema, schema.get("$defs", {}), model.__name__))
 
 
 class _Generator(GenerateJsonSchema):
@@ -93,6 +93,24 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
         case "string" | "boolean":
             return result | {"type": node["type"]}
     raise SchemaError(f"{path}: a structural schema cannot say {node}; choose another type for the field")
+
+
+def _without_defaults_in_lists(node: dict[str, Any], *, is_in_list: bool = False) -> dict[str, Any]:
+    """The schema without defaults below lists.
+
+    `kubectl apply` compares a list as a whole: one whose items the server completed differs from the manifest for ever,
+    so that every apply would be a change, and a server-side one a conflict. The models fill those defaults in.
+    """
+    result = {key: value for key, value in node.items() if not (key == "default" and is_in_list)}
+    if "properties" in node:
+        result["properties"] = {
+            name: _without_defaults_in_lists(child, is_in_list=is_in_list) for name, child in node["properties"].items()
+        }
+    if "items" in node:
+        result["items"] = _without_defaults_in_lists(node["items"], is_in_list=True)
+    if "additionalProperties" in node:
+        result["additionalProperties"] = _without_defaults_in_lists(node["additionalProperties"], is_in_list=is_in_list)
+    return result
 
 
 def _resolved(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The rules every HTTP service of a run keeps: tokens, fencing by attempt, typed errors.
+"""The rules every HTTP service of a run keeps: tokens, rights, fencing by attempt, bounded bodies, typed errors.
 
 `install` puts them on a FastAPI application. This is the only module of the package that touches a web framework,
 and only when it is called: components that serve HTTP have FastAPI, the others never get here.
@@ -7,15 +7,20 @@ and only when it is called: components that serve HTTP have FastAPI, the others 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prorl_api.process.tokens import AcceptedTokens
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.bodies import Bodies, BodyLimits, ClientLeft, replay
+from prorl_api.process.fence import AttemptFence, OwnAttempt
+from prorl_api.process.tokens import ANY_CALLER, AcceptedTokens
 from prorl_api.wire.base import ATTEMPT_HEADER, ErrorBody, ErrorInfo, ErrorKind
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["ApiError", "AttemptFence", "BodyLimits", "OwnAttempt", "Rights", "error_response", "install"]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that need no token: probes and scrapes."""
@@ -23,6 +28,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 STATUS_OF_KIND = {
     ErrorKind.BAD_REQUEST: 422,
     ErrorKind.UNAUTHORIZED: 401,
+    ErrorKind.FORBIDDEN: 403,
     ErrorKind.NOT_FOUND: 404,
     ErrorKind.STALE_ATTEMPT: 409,
     ErrorKind.WRONG_WEIGHTS: 409,
@@ -34,45 +40,15 @@ STATUS_OF_KIND = {
     ErrorKind.UNSUPPORTED: 422,
     ErrorKind.INTERNAL: 500,
 }
-
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_SHOWN = 200
+"""Characters of a caller's own words in an answer or a log line."""
+_MAX_FAULTS = 20
 
 _logger = logging.getLogger(__name__)
 
-
-class ApiError(Exception):
-    """Raised in an endpoint; becomes a typed answer."""
-
-    def __init__(
-        self, kind: ErrorKind, message: str, *, retryable: bool = False, retry_after_seconds: float | None = None
-    ) -> None:
-        self.info = ErrorInfo(kind=kind, message=message, retryable=retryable, retry_after_seconds=retry_after_seconds)
-        super().__init__(message)
-
-
-class AttemptFence:
-    """The highest attempt seen. Calls of lower attempts are refused, so a lost learner cannot act any more."""
-
-    def __init__(self, attempt: int = 0) -> None:
-        self.attempt = attempt
-
-    def check(self, header: str | None) -> None:
-        """Take note of the caller's attempt.
-
-        Raises:
-            ApiError: `stale_attempt` if a higher one was seen, `bad_request` if the header is not a number.
-        """
-        if header is None:
-            return
-        if not _WHOLE_NUMBER.fullmatch(header):
-            raise ApiError(ErrorKind.BAD_REQUEST, f"{ATTEMPT_HEADER} must be a whole number, got {header!r}")
-        attempt = int(header)
-        if attempt < self.attempt:
-            raise ApiError(
-                ErrorKind.STALE_ATTEMPT,
-                f"attempt {attempt} is over: attempt {self.attempt} of this run has been seen here; stop this process",
-            )
-        self.attempt = attempt
+Rights = Mapping[str, frozenset[str]]
+"""Path, which stands for all paths below it too, to the callers that may ask there. A path that none covers is for
+every known caller; without rights at all, every path is."""
 
 
 def error_response(info: ErrorInfo) -> Response:
@@ -86,23 +62,86 @@ def error_response(info: ErrorInfo) -> Response:
     return JSONResponse(body, status_code=STATUS_OF_KIND[info.kind], headers=headers)
 
 
-def install(app: FastAPI, tokens: AcceptedTokens, fence: AttemptFence) -> None:
-    """Put authentication, fencing and typed errors on an application."""
+class _Guard:
+    """Around an application: admits a request, or answers it itself."""
+
+    def __init__(
+        self, app: ASGIApp, *, tokens: AcceptedTokens, fence: AttemptFence, rights: Rights | None, limits: BodyLimits
+    ) -> None:
+        self._app = app
+        self._tokens = tokens
+        self._fence = fence
+        self._rights = rights or {}
+        self._bodies = Bodies(limits)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # no service of ours speaks anything else
+            return
+        refusal = None if scope["path"] in OPEN_PATHS else self._refusal(scope)
+        if refusal is not None:
+            await error_response(refusal)(scope, receive, send)
+            return
+        try:
+            async with self._bodies.taken(scope, receive) as body:
+                await self._app(scope, replay(body, receive), send)
+        except ApiError as error:  # of the body: the application answers its own
+            await error_response(error.info)(scope, receive, send)
+        except ClientLeft:
+            _logger.debug("%s %s: the client left before its body had arrived", scope["method"], scope["path"])
+
+    def _refusal(self, scope: Scope) -> ErrorInfo | None:
+        authorization = _only(scope, "Authorization")
+        caller = None if authorization is _TWICE else self._tokens.caller(authorization)
+        if caller is None:
+            message = "no or wrong bearer token; callers of this service get theirs from the body that started them"
+            return ErrorInfo(kind=ErrorKind.UNAUTHORIZED, message=message)
+        allowed = _allowed(self._rights, scope["path"])
+        if allowed is not None and caller not in (*allowed, ANY_CALLER):
+            message = f"a caller with the token of `{caller}` may not ask {scope['method']} {scope['path'][:_SHOWN]}"
+            return ErrorInfo(kind=ErrorKind.FORBIDDEN, message=message)
+        try:
+            self._fence.check(_only(scope, ATTEMPT_HEADER))
+        except ApiError as error:
+            return error.info
+        return None
+
+
+_TWICE = "twice"
+"""In place of a header that came more than once: whoever reads another one of the two would be deceived."""
+
+
+def _only(scope: Scope, name: str) -> str | None:
+    wanted = name.lower().encode()
+    values = [value for key, value in scope["headers"] if key.lower() == wanted]
+    if len(values) > 1:
+        return _TWICE
+    return values[0].decode("latin-1") if values else None
+
+
+def _allowed(rights: Rights, path: str) -> frozenset[str] | None:
+    found = [callers for prefix, callers in rights.items() if path == prefix or path.startswith(prefix + "/")]
+    return found[0] if found else None
+
+
+def install(
+    app: FastAPI,
+    tokens: AcceptedTokens,
+    fence: AttemptFence,
+    *,
+    rights: Rights | None = None,
+    limits: BodyLimits | None = None,
+) -> None:
+    """Put authentication, rights, fencing, limits on bodies, and typed errors on an application."""
     from fastapi.exceptions import RequestValidationError
     from starlette.exceptions import HTTPException
 
-    @app.middleware("http")
-    async def _guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        if request.url.path in OPEN_PATHS:
-            return await call_next(request)
-        if not tokens.admits(request.headers.get("Authorization")):
-            message = "no or wrong bearer token; callers of this service get theirs from the body that started them"
-            return error_response(ErrorInfo(kind=ErrorKind.UNAUTHORIZED, message=message))
-        try:
-            fence.check(request.headers.get(ATTEMPT_HEADER))
-        except ApiError as error:
-            return error_response(error.info)
-        return await call_next(request)
+    # Nobody is sent elsewhere: a redirect would be to whatever host the caller named.
+    app.router.redirect_slashes = False
+    app.add_middleware(_Guard, tokens=tokens, fence=fence, rights=rights, limits=limits or BodyLimits())
 
     async def _typed(_: Request, error: Exception) -> Response:
         assert isinstance(error, ApiError)
@@ -110,18 +149,18 @@ def install(app: FastAPI, tokens: AcceptedTokens, fence: AttemptFence) -> None:
 
     async def _invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:20])
+        faults = "; ".join(map(_fault_text, error.errors()[:_MAX_FAULTS]))
         return error_response(ErrorInfo(kind=ErrorKind.BAD_REQUEST, message=faults))
 
     async def _refused(request: Request, error: Exception) -> Response:
         """No such path or method, or a body that is not JSON: what the framework refuses before an endpoint."""
         assert isinstance(error, HTTPException)
         kind = ErrorKind.NOT_FOUND if error.status_code in (404, 405) else ErrorKind.BAD_REQUEST
-        message = f"{request.method} {request.url.path}: {error.detail}"
+        message = f"{request.method} {request.url.path[:_SHOWN]}: {error.detail}"
         return error_response(ErrorInfo(kind=kind, message=message))
 
     async def _unexpected(request: Request, error: Exception) -> Response:
-        _logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        _logger.error("%s %r failed", request.method, request.url.path[:_SHOWN], exc_info=error)
         message = f"{type(error).__name__} while answering; the service's log has the details"
         return error_response(ErrorInfo(kind=ErrorKind.INTERNAL, message=message, retryable=True))
 
@@ -133,3 +172,7 @@ def install(app: FastAPI, tokens: AcceptedTokens, fence: AttemptFence) -> None:
     ]
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)
+
+
+def _fault_text(fault: Mapping[str, Any]) -> str:
+    return f"{'.'.join(str(part)[:_SHOWN] for part in fault['loc'])}: {str(fault['msg'])[:_SHOWN]}"

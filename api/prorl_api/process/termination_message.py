@@ -15,7 +15,7 @@ from pathlib import Path
 from prorl_api.names import ENV_TERMINATION_LOG
 
 _FILE = "/dev/termination-log"
-_WORDS = re.compile(r"completed step (\d{1,18}) of \d+")
+_WORDS = re.compile(r"completed step (\d{1,9}) of \d+")
 _logger = logging.getLogger(__name__)
 
 

@@ -26,8 +26,9 @@ class Cel:
     """A rule as the API server judges it, in the Common Expression Language."""
 
     expression: str
-    """True where the rule holds. `self` is the model, in the manifest's spelling, with defaults filled in; `oldSelf` is
-    the model before an edit, and a rule that speaks of it is asked at edits only."""
+    """True where the rule holds. `self` is the model, in the manifest's spelling, with defaults filled in, but not
+    within lists (`crd.schema` says why): there `item.?field.orValue(default)`. `oldSelf` is the model before an edit,
+    and a rule that speaks of it is asked at edits only."""
     message: str
     """What is wanted, naming the fields in back-quotes. `{...}` holds a CEL expression whose value is shown there."""
 

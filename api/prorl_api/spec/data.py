@@ -43,6 +43,9 @@ class PromptFormat(SpecModel):
     """Off: no chat template, the template's text is the prompt."""
 
 
+DEFAULT_WEIGHT = 1.0
+
+
 class DataSource(SpecModel):
     """One stream of prompts with its verifier."""
 
@@ -59,7 +62,7 @@ class DataSource(SpecModel):
     """How a question becomes a prompt."""
     answer_format: AnswerFormat = AnswerFormat.TEXT
     """How the verifier finds the answer in a completion."""
-    weight: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    weight: Annotated[float, Field(ge=0, le=1e6)] = DEFAULT_WEIGHT
     """Relative share of prompts; ProRL weighs sources by their size. 0: validation only."""
     held_out: Annotated[int, Field(ge=0, le=100_000)] = 0
     """jsonl: the first rows of the (seeded) shuffle, this many, are kept for validation and never trained on. 0: the
@@ -111,7 +114,7 @@ class DataSpec(SpecModel):
 
     @rule(
         Cel(
-            "self.sources.exists(source, source.weight > 0.0)",
+            f"self.sources.exists(source, source.?weight.orValue({DEFAULT_WEIGHT}) > 0.0)",
             "at least one source needs a `weight` above 0",
         ),
     )

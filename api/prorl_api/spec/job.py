@@ -9,11 +9,12 @@ from pydantic import Field
 from prorl_api.names import MAX_JOB_NAME_LENGTH
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.base import KEYED_BY_NAME, Cel, Change, Seed, SpecModel, rule
-from prorl_api.spec.data import DataSource, DataSpec
+from prorl_api.spec.data import DEFAULT_WEIGHT, DataSource, DataSpec
 from prorl_api.spec.local import LocalSpec
 from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.roles import InitFrom, LearnerSpec, ModelSpec, RolloutSpec, SandboxSpec, Volume
 from prorl_api.spec.run import (
+    DEFAULT_VALIDATION_SIZE,
     CheckpointSpec,
     MonitoringSpec,
     RestartSpec,
@@ -24,8 +25,9 @@ from prorl_api.spec.run import (
 )
 from prorl_api.spec.values import ResetMode, ResetSource, Role
 
-DEFAULT_VALIDATION_SIZE = 128
-"""Prompts of a generated source when `validation.sources` is empty."""
+_WEIGHT = f"source.?weight.orValue({DEFAULT_WEIGHT})"
+_LENGTH = "stage.?overrides.?maxCompletionTokens"
+"""In CEL: within lists the API server fills no defaults in."""
 
 
 class Metadata(SpecModel):
@@ -99,7 +101,7 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "!has(self.checkpoint.volume) || self.volumes.exists(volume, volume.name == self.checkpoint.volume && "
-            "'learner' in volume.roles && !volume.readOnly)",
+            "(!has(volume.roles) || 'learner' in volume.roles) && !volume.?readOnly.orValue(false))",
             "`checkpoint.volume` must name one of `volumes` that the learner mounts and may write",
         ),
     )
@@ -135,8 +137,8 @@ class ProRLJobSpec(SpecModel):
         ),
         Cel(
             # Counted, because a search for every name costs more than the API server spends on a rule.
-            "self.schedule.stages.all(stage, stage.overrides.sourceWeights.size() == "
-            "self.data.sources.filter(source, source.name in stage.overrides.sourceWeights).size())",
+            "self.schedule.stages.all(stage, stage.?overrides.?sourceWeights.orValue({}).size() == "
+            "self.data.sources.filter(source, source.name in stage.?overrides.?sourceWeights.orValue({})).size())",
             "unknown source in a stage's `sourceWeights`; "
             "`data.sources` has {self.data.sources.map(source, source.name)}",
         ),
@@ -156,7 +158,8 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.validation.sources.all(named, self.data.sources.all(source, "
-            "source.name != named.name || !has(source.jsonl) || source.heldOut >= named.size))",
+            "source.name != named.name || !has(source.jsonl) || "
+            f"source.?heldOut.orValue(0) >= named.?size.orValue({DEFAULT_VALIDATION_SIZE})))",
             "`validation.sources` asks for more prompts of a `jsonl` source than it holds out; set its `heldOut` to at "
             "least that `size`",
         ),
@@ -174,10 +177,10 @@ class ProRLJobSpec(SpecModel):
 
     @rule(
         Cel(
-            "self.data.sources.all(source, source.weight > 0.0 || (self.validation.sources.size() > 0 "
+            f"self.data.sources.all(source, {_WEIGHT} > 0.0 || (self.validation.sources.size() > 0 "
             "? self.validation.sources.exists(named, named.name == source.name) "
-            ": has(source.reasoningGym) || source.heldOut > 0) || self.schedule.stages.exists(stage, "
-            "source.name in stage.overrides.sourceWeights && stage.overrides.sourceWeights[source.name] > 0.0))",
+            ": has(source.reasoningGym) || source.?heldOut.orValue(0) > 0) || self.schedule.stages.exists(stage, "
+            "stage.?overrides.?sourceWeights[?source.name].orValue(0.0) > 0.0))",
             "a source of `data.sources` has `weight` 0 at every stage and is not validated; give it a weight, or "
             "name it in `validation.sources` (a jsonl source needs `heldOut` too)",
         ),
@@ -195,7 +198,7 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.referenceReset.mode == 'disabled' || self.validation.sources.size() > 0 || "
-            "self.data.sources.exists(source, has(source.reasoningGym) || source.heldOut > 0) || "
+            "self.data.sources.exists(source, has(source.reasoningGym) || source.?heldOut.orValue(0) > 0) || "
             "(self.referenceReset.source != 'best' && !self.referenceReset.triggers.exists(trigger, "
             "has(trigger.validationStalled) || has(trigger.validationDropped)))",
             "`referenceReset` has a trigger on validation or `source: best`, which needs validation, and no source is "
@@ -224,8 +227,7 @@ class ProRLJobSpec(SpecModel):
         ),
         Cel(
             "!has(self.algorithm.length.bufferTokens) || self.schedule.stages.all(stage, "
-            "!has(stage.overrides.maxCompletionTokens) || "
-            "stage.overrides.maxCompletionTokens > self.algorithm.length.bufferTokens)",
+            f"!{_LENGTH}.hasValue() || {_LENGTH}.value() > self.algorithm.length.bufferTokens)",
             "a stage's `maxCompletionTokens` must be above `algorithm.length.bufferTokens` "
             "{self.algorithm.length.bufferTokens}",
         ),
@@ -248,8 +250,8 @@ class ProRLJobSpec(SpecModel):
 
     @rule(
         Cel(
-            "self.schedule.stages.all(stage, !has(stage.overrides.maxCompletionTokens) || "
-            "stage.overrides.maxCompletionTokens <= self.rollout.maxCompletionTokens)",
+            f"self.schedule.stages.all(stage, !{_LENGTH}.hasValue() || "
+            f"{_LENGTH}.value() <= self.rollout.maxCompletionTokens)",
             "a stage's `maxCompletionTokens` is above `rollout.maxCompletionTokens` "
             "{self.rollout.maxCompletionTokens}; raise the latter, which sizes the engines",
         ),
@@ -267,8 +269,7 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.schedule.stages.all(stage, self.data.sources.exists(source, "
-            "(source.name in stage.overrides.sourceWeights "
-            "? stage.overrides.sourceWeights[source.name] : source.weight) > 0.0))",
+            f"stage.?overrides.?sourceWeights[?source.name].orValue({_WEIGHT}) > 0.0))",
             "a stage's `sourceWeights` leave no source of `data.sources` above 0",
         ),
     )
@@ -282,9 +283,8 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.schedule.stages.all(stage, "
-            "(has(stage.overrides.promptsPerStep) ? stage.overrides.promptsPerStep : self.learner.promptsPerStep) % "
-            "(has(stage.overrides.minibatchPrompts) ? stage.overrides.minibatchPrompts : self.learner.minibatchPrompts)"
-            " == 0)",
+            "stage.?overrides.?promptsPerStep.orValue(self.learner.promptsPerStep) % "
+            "stage.?overrides.?minibatchPrompts.orValue(self.learner.minibatchPrompts) == 0)",
             "a stage's `minibatchPrompts` must divide its `promptsPerStep`, each taken from `learner` where not set",
         ),
     )

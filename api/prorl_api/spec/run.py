@@ -81,12 +81,16 @@ class ScheduleSpec(SpecModel):
             raise ValueError(f"stage names must be unique, got {names}")
 
 
+DEFAULT_VALIDATION_SIZE = 128
+"""Prompts of a source whose size is not given, and of a generated one when `validation.sources` is empty."""
+
+
 class ValidationSource(SpecModel):
     """Held-out prompts of one source."""
 
     name: Name
     """Of `spec.data.sources`."""
-    size: Annotated[int, Field(ge=1, le=100_000)] = 128
+    size: Annotated[int, Field(ge=1, le=100_000)] = DEFAULT_VALIDATION_SIZE
     """Prompts; always the same ones."""
 
 

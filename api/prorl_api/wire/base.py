@@ -14,6 +14,14 @@ ATTEMPT_HEADER = "X-ProRL-Attempt"
 """Every call carries the caller's attempt here; a receiver that has seen a higher one answers `stale_attempt`."""
 
 
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+"""Of steps, attempts and members: no run reaches the bound, and no status object holds more."""
+Moment = Annotated[float, Field(ge=0, le=2**33)]
+"""Unix time, until the year 2242."""
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A digest, hexadecimal."""
+
+
 class WireModel(BaseModel):
     """Base of wire bodies: immutable, unknown fields refused, no NaN."""
 
@@ -61,6 +69,7 @@ class ErrorKind(StrEnum):
 
     BAD_REQUEST = "bad_request"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     STALE_ATTEMPT = "stale_attempt"
     WRONG_WEIGHTS = "wrong_weights"
@@ -94,11 +103,11 @@ class ErrorBody(WireModel):
 class WeightsId(WireModel):
     """Which weights: of which attempt, after how many training steps, and the digest of the bytes."""
 
-    attempt: Annotated[int, Field(ge=1)]
+    attempt: Annotated[int, Field(ge=1, lt=2**31)]
     """The learner's attempt that made them."""
-    step: Annotated[int, Field(ge=0)]
+    step: Count
     """Training steps they have seen."""
-    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    digest: Sha256
     """sha256 over the chunks' sha256 digests in order, hexadecimal."""
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from prorl_api.spec.values import OptimizerAction, ResetSource
-from prorl_api.wire.base import WeightsId, WireModel
+from prorl_api.wire.base import Count, Moment, Sha256, WeightsId, WireModel
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.rollout import WeightSource
 
@@ -16,8 +16,8 @@ from prorl_api.wire.rollout import WeightSource
 class MemberHeartbeat(WireModel):
     """`PUT /v1/members/{incarnation}`: a rollout server says that it is there, every few seconds."""
 
-    address: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
-    """Base URL under which the learner reaches it."""
+    address: Annotated[str, Field(pattern=r"^https?://[^/\s?#@\\]+$", max_length=300)]
+    """Base URL under which the learner reaches it: an address that it connects from, or a name of that address."""
     ttl_seconds: Annotated[float, Field(gt=0, le=600)] = 15.0
     """Without another heartbeat within this time the member is forgotten."""
     ready: bool
@@ -29,7 +29,7 @@ class MemberHeartbeat(WireModel):
 class MemberAnswer(WireModel):
     """What the learner wants of the member."""
 
-    attempt: int
+    attempt: Count
     """The learner's attempt."""
     weights_id: WeightsId | None
     """What it should hold; None before the first publish."""
@@ -77,35 +77,35 @@ EARLY_PHASES = frozenset(
 class LearnerStatus(WireModel):
     """`GET /v1/status`."""
 
-    attempt: int
+    attempt: Count
     """The learner's own attempt."""
     phase: LearnerPhase
     phase_detail: str = ""
     """For people: how far the phase has come."""
-    phase_since: float
+    phase_since: Moment
     """Unix time."""
-    heartbeat: float
+    heartbeat: Moment
     """Unix time of the last progress within the phase."""
-    step: int
+    step: Count
     """Training steps completed."""
-    total_steps: int
+    total_steps: Count
     """Steps at which the run is done."""
     stage: str = ""
     """Name of the stage in progress; empty before the first."""
     weights_id: WeightsId | None = None
-    ready_rollout_servers: int = 0
+    ready_rollout_servers: Count = 0
     """Members that hold the wanted weights."""
-    last_checkpoint_step: int | None = None
+    last_checkpoint_step: Count | None = None
     """Completed steps that the newest checkpoint contains."""
-    resumed_from_step: int | None = None
+    resumed_from_step: Count | None = None
     """Completed steps of the checkpoint this attempt began with; None: it began afresh."""
     best_accuracy: float | None = None
     """Best validation accuracy of the run."""
-    best_step: int | None = None
+    best_step: Count | None = None
     """Completed steps at the best validation."""
-    reference_digest: str | None = None
+    reference_digest: Sha256 | None = None
     """Digest of the reference in use."""
-    masked_rollouts: int = 0
+    masked_rollouts: Count = 0
     """Rollouts of this attempt without a reward because the judge failed."""
     isolation: IsolationReport | None = None
     """What contains programs, by the weakest of the sandboxes; None: not asked yet."""
@@ -138,9 +138,9 @@ class ResetCommand(WireModel):
     """The reset's name, for people."""
     source: ResetSource = ResetSource.CURRENT
     optimizer: OptimizerAction = OptimizerAction.CLEAR
-    apply_at_step: Annotated[int, Field(ge=0)] | None = None
+    apply_at_step: Count | None = None
     """At the boundary after this many completed steps; None: the next boundary."""
-    expires_after_step: Annotated[int, Field(ge=0)] | None = None
+    expires_after_step: Count | None = None
     """Not applied once more steps than this are completed."""
     trigger: str = ""
     """Why, in words; goes into the lineage."""
@@ -158,16 +158,16 @@ class ResetState(StrEnum):
 class ResetOutcome(WireModel):
     """What became of a reset; applied only once a checkpoint contains it."""
 
-    uid: str
+    uid: Annotated[str, Field(min_length=1, max_length=64)]
     """The reset's identity."""
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=253)]
     """The reset's name, for people."""
     state: ResetState
-    applied_step: int | None = None
+    applied_step: Count | None = None
     """Completed steps at the boundary where it was applied."""
-    digest_before: str | None = None
+    digest_before: Sha256 | None = None
     """Digest of the reference that was replaced."""
-    digest_after: str | None = None
+    digest_after: Sha256 | None = None
     """Digest of the reference that replaced it."""
     source: ResetSource = ResetSource.CURRENT
     """As in the command."""

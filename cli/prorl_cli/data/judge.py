@@ -17,7 +17,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from prorl_api.errors import ProRLError
 from prorl_api.process.listen import address_of, bind
-from prorl_api.process.tokens import digest_of
+from prorl_api.process.tokens import accepted_text
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import SandboxSettings
 from prorl_api.spec.values import Role
@@ -91,7 +91,7 @@ def _running_sandbox(workers: int, token: str) -> Iterator[tuple[str, ProcessTab
                 url = f"http://{address_of(listening)}"
                 environment = sandbox_environment(
                     SandboxSettings(workers=workers),
-                    accepted=digest_of(token),
+                    accepted=accepted_text({"learner": token}),
                     inherited=os.environ,
                     job_name="data-check",
                     lifeline=table.lifeline,

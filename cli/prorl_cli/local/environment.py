@@ -27,7 +27,7 @@ from prorl_api.names import (
 )
 from prorl_api.process.lifeline import LIFELINE_FD_VARIABLE
 from prorl_api.process.listen import LISTEN_FD_VARIABLE
-from prorl_api.process.tokens import ACCEPTED_VARIABLE, BODY, TOKEN_VARIABLE_PREFIX, derive_token, digest_of
+from prorl_api.process.tokens import ACCEPTED_VARIABLE, BODY, TOKEN_VARIABLE_PREFIX, accepted_text, derive_token
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import SandboxSettings
 from prorl_api.spec.values import Role
@@ -93,7 +93,7 @@ def member_environment(
         assert listening is not None
         return sandbox_environment(
             around.plan.sandbox_settings,
-            accepted=digest_of(around.token("learner", "sandbox")),
+            accepted=accepted_text({"learner": around.token("learner", "sandbox")}),
             inherited=around.inherited,
             job_name=around.plan.job_name,
             lifeline=lifeline,
@@ -124,7 +124,7 @@ def sandbox_environment(
 
     Args:
         settings: Of the sandbox.
-        accepted: Digest of the token that its callers present.
+        accepted: Whose token it accepts, by digest: the value of the variable.
         inherited: The parent's own environment.
         job_name: Label of its metrics.
         lifeline: Inherited descriptor.
@@ -162,13 +162,12 @@ def _rollout(around: Surroundings, start: MemberStart) -> dict[str, str]:
         ENV_LEARNER_URL: around.urls[MemberKey(role=Role.LEARNER, index=0)],
         ENV_ADVERTISED_URL: around.urls[start.key],
         TOKEN_VARIABLE_PREFIX + "LEARNER": around.token("rollout", "learner"),
-        ACCEPTED_VARIABLE: digest_of(around.token("learner", "rollout")),
+        ACCEPTED_VARIABLE: accepted_text({"learner": around.token("learner", "rollout")}),
     }
 
 
 def _learner(around: Surroundings, start: MemberStart, rendezvous_port: int) -> dict[str, str]:
     sandboxes = [url for key, url in around.urls.items() if key.role is Role.SANDBOX]
-    callers = (BODY, "rollout")
     environment = {
         ENV_MANIFEST: str(around.run.effective_manifest),
         ENV_RUN_DIR: str(around.run.path),
@@ -176,10 +175,15 @@ def _learner(around: Surroundings, start: MemberStart, rendezvous_port: int) -> 
         ENV_SANDBOX_URLS: ",".join(sandboxes),
         ENV_SHARED_MEMORY_DIR: str(around.shared_memory),
         ENV_ADVERTISED_URL: around.urls[MemberKey(role=Role.LEARNER, index=0)],
-        TOKEN_VARIABLE_PREFIX + "ROLLOUT": around.token("learner", "rollout"),
-        TOKEN_VARIABLE_PREFIX + "SANDBOX": around.token("learner", "sandbox"),
-        ACCEPTED_VARIABLE: ",".join(digest_of(around.token(caller, "learner")) for caller in callers),
     }
+    if serves(start.key):  # the other ranks call nobody and serve nobody
+        environment |= {
+            TOKEN_VARIABLE_PREFIX + "ROLLOUT": around.token("learner", "rollout"),
+            TOKEN_VARIABLE_PREFIX + "SANDBOX": around.token("learner", "sandbox"),
+            ACCEPTED_VARIABLE: accepted_text(
+                {caller: around.token(caller, "learner") for caller in (BODY, Role.ROLLOUT.value)}
+            ),
+        }
     ranks = around.plan.learner_ranks
     if ranks > 1:
         environment |= {

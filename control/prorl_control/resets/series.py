@@ -8,6 +8,8 @@ from prorl_api.metrics import surviving
 from prorl_api.wire.learner import LearnerStatus, MetricsSeries
 from prorl_control.resets.triggers import ACCURACY
 
+_MAX_OLD = 20_000
+"""Validations that are kept, whatever a learner tells."""
 ALL_STEPS = -1
 """`since_step` that leaves none out: the validation before training is step 0."""
 
@@ -72,7 +74,7 @@ class Series:
         if self._recent is None or len(self.lines) <= 2 * self._recent + self._num_old:
             return
         old, recent = self.lines[: -self._recent], self.lines[-self._recent :]
-        kept = [line for line in old if line.get(ACCURACY) is not None]
+        kept = [line for line in old if line.get(ACCURACY) is not None][-_MAX_OLD:]
         self.lines, self._num_old, self._is_thinned = kept + recent, len(kept), True
 
     def _forget(self) -> None:

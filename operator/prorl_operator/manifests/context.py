@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from prorl_api.names import API_PORT, RENDEZVOUS_PORT, deployment_name, learner_job_name, ranks_service_name
 from prorl_api.process.tokens import derive_token
@@ -25,6 +26,23 @@ class Images:
     pull_policy: str = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     """Secrets in the job's namespace."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dns:
+    """The servers of names that a job's pods may ask."""
+
+    peers: tuple[Mapping[str, Any], ...] = (
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        },
+        {"ipBlock": {"cidr": "169.254.20.10/32"}},
+    )
+    """As in a NetworkPolicy. By default the cluster's own, whose pods have this label almost everywhere, and where
+    NodeLocal DNSCache listens."""
+    ports: tuple[int, ...] = (53,)
+    """Behind the Service: where it translates, it is the pods' port that counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +76,8 @@ class JobContext:
     operator_namespace: str = "prorl-system"
     operator_labels: Mapping[str, str] = field(default_factory=lambda: OPERATOR_LABELS)
     monitoring_namespace: str = ""
-    """Whose pods may scrape metrics; empty: any pod may."""
+    """Whose pods may scrape metrics; empty: nobody's."""
+    dns: Dns = Dns()
 
     @property
     def name(self) -> str:

@@ -1,8 +1,8 @@
 """Who may talk to whom: one NetworkPolicy a role, everything else is refused.
 
-Policies add up, so a cluster with other needs (DNS on another port, a proxy before the hub) adds its own beside these.
-They hold only where the network plugin enforces them, and not for pods on the host's network. A component has one port
-for its API and its metrics; its API asks for tokens.
+Policies add up, so a cluster with other needs (a proxy before the hub) adds its own beside these. They hold only where
+the network plugin enforces them, and not for pods on the host's network. A component has one port for its API, which
+asks for tokens, and its metrics, which do not: so nobody may scrape until the installation says from where.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from prorl_operator.manifests.paths import is_hub_name
 _Rules = list[dict[str, Any]]
 
 _API = [{"protocol": "TCP", "port": API_PORT}]
-_DNS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 _HTTPS = [{"protocol": "TCP", "port": 443}]
 _ANYWHERE_BUT_METADATA: _Rules = [
     # Link-local addresses hold the clouds' metadata services, which hand out credentials.
@@ -31,9 +30,9 @@ def network_policies(context: JobContext) -> list[Manifest]:
     """Build one policy a role."""
     return [
         _policy(context, Role.LEARNER, _to_learner(context), _from_learner(context)),
-        _policy(context, Role.ROLLOUT, [_from_role(context, Role.LEARNER), _scrape(context)], _from_rollout(context)),
+        _policy(context, Role.ROLLOUT, [_from_role(context, Role.LEARNER), *_scrape(context)], _from_rollout(context)),
         # Model-written programs run there: no way out, not even to look up a name.
-        _policy(context, Role.SANDBOX, [_from_role(context, Role.LEARNER), _scrape(context)], []),
+        _policy(context, Role.SANDBOX, [_from_role(context, Role.LEARNER), *_scrape(context)], []),
     ]
 
 
@@ -59,7 +58,7 @@ def _to_learner(context: JobContext) -> _Rules:
         _from_role(context, Role.ROLLOUT),
         # Collectives choose their ports freely.
         {"from": [_pods(member_labels(context, Role.LEARNER))]},
-        _scrape(context),
+        *_scrape(context),
     ]
 
 
@@ -69,32 +68,31 @@ def _from_learner(context: JobContext) -> _Rules:
         {"to": [_pods(member_labels(context, Role.LEARNER))]},
         {"to": [_pods(member_labels(context, Role.ROLLOUT))], "ports": _API},
         {"to": [_pods(member_labels(context, Role.SANDBOX))], "ports": _API},
-        _dns(),
+        _dns(context),
         *hub,
     ]
 
 
 def _from_rollout(context: JobContext) -> _Rules:
     # Model files and weights come from the learner, never from a hub.
-    return [{"to": [_pods(rank_0_labels(context))], "ports": _API}, _dns()]
+    return [{"to": [_pods(rank_0_labels(context))], "ports": _API}, _dns(context)]
 
 
 def _from_role(context: JobContext, role: Role) -> dict[str, Any]:
     return {"from": [_pods(member_labels(context, role))], "ports": _API}
 
 
-def _scrape(context: JobContext) -> dict[str, Any]:
-    namespace = context.monitoring_namespace
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}} if namespace else {}
-    return {"from": [{"namespaceSelector": selector}], "ports": _API}
+def _scrape(context: JobContext) -> _Rules:
+    if not context.monitoring_namespace:
+        return []
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": context.monitoring_namespace}}
+    return [{"from": [{"namespaceSelector": selector}], "ports": _API}]
 
 
-def _dns() -> dict[str, Any]:
-    """Allow DNS to whoever answers.
-
-    Its pods have other labels everywhere, and a cache on the node has no pod address.
-    """
-    return {"ports": _DNS}
+def _dns(context: JobContext) -> dict[str, Any]:
+    """To the cluster's own servers alone: whatever else answers on that port carries data out, a question at a time."""
+    ports = [{"protocol": protocol, "port": port} for port in context.dns.ports for protocol in ("UDP", "TCP")]
+    return {"to": [dict(peer) for peer in context.dns.peers], "ports": ports}
 
 
 def _pods(labels: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from prorl_api.names import API_PORT, ENV_JOB_NAME, tokens_name
 from prorl_api.process.listen import LISTEN_ADDRESS_VARIABLE
-from prorl_api.process.tokens import ACCEPTED_VARIABLE, TOKEN_VARIABLE_PREFIX, digest_of
+from prorl_api.process.tokens import ACCEPTED_VARIABLE, TOKEN_VARIABLE_PREFIX, accepted_text
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import LearnerSpec, Resources, RolloutSpec, SandboxSpec, Volume
 from prorl_api.spec.values import Role
@@ -65,8 +65,8 @@ def token_value(context: JobContext, caller: Role, callee: Role) -> Manifest:
 
 
 def accepted_value(context: JobContext, callers: list[str], callee: Role) -> Manifest:
-    """Return the variable with the digests of what `callee` accepts; digests are no secret."""
-    return value(ACCEPTED_VARIABLE, ",".join(digest_of(context.token(caller, callee)) for caller in callers))
+    """The variable with the digests of what `callee` accepts; digests are no secret."""
+    return value(ACCEPTED_VARIABLE, accepted_text({caller: context.token(caller, callee) for caller in callers}))
 
 
 def common_environment(context: JobContext, scratch: Scratch) -> list[Manifest]:

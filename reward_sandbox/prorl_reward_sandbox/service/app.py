@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from prorl_api.errors import Fault, SpecError
-from prorl_api.process.asgi import AttemptFence, error_response, install
+from prorl_api.process.asgi import AttemptFence, BodyLimits, error_response, install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.settings import SandboxSettings
 from prorl_api.wire.base import ErrorInfo, ErrorKind
@@ -26,7 +26,6 @@ from prorl_api.wire.sandbox import (
 from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
 from prorl_reward_sandbox.execution.programs import MAX_SHOWN_BYTES, ProgramService
 from prorl_reward_sandbox.metrics import SandboxMetrics
-from prorl_reward_sandbox.service.body_limit import BodyLimit
 from prorl_reward_sandbox.service.client_presence import unless_disconnected
 from prorl_reward_sandbox.service.description import ERRORS, add_description
 from prorl_reward_sandbox.service.isolation_report import add_isolation_report
@@ -36,7 +35,8 @@ from prorl_reward_sandbox.service.run_code import RunCodeRequest, RunCodeRespons
 from prorl_reward_sandbox.service.scoring import ScoringService
 from prorl_reward_sandbox.workers.pool import VerifierPool
 
-MAX_BODY_BYTES = 64 * 2**20
+LIMITS = BodyLimits(max_bytes=64 * 2**20, total_bytes=256 * 2**20)
+"""Batches of completions with their tests are large, and wait here until they are judged."""
 
 
 def create_app(
@@ -62,8 +62,8 @@ def create_app(
             await pool.close()
 
     app = FastAPI(title="ProRL reward sandbox", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    install(app, tokens, AttemptFence())
+    # A judge keeps nothing, so a caller of an attempt that is over can spoil nothing: the fence stands at 0.
+    install(app, tokens, AttemptFence(), limits=LIMITS)
     _add_judging(app, scoring, programs)
     add_isolation_report(app, isolation, _canary(settings))
     _add_probes(app, pool, programs, Readiness(scoring, programs), metrics)

@@ -87,7 +87,7 @@ EXPECTED: dict[str, Any] = {
             "description": "One of them.", "type": "object", "required": ["name"],
             "properties": {
                 "name": {"type": "string", "maxLength": 9},
-                "size": {"default": 2, "type": "integer", "format": "int32", "minimum": 1, "maximum": 8},
+                "size": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 8},
             },
         },
     },

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from prorl_api.process import lifeline, listen, logs, tokens
-from prorl_api.process.asgi import ApiError, AttemptFence
+from prorl_api.process.asgi import ApiError, AttemptFence, OwnAttempt
 from prorl_api.process.tokens import AcceptedTokens, bearer_headers, derive_token, digest_of
 from prorl_api.wire.base import ErrorKind
 
@@ -76,11 +76,67 @@ def test_the_fence_moves_forward_only() -> None:
     fence = AttemptFence(2)
     fence.check(None)
     fence.check("2")
-    fence.check("5")
+    fence.advance(5)
+    fence.advance(3)
     with pytest.raises(ApiError, match="attempt 4 is over: attempt 5") as caught:
         fence.check("4")
     assert (caught.value.info.kind, caught.value.info.retryable) == (ErrorKind.STALE_ATTEMPT, False)
     assert fence.attempt == 5
+
+
+def test_a_caller_s_word_moves_no_fence() -> None:
+    """Else one request that names attempt 99999999 would lock everybody else out for ever."""
+    fence = AttemptFence(2)
+    fence.check("99999999")
+    fence.check("2")
+    assert fence.attempt == 2
+
+
+@pytest.mark.parametrize("attempt", ["2", "4", "99999999"])
+def test_a_process_of_one_attempt_serves_no_other(attempt: str) -> None:
+    own = OwnAttempt(3)
+    own.check("3")
+    own.check(None)
+    with pytest.raises(ApiError) as caught:
+        own.check(attempt)
+    assert caught.value.info.kind is ErrorKind.STALE_ATTEMPT
+    own.check("3")
+
+
+def test_tokens_leave_the_environment_and_are_still_presented() -> None:
+    program = (
+        "import os, subprocess, sys\n"
+        "from prorl_api.process.tokens import bearer_headers, hold_tokens\n"
+        "hold_tokens()\n"
+        "print(bearer_headers('learner')['Authorization'], bearer_headers('sandbox'))\n"
+        "subprocess.run(['env'])\n"
+    )
+    environment = os.environ | {"PRORL_TOKEN_LEARNER": "secret-1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    presented, _, inherited = done.stdout.partition("\n")
+    assert presented == "Bearer secret-1 {}"
+    assert "secret-1" not in inherited
+    assert "PATH=" in inherited
+
+
+def test_a_child_that_calls_nobody_gets_no_token_and_no_digest() -> None:
+    environment = {"PATH": "/bin", "PRORL_TOKEN_SANDBOX": "t", "PRORL_ACCEPTED_TOKEN_SHA256": "d", "PRORL_ATTEMPT": "1"}
+    assert tokens.without_tokens(environment) == {"PATH": "/bin", "PRORL_ATTEMPT": "1"}
+
+
+def test_a_token_tells_whose_it_is() -> None:
+    accepted = AcceptedTokens([f"body={DIGEST}", f"rollout={digest_of('other')}", digest_of("anybody's")])
+    assert accepted.caller(f"Bearer {TOKEN}") == "body"
+    assert accepted.caller("Bearer other") == "rollout"
+    assert accepted.caller("Bearer anybody's") == tokens.ANY_CALLER
+    assert accepted.caller("Bearer body") is None
+    assert accepted.caller(f"Bearer body={DIGEST}") is None
+
+
+def test_what_is_accepted_is_told_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(tokens.ACCEPTED_VARIABLE, tokens.accepted_text({"body": "one", "rollout": "two"}))
+    accepted = AcceptedTokens.from_environment()
+    assert (accepted.caller("Bearer one"), accepted.caller("Bearer two")) == ("body", "rollout")
 
 
 @pytest.mark.parametrize("header", ["", "-1", "1.0", "one", " 3", "²", "٣", "9" * 5000])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prorl_api.names import LEARNER_GLIBC_TUNABLES, ROLLOUT_GLIBC_TUNABLES
-from prorl_api.process.tokens import AcceptedTokens, digest_of
+from prorl_api.process.tokens import AcceptedTokens, derive_token, digest_of
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_api.spec.resets import ReferenceResetSpec
@@ -45,17 +45,20 @@ def make_environment(role: Role, index: int = 0, *, ranks: int = 1, **inherited:
     return member_environment(around, start, lifeline=5, listening=6 if index == 0 else None, rendezvous_port=29500)
 
 
-def accepts(receiver: dict[str, str], token: str) -> bool:
-    return digest_of(token) in receiver["PRORL_ACCEPTED_TOKEN_SHA256"].split(",")
+def caller(receiver: dict[str, str], token: str) -> str | None:
+    """Whose token the receiver takes it for."""
+    accepted = dict(entry.split("=")[::-1] for entry in receiver["PRORL_ACCEPTED_TOKEN_SHA256"].split(","))
+    return accepted.get(digest_of(token))
 
 
 def test_every_caller_has_the_token_its_callee_accepts_and_no_other() -> None:
     learner, rollout, sandbox = (make_environment(role) for role in (Role.LEARNER, Role.ROLLOUT, Role.SANDBOX))
-    assert accepts(rollout, learner["PRORL_TOKEN_ROLLOUT"])
-    assert accepts(sandbox, learner["PRORL_TOKEN_SANDBOX"])
-    assert accepts(learner, rollout["PRORL_TOKEN_LEARNER"])
-    assert not accepts(sandbox, rollout["PRORL_TOKEN_LEARNER"])
-    assert not accepts(rollout, learner["PRORL_TOKEN_SANDBOX"])
+    assert caller(rollout, learner["PRORL_TOKEN_ROLLOUT"]) == "learner"
+    assert caller(sandbox, learner["PRORL_TOKEN_SANDBOX"]) == "learner"
+    assert caller(learner, rollout["PRORL_TOKEN_LEARNER"]) == "rollout"
+    assert caller(learner, derive_token(b"key", "u", "body", "learner")) == "body"
+    assert caller(sandbox, rollout["PRORL_TOKEN_LEARNER"]) is None
+    assert caller(rollout, learner["PRORL_TOKEN_SANDBOX"]) is None
     assert AcceptedTokens(frozenset()).admits(None)
 
 
@@ -84,6 +87,15 @@ def test_ranks_meet_where_torch_looks_and_only_the_first_listens() -> None:
     second = make_environment(Role.LEARNER, 1, ranks=2)
     assert (second["RANK"], second["WORLD_SIZE"], second["MASTER_PORT"]) == ("1", "2", "29500")
     assert "PRORL_LISTEN_FD" not in second
+
+
+def test_a_rank_that_calls_nobody_and_serves_nobody_has_no_token() -> None:
+    def secrets(environment: dict[str, str]) -> set[str]:
+        return {name for name in environment if "TOKEN" in name}
+
+    assert secrets(make_environment(Role.LEARNER, 1, ranks=2)) == set()
+    first = {"PRORL_TOKEN_ROLLOUT", "PRORL_TOKEN_SANDBOX", "PRORL_ACCEPTED_TOKEN_SHA256"}
+    assert secrets(make_environment(Role.LEARNER, 0, ranks=2)) == first
 
 
 @pytest.mark.parametrize(

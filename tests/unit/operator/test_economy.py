@@ -13,10 +13,10 @@ from operator_builders import make_memory
 
 from prorl_api.names import LABEL_JOB
 from prorl_api.status import JobStatus
-from prorl_control.decision import Decision, Event, EventKind, Outcome, OutcomeKind
-from prorl_operator.acceptance import ManifestGate
+from prorl_control.decision import Event, EventKind
+from prorl_operator.acceptance import Acceptance, ManifestGate, with_acceptance
 from prorl_operator.actions import BaseDigest, digest_of
-from prorl_operator.events import tell
+from prorl_operator.events import refusal_of, tell
 from prorl_operator.job_state import JobState
 from prorl_operator.kube.client import Api
 from prorl_operator.kube.views import PlanView
@@ -44,11 +44,6 @@ def make_object(generation: int, changes: dict[str, Any] | None = None) -> dict[
     return manifest
 
 
-def make_decision(*events: Event) -> Decision:
-    outcome = Outcome(kind=OutcomeKind.RUNNING, reason="Running")
-    return Decision(status=JobStatus(), events=events, outcome=outcome)
-
-
 def started(name: str) -> Event:
     return Event(kind=EventKind.STARTED, subject=name, message=f"{name} is starting")
 
@@ -59,7 +54,7 @@ def tell_all(written: WrittenEvents, memory: JobState, *events: Event) -> None:
         "kind": "ProRLJob",
         "metadata": {"name": "a", "namespace": "b", "uid": "u"},
     }
-    asyncio.run(tell(cast("Api", written), Snapshot(body=job), memory, make_decision(*events)))
+    asyncio.run(tell(cast("Api", written), Snapshot(body=job), memory, events))
 
 
 def test_an_unchanged_spec_is_judged_once() -> None:
@@ -156,3 +151,23 @@ def test_a_new_leader_looks_first_at_jobs_that_nobody_has_looked_at_and_last_at_
     for name in ("runs", "also-runs"):
         plans.put({"metadata": {"namespace": "research", "name": f"{name}-plan", "labels": {LABEL_JOB: name}}})
     assert [name for _, name in views.by_urgency()] == ["new", "runs", "also-runs", "rests"]
+
+
+def test_a_refused_spec_is_told_once_by_whichever_operator_looks_at_it() -> None:
+    refused = Acceptance(job=None, reason="Invalid", message="3 faults: a; b; c")
+    (event,) = refusal_of(refused, JobStatus())
+    assert (event.kind.value, event.message, event.is_warning) == ("NotAccepted", "3 faults: a; b; c", True)
+    told = with_acceptance(JobStatus(), refused, now=1.0)
+    assert refusal_of(refused, told) == ()
+    assert refusal_of(Acceptance(job=None, reason="Invalid", message="another fault"), told) != ()
+    assert refusal_of(Acceptance(job=make_cluster_job(), reason="WaitsForNextAttempt", message="later"), told) == ()
+    healed = with_acceptance(told, Acceptance(job=make_cluster_job()), now=2.0)
+    assert refusal_of(refused, healed) == (event,)
+
+
+def test_a_long_list_of_faults_is_cut_where_an_event_ends() -> None:
+    written, memory = WrittenEvents(), make_memory()
+    tell_all(written, memory, Event(kind=EventKind.NOT_ACCEPTED, message="x" * 5000, is_warning=True))
+    ((reason, note),) = written.notes
+    assert (reason, len(note)) == ("NotAccepted", 1024)
+    assert note.endswith("(the job's conditions have it all)")

@@ -141,8 +141,8 @@ def test_a_role_presents_and_accepts_the_tokens_of_its_directions(
         f"PRORL_TOKEN_{direction.rpartition('-')[2].upper()}": {"name": "demo-tokens", "key": direction}
         for direction in presents
     }
-    digests = [digest_of(token(direction)) for direction in accepts]
-    assert variables["PRORL_ACCEPTED_TOKEN_SHA256"] == ",".join(digests)
+    entries = [f"{direction.partition('-')[0]}={digest_of(token(direction))}" for direction in accepts]
+    assert variables["PRORL_ACCEPTED_TOKEN_SHA256"] == ",".join(entries)
 
 
 def test_a_sandbox_pod_refers_to_no_secret_and_has_no_service_account() -> None:

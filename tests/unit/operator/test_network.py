@@ -8,6 +8,7 @@ import pytest
 from manifest_builders import find, make_context, templates
 
 from prorl_operator.manifests import JobContext, base_objects
+from prorl_operator.manifests.context import Dns
 
 API = ("TCP", 8000)
 ROLES = ("learner", "rollout", "sandbox")
@@ -24,7 +25,7 @@ def labels(context: JobContext, role: str, index: int = 0) -> dict[str, str]:
 
 
 def admits(rules: list[dict[str, Any]], side: str, peer: dict[str, str], port: tuple[str, int]) -> bool:
-    """Whether a pod of the same namespace may be spoken to, or speak, on a port. Scraping by anybody is left out."""
+    """Whether a pod of the same namespace may be spoken to, or speak, on a port."""
     for rule in rules:
         ports = [(item["protocol"], item["port"]) for item in rule.get("ports", [])]
         for other in rule.get(side, []):
@@ -97,20 +98,39 @@ def test_the_operator_reaches_the_learner_alone() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize(
-    ("namespace", "selector"),
-    [("", {}), ("monitoring", {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}})],
-)
-def test_metrics_are_scraped_from_where_the_installation_says(role: str, namespace: str, selector: Any) -> None:
+@pytest.mark.parametrize(("namespace", "admitted"), [("", []), ("monitoring", ["monitoring"])])
+def test_metrics_are_scraped_from_where_the_installation_says_and_else_by_nobody(
+    role: str, namespace: str, admitted: list[str]
+) -> None:
     ingress = policy(make_context(monitoring_namespace=namespace), role)["ingress"]
     peers = [peer for rule in ingress for peer in rule["from"] if "podSelector" not in peer]
-    assert peers == [{"namespaceSelector": selector}]
+    assert peers == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}} for name in admitted]
 
 
-def test_learner_and_rollout_servers_may_look_up_names() -> None:
-    context = make_context()
-    dns = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
-    assert [role for role in ROLES if dns in policy(context, role)["egress"]] == ["learner", "rollout"]
+@pytest.mark.parametrize("role", ROLES)
+def test_no_rule_admits_pods_of_any_namespace_or_anybody(role: str) -> None:
+    for namespace in ("", "monitoring"):
+        spec = policy(make_context(monitoring_namespace=namespace), role)
+        for side, rules in (("from", spec["ingress"]), ("to", spec["egress"])):
+            for rule in rules:
+                assert rule.get(side), f"a rule without `{side}` is for everybody"
+                assert not any(peer.get("namespaceSelector", {"": ""}) == {} for peer in rule[side])
+                assert not any(peer.get("podSelector", {"": ""}) == {} for peer in rule[side])
+
+
+def test_learner_and_rollout_servers_ask_the_cluster_s_own_servers_for_names() -> None:
+    peers: tuple[dict[str, Any], ...] = ({"ipBlock": {"cidr": "10.0.0.10/32"}},)
+    context = make_context(dns=Dns(peers=peers, ports=(5353,)))
+    ports = [{"protocol": "UDP", "port": 5353}, {"protocol": "TCP", "port": 5353}]
+    rule = {"to": list(peers), "ports": ports}
+    assert [role for role in ROLES if rule in policy(context, role)["egress"]] == ["learner", "rollout"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_nobody_else_is_asked_on_the_port_of_names(role: str) -> None:
+    for rule in policy(make_context(), role)["egress"]:
+        if ("UDP", 53) in [(item["protocol"], item["port"]) for item in rule.get("ports", [])]:
+            assert rule["to"] == [dict(peer) for peer in Dns().peers]
 
 
 @pytest.mark.parametrize(("model", "opened"), [("/models/base", []), ("owner/model-1.5b", ["learner"])])
@@ -121,7 +141,7 @@ def test_the_hub_is_open_to_the_learner_when_the_model_comes_from_there(model: s
             peer["ipBlock"]
             for rule in policy(context, role)["egress"]
             for peer in rule.get("to", [])
-            if "ipBlock" in peer
+            if "ipBlock" in peer and {"protocol": "TCP", "port": 443} in rule["ports"]
         ]
         for role in ROLES
     }

@@ -46,6 +46,7 @@ class FakeEngine:
         self._interrupt = asyncio.Event()
         self._ticks = asyncio.Semaphore(0)
         self.num_waiting = 0
+        self.num_ticked = 0
 
     async def sample(
         self, request_id: str, prompt_token_ids: list[int], sampling: Sampling, *, seed: int, max_tokens: int
@@ -76,7 +77,10 @@ class FakeEngine:
         stop = asyncio.create_task(interrupt.wait())
         try:
             await asyncio.wait([tick, stop], return_when=asyncio.FIRST_COMPLETED)
-            return not interrupt.is_set()
+            if interrupt.is_set():
+                return False
+            self.num_ticked += 1
+            return True
         finally:
             self.num_waiting -= 1
             tick.cancel()

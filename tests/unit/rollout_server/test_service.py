@@ -155,8 +155,9 @@ async def test_weights_changed_in_flight_give_a_second_segment(server: Server) -
     running = asyncio.create_task(server.generate(make_request(num_completions=1)))
     await waiting(server, 1)
     server.engine.tick(1)
-    await until(lambda: not server.engine.has_ticks and server.engine.num_waiting == 1)
+    await until(lambda: server.engine.num_ticked == 1 and server.engine.num_waiting == 1)
     await server.load(SECOND)
+    await until(lambda: server.engine.calls[-1][1] == [1, 2, 1002] and server.engine.num_waiting == 1)
     server.engine.tick(2)
     (event,) = completions(await running)
     assert [segment.weights_id for segment in event.segments] == [FIRST, SECOND]

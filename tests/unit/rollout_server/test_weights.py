@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from prorl_api.errors import TransientError, WeightsError
+from prorl_api.process.addresses import base_url_origin
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource
 from prorl_rollout_server.scratch import Scratch
@@ -108,3 +109,80 @@ async def test_a_source_that_is_gone_may_come_back(fetcher: WeightsFetcher, orig
         with pytest.raises(TransientError):
             async with fetcher.fetched(wanted, source):
                 pass
+
+
+class Host:
+    """Offers weights wherever it is asked, and remembers who was presented a token."""
+
+    def __init__(self) -> None:
+        self.inner = Origin(make_manifest(), list(CONTENTS))
+        self.tokens: dict[str, str | None] = {}
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.tokens[f"{request.url.host}:{request.url.port}"] = request.headers.get("Authorization")
+        return self.inner(request)
+
+
+@pytest.mark.parametrize(
+    ("location", "is_learner"),
+    [
+        ("http://learner:8000/w", True),
+        ("http://LEARNER:8000/w", True),
+        ("http://learner:8001/w", False),
+        ("https://learner:8000/w", False),
+        ("http://learner.evil.example:8000/w", False),
+        ("http://10.0.0.9:8000/w", False),
+    ],
+)
+async def test_the_learner_s_token_is_for_the_learner_alone(
+    location: str, is_learner: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PRORL_TOKEN_LEARNER", "secret")
+    host = Host()
+    source = WeightSource(kind="http", location=location)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(host)) as http:
+        fetcher = WeightsFetcher(http, Scratch(tmp_path), base_url_origin("http://learner:8000"))
+        async with fetcher.fetched(host.inner.manifest.weights_id, source) as fetched:
+            assert [file.read_bytes() for file in fetched.files] == CONTENTS
+    assert set(host.tokens.values()) == ({"Bearer secret"} if is_learner else {None})
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://learner:8000@10.0.0.9/w",
+        "http://user:password@learner:8000/w",
+        "http://10.0.0.9\\@learner:8000/w",
+        "nowhere",
+    ],
+)
+async def test_a_source_that_could_be_read_in_two_ways_is_not_asked(location: str, tmp_path: Path) -> None:
+    host = Host()
+    source = WeightSource(kind="http", location=location)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(host)) as http:
+        fetcher = WeightsFetcher(http, Scratch(tmp_path), base_url_origin("http://learner:8000"))
+        with pytest.raises(WeightsError):
+            async with fetcher.fetched(host.inner.manifest.weights_id, source):
+                pass
+    assert host.tokens == {}
+
+
+async def test_a_manifest_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 256:
+            sent += 1
+            yield b" " * 2**20
+
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    ) as http:
+        fetcher = WeightsFetcher(http, Scratch(tmp_path))
+        with pytest.raises(WeightsError, match="of a manifest"):
+            async with fetcher.fetched(
+                make_manifest().weights_id, WeightSource(kind="http", location="http://learner:1/w")
+            ):
+                pass
+    assert sent < 80

@@ -20,6 +20,7 @@ from prorl_api.errors import ExitCode, Fault, SpecError
 from prorl_api.names import ENV_LEARNER_REPLICAS, ENV_PROCESSES_PER_REPLICA, ENV_RENDEZVOUS, ENV_TERMINATION_LOG
 from prorl_api.process.lifeline import LIFELINE_FD_VARIABLE
 from prorl_api.process.logs import configure_logging
+from prorl_api.process.tokens import without_tokens
 from prorl_trainer.launch.rank_process import RankProcess
 
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"
@@ -110,8 +111,10 @@ async def supervise(topology: Topology, command: Sequence[str]) -> int:
     theirs, ours = os.pipe()
     try:
         for local in range(topology.processes):
-            environment = {**os.environ, **topology.variables(local), LIFELINE_FD_VARIABLE: str(theirs)}
-            ranks.append(await RankProcess.start(topology.rank(local), command, environment, [theirs]))
+            rank = topology.rank(local)
+            inherited = dict(os.environ) if rank == 0 else without_tokens(os.environ)  # only rank 0 calls and serves
+            environment = {**inherited, **topology.variables(local), LIFELINE_FD_VARIABLE: str(theirs)}
+            ranks.append(await RankProcess.start(rank, command, environment, [theirs]))
         os.close(theirs)
         return await _watch({asyncio.create_task(rank.run()): rank for rank in ranks})
     finally:

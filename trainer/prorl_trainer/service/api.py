@@ -9,8 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prorl_api.process.asgi import ApiError, AttemptFence, install
-from prorl_api.process.tokens import AcceptedTokens
+from starlette.requests import Request
+
+from prorl_api.process.addresses import AddressError, own_address
+from prorl_api.process.asgi import ApiError, AttemptFence, BodyLimits, Rights, install
+from prorl_api.process.connections import limited_config
+from prorl_api.process.tokens import BODY, AcceptedTokens
+from prorl_api.spec.values import Role
 from prorl_api.wire.base import ErrorKind, WireModel
 from prorl_api.wire.learner import (
     EARLY_PHASES,
@@ -30,12 +35,27 @@ from prorl_api.wire.rollout import WeightsManifest
 from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.service.publisher import Publisher
 from prorl_trainer.service.reset_queue import ResetQueue
-from prorl_trainer.service.rollout_servers import RolloutServers
+from prorl_trainer.service.rollout_servers import RolloutServers, TooManyMembersError
 from prorl_trainer.service.shared_status import SharedStatus
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_LIMITS = BodyLimits(max_bytes=64 * 2**10, total_bytes=4 * 2**20, body_seconds=10.0, room_seconds=5.0)
+"""Heartbeats, stops and resets are a few hundred bytes."""
+_MAX_INCARNATION = 128
+_MEMBERS, _BODIES = frozenset({Role.ROLLOUT.value}), frozenset({BODY})
+RIGHTS: Rights = {
+    "/v1/members": _MEMBERS,
+    "/v1/model-files": _MEMBERS,
+    "/v1/weights": _MEMBERS,
+    "/v1/status": _BODIES,
+    "/v1/stop": _BODIES,
+    "/v1/resets": _BODIES,
+    "/v1/metrics": _BODIES,
+    "/v1/report": _BODIES,
+}
+"""A rollout server, where a model's words are made, drives no run; and a body has no use for weights."""
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
@@ -97,7 +117,7 @@ def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFe
     from fastapi import FastAPI
 
     app = FastAPI(title="ProRL learner", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
-    install(app, tokens, fence)
+    install(app, tokens, fence, rights=RIGHTS, limits=_LIMITS)
     _add_probes(app, service)
     _add_routes_of_members(app, service)
     _add_routes_of_bodies(app, service)
@@ -126,8 +146,16 @@ def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
     from fastapi.responses import FileResponse
 
     @app.put("/v1/members/{incarnation}")
-    async def member(incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        return service.members.heartbeat(incarnation, beat)
+    async def member(incarnation: str, beat: MemberHeartbeat, request: Request) -> MemberAnswer:
+        if len(incarnation) > _MAX_INCARNATION:
+            raise ApiError(ErrorKind.BAD_REQUEST, f"an incarnation of more than {_MAX_INCARNATION} characters")
+        try:
+            address = await own_address(beat.address, request.client.host if request.client else None)
+            return service.members.heartbeat(incarnation, beat.model_copy(update={"address": address}))
+        except AddressError as error:
+            raise ApiError(ErrorKind.BAD_REQUEST, f"address: {error}") from error
+        except TooManyMembersError as error:
+            raise ApiError(ErrorKind.BUSY, str(error), retryable=True) from error
 
     @app.get("/v1/model-files")
     async def model_files() -> ModelFiles:
@@ -155,12 +183,12 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     shared_status, reset_queue = service.shared_status, service.reset_queue
 
-    def answered(find: Callable[[LearnerStatus], WireModel], *what: str) -> Response:
-        """The answer to some of the last questions, which count once it is sent."""
+    def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
+        """The answer to some of the last questions, which are named and count once it is sent."""
         status = shared_status.status  # first: what is found in the phase `done` is complete
-        content = find(status).model_dump_json()
+        content, what = find(status)
         told = BackgroundTask(shared_status.has_told, status.phase, *what)
-        return Response(content, media_type="application/json", background=told)
+        return Response(content.model_dump_json(), media_type="application/json", background=told)
 
     def series_since(step: int) -> MetricsSeries:
         return MetricsSeries(steps=tuple(shared_status.metrics_since(step)))
@@ -180,25 +208,28 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered(lambda _: reset_queue.outcomes(), "resets")
+        return answered(lambda _: (reset_queue.outcomes(), ("resets",)))
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
-        return answered(lambda _: series_since(since_step), "metrics")
+        return answered(lambda _: (series_since(since_step), ("metrics",)))
 
     @app.get("/v1/report", response_model=LearnerReport)
-    async def report(since_step: int = -1) -> Response:
-        def found(status: LearnerStatus) -> LearnerReport:
-            return LearnerReport(status=status, metrics=series_since(since_step), resets=reset_queue.outcomes())
+    async def report(since_step: int = -1, max_lines: int = 10**9) -> Response:
+        def found(status: LearnerStatus) -> tuple[LearnerReport, tuple[str, ...]]:
+            series = series_since(since_step)
+            page = MetricsSeries(steps=series.steps[: max(1, max_lines)])
+            whole = ("metrics", "resets") if page.steps == series.steps else ("resets",)
+            return LearnerReport(status=status, metrics=page, resets=reset_queue.outcomes()), whole
 
-        return answered(found, "metrics", "resets")
+        return answered(found)
 
 
 async def serve(app: FastAPI, listening: socket.socket) -> None:
     """Serve until cancelled. Signals stay with the process."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    config = limited_config(app, log_level="warning", lifespan="off", timeout_graceful_shutdown=2)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     await server._serve(sockets=[listening])

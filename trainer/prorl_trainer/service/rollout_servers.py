@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from prorl_api.process.addresses import AddressError
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
 from prorl_api.wire.rollout import WeightSource
 
 HEARTBEAT_SECONDS = 1.0
+_MAX_MEMBERS = 1024
 
 
 @dataclass(slots=True)
@@ -31,6 +33,10 @@ class RolloutServerEntry:
     """After a failed call it gets no prompts for a moment."""
 
 
+class TooManyMembersError(Exception):
+    """No run has so many rollout servers; somebody makes them up."""
+
+
 class RolloutServers:
     """The registry. Used on the event loop only."""
 
@@ -43,14 +49,23 @@ class RolloutServers:
         self._sources: tuple[WeightSource, ...] = ()
 
     def heartbeat(self, incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        """Note a server; what it should hold."""
+        """Note a server; what it should hold.
+
+        Raises:
+            AddressError: An incarnation that is known at another address.
+            TooManyMembersError: There are more than any run has.
+        """
         expires = self._clock() + beat.ttl_seconds
         member = self._members.get(incarnation)
         if member is None:
             # A new process at the same address replaces the old one there.
             self._members = {key: old for key, old in self._members.items() if old.address != beat.address}
             member = RolloutServerEntry(incarnation, beat.address, beat.ready, beat.weights_id, expires)
+            if len(self.alive()) >= _MAX_MEMBERS:
+                raise TooManyMembersError(f"{_MAX_MEMBERS} rollout servers are registered already")
             self._members[incarnation] = member
+        elif member.address != beat.address:
+            raise AddressError(f"this incarnation serves at {member.address}; one elsewhere needs a name of its own")
         member.ready, member.weights_id, member.expires = beat.ready, beat.weights_id, expires
         return MemberAnswer(
             attempt=self._attempt,
