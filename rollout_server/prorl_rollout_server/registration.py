@@ -61,7 +61,9 @@ class Registration:
 
     async def _beat(self) -> MemberAnswer:
         service = self._service
-        heartbeat = MemberHeartbeat(address=self._address, ready=service.ready, weights_id=service.weights_id)
+        heartbeat = MemberHeartbeat(
+            address=self._address, ready=service.ready, weights_id=service.weights_id, refused=service.refused
+        )
         return await self._learner.heartbeat(service.incarnation, heartbeat)
 
     def _follow(self, answer: MemberAnswer) -> None:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from prorl_api.process.asgi import ApiError
 from prorl_api.wire.base import ErrorKind, WeightsId
-from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse
+from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse, RefusedWeights
 from prorl_rollout_server.engine import Engine
 from prorl_rollout_server.gate import Gate
 from prorl_rollout_server.group_registry import GroupRegistry
@@ -66,6 +66,11 @@ class RolloutService:
     def num_loads_begun(self) -> int:
         """Rises with every load; tells whether something was loaded between two moments."""
         return self._holder.num_loads_begun
+
+    @property
+    def refused(self) -> RefusedWeights | None:
+        """The last weights put in place, if the engine did not compute with them what the learner does."""
+        return self._holder.refused
 
     @property
     def num_running(self) -> int:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from prorl_api.errors import TransientError, WeightsError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import WeightsId
-from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource
+from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource, WeightsProbe
 from prorl_rollout_server.scratch import Scratch
 
 MANIFEST_NAME = "manifest.json"
@@ -34,6 +34,8 @@ class FetchedWeights:
     files: tuple[Path, ...]
     num_bytes: int
     source_kind: Literal["http", "file"]
+    probe: WeightsProbe | None
+    """What the engine must make of them."""
 
 
 class WeightsFetcher:
@@ -136,7 +138,7 @@ async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     files = tuple(task.result() for task in checks)
-    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind)
+    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind, probe=manifest.probe)
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:

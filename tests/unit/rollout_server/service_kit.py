@@ -21,6 +21,7 @@ from prorl_api.wire.rollout import (
     LoadWeightsRequest,
     Sampling,
     WeightSource,
+    WeightsProbe,
 )
 from prorl_rollout_server.engine import Sample, SampleEnd
 from prorl_rollout_server.service import RolloutService
@@ -28,6 +29,7 @@ from prorl_rollout_server.weights import FetchedWeights
 
 FIRST = WeightsId(attempt=1, step=0, digest="a" * 64)
 SECOND = WeightsId(attempt=1, step=1, digest="b" * 64)
+THIRD = WeightsId(attempt=1, step=2, digest="c" * 64)
 
 
 class FakeEngine:
@@ -69,6 +71,12 @@ class FakeEngine:
             end=end,
             cached_prompt_tokens=1,
         )
+
+    async def score(self, request_id: str, token_ids: list[int]) -> Sample:
+        self.calls.append((request_id, token_ids, 0, 1))
+        given = [*token_ids[1:], 1000]
+        logprobs = [self.logprob] * len(given)
+        return Sample(token_ids=given, logprobs=logprobs, version=self.version, end=SampleEnd.LENGTH)
 
     async def _tick(self, interrupt: asyncio.Event) -> bool:
         self.num_waiting += 1
@@ -114,6 +122,7 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.release.set()
+        self.probe: WeightsProbe | None = None
 
     @asynccontextmanager
     async def fetched(self, weights_id: WeightsId, source: WeightSource) -> AsyncIterator[FetchedWeights]:
@@ -122,7 +131,7 @@ class FakeFetcher:
             raise WeightsError("digest differs")
         if source.location == "away":
             raise TransientError("connection refused")
-        yield FetchedWeights(files=(), num_bytes=0, source_kind=source.kind)
+        yield FetchedWeights(files=(), num_bytes=0, source_kind=source.kind, probe=self.probe)
 
 
 @dataclass

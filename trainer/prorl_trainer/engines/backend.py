@@ -24,6 +24,10 @@ class Backend(Protocol):
     rank: int
     num_ranks: int
 
+    @property
+    def model(self) -> Any:
+        """The policy's transformers model: its names, conversions and buffers, for its weights may be sharded."""
+
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """`PackedPolicy.forward` of the policy; with gradient unless under `torch.no_grad`."""
 

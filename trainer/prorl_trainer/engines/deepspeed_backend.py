@@ -53,6 +53,11 @@ class DeepSpeedBackend:
             self._engine.enable_backward_allreduce = False
         self.clear_optimizer()
 
+    @property
+    def model(self) -> Any:
+        """See `Backend.model`."""
+        return self._policy.model
+
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """See `Backend.forward`."""
         logprobs, entropy = self._engine(**inputs, temperature=temperature)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -19,6 +19,7 @@ from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import pack_loss
 from prorl_trainer.algorithm.types import Batch, Pack
 from prorl_trainer.engines.backend import Backend, copy_weights
+from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
 from prorl_trainer.engines.packed_policy import PackedPolicy, pack_inputs
 from prorl_trainer.engines.weight_files import read_weights
 
@@ -35,6 +36,8 @@ class TrainingEngine:
         self._batch: Batch | None = None
         self._ref_logprobs: list[list[Tensor]] = []
         self._old_logprobs: list[list[Tensor | None]] = []
+        self.on_progress: Callable[[], object] = lambda: None
+        """Called after each pack that was computed."""
 
     @property
     def is_main(self) -> bool:
@@ -91,16 +94,28 @@ class TrainingEngine:
             _merge(sums, result.sums)
             self._raise_unless_finite(float(result.loss.detach()), "the loss", step)
             self._backend.backward(result.loss)
+            self.on_progress()
         norm = self._backend.step(learning_rate)
         self._raise_unless_finite(norm, "the gradient norm", step)
         return {**self._reduced(sums), "gradient_norm": norm}
+
+    def logprobs(self, batch: Batch) -> list[float]:
+        """Compute the policy's log-probabilities of the one pack of `batch`, which is the same on every rank."""
+        ((pack,),) = batch.minibatches[0].packs_by_rank
+        self._batch = None  # what was prepared belongs to weights that are being left
+        values: list[float] = self._no_grad(None, pack, batch.temperature).tolist()
+        return values
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Whole policy parameters by name, in a fixed order."""
         return self._backend.weights()
 
+    def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """Give the whole policy as a checkpoint of it names and shapes it, persistent buffers included."""
+        return in_checkpoint_form(self._backend.model, self._backend.weights(), dtype)
+
     def export_weights(self) -> None:
-        """What ranks other than 0 do while rank 0 iterates `weights`."""
+        """What ranks other than 0 do while rank 0 iterates `weights` or `served_weights`."""
         for _ in self._backend.weights():
             pass
 
@@ -144,8 +159,10 @@ class TrainingEngine:
     def _no_grad(self, model: PackedPolicy | None, pack: Pack, temperature: float) -> Tensor:
         inputs = pack_inputs(pack, self._backend.device)
         if model is None:
-            return self._backend.forward(inputs, temperature)[0]
-        logprobs: Tensor = model(**inputs, temperature=temperature)[0]
+            logprobs = self._backend.forward(inputs, temperature)[0]
+        else:
+            logprobs = model(**inputs, temperature=temperature)[0]
+        self.on_progress()
         return logprobs
 
     def _raise_unless_finite(self, value: float, what: str, step: int) -> None:

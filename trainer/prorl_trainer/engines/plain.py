@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +38,11 @@ class PlainBackend:
             eps=optimizer.epsilon,
             weight_decay=optimizer.weight_decay,
         )
+
+    @property
+    def model(self) -> Any:
+        """See `Backend.model`."""
+        return self._policy.model
 
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """See `Backend.forward`."""

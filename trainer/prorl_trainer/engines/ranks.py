@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,10 @@ class RankedEngine:
         self._engine = engine
         self._alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
 
+    def on_progress(self, action: Callable[[], object]) -> None:
+        """Have `action` called whenever this rank has computed a pack."""
+        self._engine.on_progress = action
+
     def prepare(self, batch: Batch) -> Sums:
         """See `TrainingEngine.prepare`."""
         self._announce("prepare", batch)
@@ -56,10 +60,20 @@ class RankedEngine:
         self._announce("update", minibatch, algorithm, learning_rate, step)
         return self._engine.update(minibatch, algorithm, learning_rate, step)
 
+    def logprobs(self, batch: Batch) -> list[float]:
+        """See `TrainingEngine.logprobs`."""
+        self._announce("logprobs", batch)
+        return self._engine.logprobs(batch)
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `TrainingEngine.weights`; must be iterated to the end."""
         self._announce("export_weights")
         return self._engine.weights()
+
+    def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """See `TrainingEngine.served_weights`; must be iterated to the end."""
+        self._announce("export_weights")
+        return self._engine.served_weights(dtype)
 
     def reference_from_policy(self) -> None:
         """See `TrainingEngine.reference_from_policy`."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from prorl_api.errors import EngineMismatchError
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
-from prorl_api.wire.rollout import WeightSource
+from prorl_api.wire.rollout import RefusedWeights, WeightSource
+from prorl_trainer.engine_mismatch import CAUSES
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -26,6 +29,8 @@ class RolloutServerEntry:
     ready: bool
     weights_id: WeightsId | None
     expires: float
+    refused: RefusedWeights | None = None
+    """Weights with which its engine computes something else than the learner."""
     in_flight: int = 0
     suspended_until: float = 0.0
     """After a failed call it gets no prompts for a moment."""
@@ -52,6 +57,7 @@ class RolloutServers:
             member = RolloutServerEntry(incarnation, beat.address, beat.ready, beat.weights_id, expires)
             self._members[incarnation] = member
         member.ready, member.weights_id, member.expires = beat.ready, beat.weights_id, expires
+        member.refused = beat.refused
         return MemberAnswer(
             attempt=self._attempt,
             weights_id=self._wanted,
@@ -86,6 +92,22 @@ class RolloutServers:
             and member.suspended_until <= now
         ]
         return sorted(fit, key=lambda member: member.in_flight)
+
+    def raise_if_refused(self) -> None:
+        """Give up where every server has the wanted weights and none computes with them what the learner does.
+
+        One of several that does so is broken, and gets no prompts.
+
+        Raises:
+            EngineMismatchError: With what they say.
+        """
+        refusals = [(member.address, member.refused) for member in self.alive()]
+        said = [f"{address}: {refused.message}" for address, refused in refusals if self._is_wanted(refused)]
+        if said and len(said) == len(refusals):
+            raise EngineMismatchError(f"no rollout server can serve weights {self._wanted}; {said[0]}. {CAUSES}")
+
+    def _is_wanted(self, refused: RefusedWeights | None) -> TypeGuard[RefusedWeights]:
+        return refused is not None and refused.weights_id == self._wanted
 
     def loaded(self, member: RolloutServerEntry, weights_id: WeightsId) -> None:
         """A server acknowledged weights."""
