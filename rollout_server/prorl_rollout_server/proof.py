@@ -38,7 +38,7 @@ async def prove(engine: Engine, version: str, probe: WeightsProbe | None) -> Non
 def _raise_if_distant(sample: Sample, probe: WeightsProbe) -> None:
     differences = [abs(own - theirs) for own, theirs in zip(sample.logprobs, probe.logprobs, strict=False)]
     distance = sum(differences) / len(differences)
-    if distance > probe.max_distance:
+    if not distance <= probe.max_distance:
         worst = max(range(len(differences)), key=differences.__getitem__)
         raise EngineMismatchError(
             f"engine mismatch: the engine's log-probabilities of {len(differences)} tokens differ from the learner's "

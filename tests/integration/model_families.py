@@ -64,11 +64,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "deepseek-v3": {
         "model_type": "deepseek_v3",
         **_ROUTED,
-        "kv_lora_rank": 32,
         "q_lora_rank": 32,
-        "qk_rope_head_dim": 32,
-        "qk_nope_head_dim": 32,
-        "v_head_dim": 32,
+        # vLLM's kernels of latent attention know the published model's sizes only.
+        "kv_lora_rank": 512,
+        "qk_rope_head_dim": 64,
+        "qk_nope_head_dim": 128,
+        "v_head_dim": 128,
         "num_key_value_heads": 4,
         # vLLM reads these from the published models' configuration; transformers takes them as given.
         "topk_method": "noaux_tc",

@@ -65,7 +65,7 @@ def raise_if_mismatched(metrics: StepMetrics, algorithm: AlgorithmSpec, step: in
         EngineMismatchError: It is beyond the bound.
     """
     distance, bound = metrics.values.get("mismatch_logprob", 0.0), algorithm.engine_mismatch.max_logprob_distance
-    if distance > bound:
+    if not distance <= bound:  # what is no number is beyond it too
         raise EngineMismatchError(
             f"step {step}: engine mismatch: the rollout engine's log-probabilities of the sampled tokens differ from "
             f"the learner's by {distance:.3g} nats on average, at most {bound:g} are allowed; the step is not kept. "

@@ -31,15 +31,14 @@ def beats_while_writing(folder: Path, beat: Beat, look_seconds: float = _LOOK_SE
     """
     ended = threading.Event()
 
-    def look() -> None:
-        before = _sizes(folder)
+    def look(before: dict[str, int]) -> None:
         while not ended.wait(look_seconds):
             now = _sizes(folder)
             if now != before:
                 beat()
             before = now
 
-    thread = threading.Thread(target=look, name="beats while writing", daemon=True)
+    thread = threading.Thread(target=look, args=(_sizes(folder),), name="beats while writing", daemon=True)
     thread.start()
     try:
         yield

@@ -60,7 +60,9 @@ class RolloutClient:
             member.in_flight += 1
             try:
                 async with asyncio.timeout(timeout_seconds):
-                    return await self._generate_at(member, request)
+                    completions = await self._generate_at(member, request)
+                self._members.answered(member)
+                return completions
             except (httpx.HTTPError, TimeoutError, RolloutError, ValidationError) as error:
                 self._members.failed(member)
                 _logger.warning("%s at %s failed, try %d: %r", request.request_id, member.address, attempt, error)

@@ -18,6 +18,8 @@ from prorl_api.wire.rollout import RefusedWeights, WeightSource
 from prorl_trainer.engine_mismatch import CAUSES
 
 HEARTBEAT_SECONDS = 1.0
+_FIRST_SUSPENSION_SECONDS = 2.0
+_MAX_SUSPENSION_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -33,7 +35,9 @@ class RolloutServerEntry:
     """Weights with which its engine computes something else than the learner."""
     in_flight: int = 0
     suspended_until: float = 0.0
-    """After a failed call it gets no prompts for a moment."""
+    """After a failed call it gets no prompts for a while."""
+    num_failures: int = 0
+    """Since the last call that it answered in full."""
 
 
 class RolloutServers:
@@ -113,6 +117,18 @@ class RolloutServers:
         """A server acknowledged weights."""
         member.weights_id, member.ready = weights_id, True
 
-    def failed(self, member: RolloutServerEntry, seconds: float = 2.0) -> None:
-        """A call failed: no prompts for a moment, and none before the server has been heard of again."""
-        member.ready, member.suspended_until = False, self._clock() + seconds
+    def failed(self, member: RolloutServerEntry) -> None:
+        """A call failed: no prompts for a while, and none before the server has been heard of again.
+
+        The while doubles from failure to failure, since a server that hangs may well go on saying that it is there.
+        Calls that fail together count as one.
+        """
+        now = self._clock()
+        if member.suspended_until <= now:
+            member.num_failures += 1
+        seconds = min(_FIRST_SUSPENSION_SECONDS * 2 ** (member.num_failures - 1), _MAX_SUSPENSION_SECONDS)
+        member.ready, member.suspended_until = False, now + seconds
+
+    def answered(self, member: RolloutServerEntry) -> None:
+        """A call was answered in full."""
+        member.num_failures = 0
