@@ -37,11 +37,8 @@ _ROUTED: dict[str, Any] = _EXPERTS | {
 }
 
 FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {"model_type": "llama"},
     "llama-tied": {"model_type": "llama", "tie_word_embeddings": True},
     "qwen2": {"model_type": "qwen2"},
-    "qwen2-tied": {"model_type": "qwen2", "tie_word_embeddings": True},
-    "qwen3": {"model_type": "qwen3"},
     "qwen3-tied": {"model_type": "qwen3", "tie_word_embeddings": True},
     "mistral-window": {"model_type": "mistral", "sliding_window": WINDOW},
     "gemma3-window": {
@@ -58,13 +55,14 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "shared_expert_intermediate_size": 96,
         **_EXPERTS,
     },
-    "qwen3-moe": {"model_type": "qwen3_moe", "num_experts": 4, **_EXPERTS},
-    "qwen3-moe-padded": {"model_type": "qwen3_moe", "num_experts": 4, **_EXPERTS, "moe_intermediate_size": 48},
+    # On a CPU vLLM fills experts up to a multiple of 32.
+    "qwen3-moe": {"model_type": "qwen3_moe", "num_experts": 4, **_EXPERTS, "moe_intermediate_size": 48},
     "glm4-moe": {"model_type": "glm4_moe", **_ROUTED},
     "deepseek-v3": {
         "model_type": "deepseek_v3",
         **_ROUTED,
         "q_lora_rank": 32,
+        "head_dim": 64,
         # vLLM's kernels of latent attention know the published model's sizes only.
         "kv_lora_rank": 512,
         "qk_rope_head_dim": 64,
