@@ -31,12 +31,12 @@ _logger = logging.getLogger(__name__)
 
 
 def not_ready(message: str) -> ApiError:
-    """The refusal of a server that cannot generate now but may later."""
+    """Make the refusal of a server that cannot generate now but may later."""
     return ApiError(ErrorKind.NOT_READY, message, retryable=True, retry_after_seconds=RETRY_SECONDS)
 
 
 class WeightsHolder:
-    """The engine's weights. Opens and shuts the gate; one event loop only.
+    """Holds the engine's weights; opens and shuts the gate; for use on one event loop.
 
     Args:
         on_change: Called after other weights took the place of those held.
@@ -71,7 +71,7 @@ class WeightsHolder:
         return self._lock.locked()
 
     def id_of(self, version: str) -> WeightsId:
-        """The id behind a version string that the engine reported."""
+        """Give the id behind a version string that the engine reported."""
         return self._versions[version]
 
     async def load(self, engine: Engine, request: LoadWeightsRequest) -> LoadWeightsResponse:

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Registration:
-    """The heartbeat loop of one process.
+    """The loop that sends one process's heartbeats.
 
     Args:
         address: Base URL under which the learner reaches this server.

@@ -1,6 +1,20 @@
 """The rollout server as a whole: the engine when it is up, the weights it holds, the groups that run.
 
-The HTTP layer (`app`), the heartbeats (`registration`) and the process (`__main__`) call it. One event loop only.
+Who runs, all on one event loop unless said otherwise, and who waits for whom:
+
+    http          (`app`, one task a call)  opens groups and listens to them, asks for loads and waits for their end
+    group         (`groups`, one task a completion)  waits at the gate, then for the engine's sample
+    load          (`holder`, one task a load)  waits for its turn, the chunks, the engine, and the proof
+    registration  (`registration`, one task)  waits for the learner's answer to a heartbeat; may begin a load
+    engine        (`__main__`, one task)  waits for vLLM to come up in a thread, then watches that it lives
+    threads       digests of chunks, vLLM's start; vLLM itself computes in processes of its own
+
+The gate (`gate`) is where groups and loads meet: a load shuts it, has the engine interrupt what runs, and opens it
+once the new weights are proved; a group goes on from its last token. Two back edges reach the learner: a heartbeat says
+which weights are held or refused, and the answer which are wanted, so that a server that missed a publish pulls it
+(`registration` -> `load`); the lines of a group say which weights made each token, so that the learner knows what it
+trains on. A load is asked for by both the learner's call and the heartbeat's answer: whichever comes second finds
+the weights held, or is passed over for newer ones.
 """
 
 from __future__ import annotations
@@ -22,7 +36,7 @@ from prorl_rollout_server.weights import WeightsFetcher
 
 
 class RolloutService:
-    """State of one rollout server. Without an engine until `attach`."""
+    """The state of one rollout server, which has no engine until `attach`."""
 
     def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, book: GroupRegistry | None = None) -> None:
         self.incarnation = uuid.uuid4().hex
@@ -87,11 +101,11 @@ class RolloutService:
         return "" if self.ready else self._holder.detail or "weights are being replaced"
 
     def attach(self, engine: Engine) -> None:
-        """The engine is up; weights may be loaded from now on."""
+        """Take the engine that is up; weights may be loaded from now on."""
         self._engine = engine
 
     def open_group(self, request: GenerateRequest) -> AsyncIterator[bytes]:
-        """The lines of a group: a new one, or that of the same request before.
+        """Give the lines of a group: a new one, or that of the same request before.
 
         Raises:
             ApiError: `not_ready`, `wrong_weights`, or `bad_request` if it cannot fit or the id is taken.

@@ -85,7 +85,7 @@ def start_vllm(model_dir: Path, settings: RolloutServerSettings) -> VllmEngine:
 
 
 def engine_arguments(model_dir: Path, settings: RolloutServerSettings, *, on_cpu: bool) -> dict[str, Any]:
-    """vLLM's `AsyncEngineArgs` for these settings."""
+    """Give vLLM's `AsyncEngineArgs` for these settings."""
     arguments: dict[str, Any] = {
         "model": str(model_dir),
         "load_format": "dummy",

@@ -35,12 +35,12 @@ def register() -> None:
 
 @dataclass
 class InitInfo(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM's types are followed as Any
-    """Nothing to agree on beforehand."""
+    """What vLLM asks for before the first transfer: there is nothing to agree on."""
 
 
 @dataclass
 class UpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
-    """Paths of safetensors files which together hold every parameter."""
+    """The paths of safetensors files which together hold every parameter."""
 
     paths: list[str]
 
@@ -58,7 +58,7 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
         self._parameter_names = frozenset(_loaded_parameters(model))
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
-        """Nothing to set up: files need no connection."""
+        """Do nothing: files need no connection."""
 
     def start_weight_update(self) -> None:
         """Make the parameters wait for their new values, layer by layer."""
@@ -110,7 +110,7 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
             _repack_tied_layers(self.model)
 
     def shutdown(self) -> None:
-        """Nothing is held between updates."""
+        """Do nothing: no resource is held between updates."""
 
 
 def _forget_expert_kernels(model: torch.nn.Module) -> None:
@@ -167,13 +167,13 @@ def _tensors(files: Sequence[Any]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _missing_parameters(model: torch.nn.Module, expected: frozenset[str], loaded: set[str] | None) -> list[str]:
-    """Names of parameters that got no value, and of layers that got only a part of theirs."""
+    """Name the parameters that got no value, and the layers that got only a part of theirs."""
     missing = sorted(expected - loaded) if loaded is not None else []
     return missing + [name for name, layer in model.named_modules() if _is_partly_loaded(layer)]
 
 
 def _is_partly_loaded(layer: torch.nn.Module) -> bool:
-    """Whether some but not all elements of a layer arrived: a fused projection that lacks one of its parts.
+    """Tell whether some but not all elements of a layer arrived: a fused projection that lacks one of its parts.
 
     Vocabulary layers are left out: their padding rows never arrive, and their one tensor is checked by its shape.
     """

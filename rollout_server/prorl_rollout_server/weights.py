@@ -47,7 +47,7 @@ class WeightsFetcher:
 
     @asynccontextmanager
     async def fetched(self, weights_id: WeightsId, source: WeightSource) -> AsyncIterator[FetchedWeights]:
-        """The weights from one source.
+        """Fetch the weights from one source.
 
         Raises:
             WeightsError: What the source has is not what its id says.
@@ -115,7 +115,7 @@ def _manifest(content: bytes, wanted: WeightsId, source: WeightSource) -> Weight
 
 
 async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource) -> FetchedWeights:
-    """Every chunk read once and compared with the manifest, some at once: hashing holds no interpreter lock."""
+    """Read every chunk once and compare it with the manifest, some at once: hashing holds no interpreter lock."""
     room = asyncio.Semaphore(PARALLEL_CHUNKS)
 
     async def check(chunk: WeightChunk) -> Path:

@@ -74,7 +74,7 @@ def raise_if_mismatched(metrics: StepMetrics, algorithm: AlgorithmSpec, step: in
 
 
 def _as_batch(token_ids: tuple[int, ...]) -> Batch:
-    """One pack of one sequence, whose every token but the first is a loss token."""
+    """Make one pack of one sequence, whose every token but the first is a loss token."""
     first, *rest = token_ids
     prompt = Prompt(
         index=0,

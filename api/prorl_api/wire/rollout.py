@@ -22,7 +22,6 @@ class FinishReason(StrEnum):
     """An end token or stop string was produced."""
     LENGTH = "length"
     """Cut at `max_tokens`: the completion is truncated."""
-    CANCELLED = "cancelled"
 
 
 class Sampling(WireModel):
@@ -47,8 +46,6 @@ class GenerateRequest(WireModel):
 
     request_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
     """Chosen by the caller; the same id is the same request."""
-    session_id: Annotated[str, Field(max_length=128)] = ""
-    """Turns of one conversation share it."""
     prompt_token_ids: Annotated[Int32List, Field(min_length=1)]
     """The whole prompt, as tokens."""
     num_completions: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -91,10 +88,6 @@ class DoneEvent(WireModel):
     """Prompt tokens that the engine had in its cache."""
     completion_tokens: int
     """Tokens of all completions together."""
-    queue_seconds: float = 0.0
-    """Waiting before the engine began."""
-    generate_seconds: float = 0.0
-    """From the engine's beginning to the last token."""
 
 
 class WeightSource(WireModel):

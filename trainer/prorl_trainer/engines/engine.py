@@ -39,11 +39,6 @@ class TrainingEngine:
         self.on_progress: Callable[[], object] = lambda: None
         """Called after each pack that was computed."""
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this is rank 0."""
-        return self._backend.rank == 0
-
     def prepare(self, batch: Batch) -> Sums:
         """Take a batch; compute reference and old log-probabilities.
 

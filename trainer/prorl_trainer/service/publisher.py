@@ -107,14 +107,14 @@ class Publisher:
         return published
 
     def sources(self, published: Published) -> tuple[WeightSource, ...]:
-        """Where servers can get it: the file first where they share the memory."""
+        """Say where servers can get it: the file first where they share the memory."""
         http = WeightSource(kind="http", location=f"{self._base_url}/v1/weights/{published.manifest.weights_id}")
         if self._is_shared:
             return (WeightSource(kind="file", location=str(published.folder)), http)
         return (http,)
 
     def find(self, weights_id: str) -> Published | None:
-        """What is on offer under an id, in its text form."""
+        """Find what is on offer under an id, in its text form."""
         return next((item for item in self._published if str(item.manifest.weights_id) == weights_id), None)
 
     def close(self) -> None:
@@ -138,7 +138,7 @@ def _in_threads(write: Callable[[_Chunk], _Written], chunks: Iterable[dict[str, 
 
 
 def _write_chunk(folder: Path, previous: Path | None, chunk: _Chunk) -> _Written:
-    """One chunk, how many of its values differ from `previous` (0 without), and how many it has."""
+    """Write one chunk; return it, how many of its values differ from `previous` (0 without), and how many it has."""
     index, tensors = chunk
     name = f"chunk-{index:05d}.safetensors"
     digest = write_weights(folder / name, tensors.items())

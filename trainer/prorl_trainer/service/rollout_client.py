@@ -37,10 +37,10 @@ _LEAST_GRACE_SECONDS = 1.0
 
 
 class RolloutClient:
-    """Speaks to all rollout servers. Used on the event loop only."""
+    """Speaks to all rollout servers, on the event loop only."""
 
     def __init__(self, members: RolloutServers, shared_status: SharedStatus, attempt: int) -> None:
-        """For the servers in `members`."""
+        """Speak to the servers in `members`."""
         self._members = members
         self._shared_status = shared_status
         self._loads: set[asyncio.Task[bool]] = set()
@@ -50,7 +50,7 @@ class RolloutClient:
         self._http = httpx.AsyncClient(headers=headers, limits=limits, timeout=None, trust_env=False)  # noqa: S113 - each call sets its own
 
     async def generate(self, request: GenerateRequest, timeout_seconds: float) -> list[CompletionEvent]:
-        """All completions of a group, ordered by index.
+        """Have some server sample a group; return all its completions, ordered by index.
 
         Raises:
             RolloutError: No server could do it in several tries, or the request itself is refused.

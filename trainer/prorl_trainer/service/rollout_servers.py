@@ -41,10 +41,10 @@ class RolloutServerEntry:
 
 
 class RolloutServers:
-    """The registry. Used on the event loop only."""
+    """The registry of rollout servers, for use on the event loop only."""
 
     def __init__(self, attempt: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """An empty registry."""
+        """Begin with no server."""
         self._attempt = attempt
         self._clock = clock
         self._members: dict[str, RolloutServerEntry] = {}
@@ -52,7 +52,7 @@ class RolloutServers:
         self._sources: tuple[WeightSource, ...] = ()
 
     def heartbeat(self, incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        """Note a server; what it should hold."""
+        """Note a server; answer with what it should hold."""
         expires = self._clock() + beat.ttl_seconds
         member = self._members.get(incarnation)
         if member is None:
@@ -70,7 +70,7 @@ class RolloutServers:
         )
 
     def want(self, weights_id: WeightsId, sources: tuple[WeightSource, ...]) -> None:
-        """From now on only servers with these weights get prompts."""
+        """Give prompts only to servers with these weights from now on."""
         self._wanted, self._sources = weights_id, sources
 
     @property
@@ -79,13 +79,13 @@ class RolloutServers:
         return self._wanted
 
     def alive(self) -> list[RolloutServerEntry]:
-        """Servers that were heard of lately."""
+        """Give the servers that were heard of lately."""
         now = self._clock()
         self._members = {key: member for key, member in self._members.items() if member.expires > now}
         return list(self._members.values())
 
     def ready(self) -> list[RolloutServerEntry]:
-        """Servers that may get prompts, least busy first."""
+        """Give the servers that may get prompts, least busy first."""
         now = self._clock()
         fit = [
             member
@@ -114,11 +114,11 @@ class RolloutServers:
         return refused is not None and refused.weights_id == self._wanted
 
     def loaded(self, member: RolloutServerEntry, weights_id: WeightsId) -> None:
-        """A server acknowledged weights."""
+        """Note that a server acknowledged weights."""
         member.weights_id, member.ready = weights_id, True
 
     def failed(self, member: RolloutServerEntry) -> None:
-        """A call failed: no prompts for a while, and none before the server has been heard of again.
+        """Note that a call failed: no prompts for a while, and none before the server has been heard of again.
 
         The while doubles from failure to failure, since a server that hangs may well go on saying that it is there.
         Calls that fail together count as one.
@@ -130,5 +130,5 @@ class RolloutServers:
         member.ready, member.suspended_until = False, now + seconds
 
     def answered(self, member: RolloutServerEntry) -> None:
-        """A call was answered in full."""
+        """Note that a call was answered in full."""
         member.num_failures = 0
