@@ -24,6 +24,8 @@ from prorl_rollout_server.proof import prove
 from prorl_rollout_server.weights import FetchedWeights, WeightsFetcher
 
 RETRY_SECONDS = 1.0
+STUCK_SECONDS = 600.0
+"""An engine that has not put weights in place by then, with everything to hand, never will."""
 MAX_KNOWN_VERSIONS = 16
 """A sample can be of the weights held or of those just before; more only if loads follow each other at once."""
 
@@ -40,19 +42,31 @@ class WeightsHolder:
 
     Args:
         on_change: Called after other weights took the place of those held.
+        stuck_seconds: The engine has so long to put weights in place and to prove them.
     """
 
-    def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, gate: Gate, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fetcher: WeightsFetcher,
+        metrics: Metrics,
+        gate: Gate,
+        on_change: Callable[[], None],
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
         self.weights_id: WeightsId | None = None
         """Held and proved; None while they are replaced."""
         self.refused: RefusedWeights | None = None
         """The last weights put in place, if the engine did not compute with them what the learner does."""
+        self.engine_is_stuck = False
+        """Whether the engine did not come back from a load: the process must end, or it would say for ever that it
+        is there and never serve."""
         self.num_loads_begun = 0
         self.detail = "no weights are held yet"
         self._fetcher = fetcher
         self._metrics = metrics
         self._gate = gate
         self._on_change = on_change
+        self._stuck_seconds = stuck_seconds
         self._coming: WeightsId | None = None
         self._asked_last: WeightsId | None = None
         self._versions: dict[str, WeightsId] = {}
@@ -148,8 +162,13 @@ class WeightsHolder:
         self._gate.replacing()
         self._show()
         try:
-            await engine.load_weights(fetched.files, str(wanted))
-            await prove(engine, str(wanted), fetched.probe)
+            async with asyncio.timeout(self._stuck_seconds):
+                await engine.load_weights(fetched.files, str(wanted))
+                await prove(engine, str(wanted), fetched.probe)
+        except TimeoutError as error:
+            self.engine_is_stuck = True
+            self._lose(f"the engine hangs: weights {wanted} were not in place after {self._stuck_seconds:g} s")
+            raise not_ready(self.detail) from error
         except EngineMismatchError as error:
             self.refused = RefusedWeights(weights_id=wanted, message=str(error))
             self._lose(str(error))

@@ -30,7 +30,7 @@ from prorl_rollout_server.engine import Engine
 from prorl_rollout_server.gate import Gate
 from prorl_rollout_server.group_registry import GroupRegistry
 from prorl_rollout_server.groups import Group
-from prorl_rollout_server.holder import WeightsHolder, not_ready
+from prorl_rollout_server.holder import STUCK_SECONDS, WeightsHolder, not_ready
 from prorl_rollout_server.metrics import Metrics
 from prorl_rollout_server.weights import WeightsFetcher
 
@@ -38,12 +38,18 @@ from prorl_rollout_server.weights import WeightsFetcher
 class RolloutService:
     """The state of one rollout server, which has no engine until `attach`."""
 
-    def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, book: GroupRegistry | None = None) -> None:
+    def __init__(
+        self,
+        fetcher: WeightsFetcher,
+        metrics: Metrics,
+        book: GroupRegistry | None = None,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
         self.incarnation = uuid.uuid4().hex
         self.metrics = metrics
         self._book = book or GroupRegistry()
         self._gate = Gate(not_ready("no weights are held yet"))
-        self._holder = WeightsHolder(fetcher, metrics, self._gate, self._book.forget_finished)
+        self._holder = WeightsHolder(fetcher, metrics, self._gate, self._book.forget_finished, stuck_seconds)
         self._engine: Engine | None = None
 
     @property
@@ -54,7 +60,7 @@ class RolloutService:
     @property
     def engine_has_died(self) -> bool:
         """Whether the process must end because its engine did."""
-        return self._engine is not None and self._engine.has_died
+        return self._engine is not None and (self._engine.has_died or self._holder.engine_is_stuck)
 
     @property
     def is_starting(self) -> bool:
@@ -96,6 +102,8 @@ class RolloutService:
         """Why the server is not ready, for people; empty when it is."""
         if self._engine is None:
             return "the engine is starting"
+        if self._holder.engine_is_stuck:
+            return self._holder.detail
         if self._engine.has_died:
             return "the engine died"
         return "" if self.ready else self._holder.detail or "weights are being replaced"
@@ -175,7 +183,7 @@ class RolloutService:
         return Group(request, engine, self._gate, self._holder.id_of)
 
     def _running_engine(self) -> Engine:
-        if self._engine is None or self._engine.has_died:
+        if self._engine is None or self.engine_has_died:
             raise not_ready(self.detail)
         return self._engine
 

@@ -44,6 +44,7 @@ class FakeEngine:
         self.calls: list[tuple[str, list[int], int, int]] = []
         self.aborted: list[str] = []
         self.load_error: Exception | None = None
+        self.hangs = False
         self.logprob = -0.5
         self._interrupt = asyncio.Event()
         self._ticks = asyncio.Semaphore(0)
@@ -102,6 +103,8 @@ class FakeEngine:
         interrupted, self._interrupt = self._interrupt, asyncio.Event()
         interrupted.set()
         await asyncio.sleep(0)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.load_error is not None:
             raise self.load_error
         self.version = version

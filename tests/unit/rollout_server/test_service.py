@@ -322,3 +322,21 @@ async def test_metrics_count_tokens_once(server: Server) -> None:
     assert 'prorl_rollout_completion_tokens_total{prorl_job="job"} 6.0' in text
     assert 'prorl_rollout_prompt_tokens_total{prorl_job="job"} 4.0' in text
     assert 'prorl_rollout_ready{prorl_job="job"} 1.0' in text
+
+
+async def test_an_engine_that_hangs_with_new_weights_ends_the_process() -> None:
+    """Else the server would say for ever that it is there, and nobody would start another."""
+    engine, fetcher = FakeEngine(), FakeFetcher()
+    metrics = Metrics("job", CollectorRegistry())
+    service = RolloutService(fetcher, metrics, stuck_seconds=0.05)  # type: ignore[arg-type]
+    service.attach(engine)
+    app = create_app(service, AcceptedTokens(frozenset()), AttemptFence())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as http:
+        server = Server(engine=engine, fetcher=fetcher, service=service, http=http)
+        assert (await server.load(FIRST)).status_code == 200
+        assert not service.engine_has_died
+        engine.hangs = True
+        assert error_of(await server.load(SECOND)) is ErrorKind.NOT_READY
+    assert (service.ready, service.engine_has_died) == (False, True)
+    assert "were not in place after 0.05 s" in service.detail
+    await service.close()
