@@ -24,10 +24,6 @@ class Backend(Protocol):
     rank: int
     num_ranks: int
 
-    @property
-    def model(self) -> Any:
-        """The policy's transformers model: its names, conversions and buffers, for its weights may be sharded."""
-
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """`PackedPolicy.forward` of the policy; with gradient unless under `torch.no_grad`."""
 
@@ -51,6 +47,10 @@ class Backend(Protocol):
 
     def load(self, folder: Path) -> None:
         """Take over what `save` wrote. Collective."""
+
+    @property
+    def policy(self) -> PackedPolicy:
+        """The policy itself, for its names, conversions, buffers and hooks: its weights may be sharded."""
 
 
 def use_settings(param_groups: Iterable[dict[str, Any]], settings: OptimizerSpec) -> None:

@@ -53,11 +53,6 @@ class DeepSpeedBackend:
             self._engine.enable_backward_allreduce = False
         self.clear_optimizer()
 
-    @property
-    def model(self) -> Any:
-        """See `Backend.model`."""
-        return self._policy.model
-
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """See `Backend.forward`."""
         logprobs, entropy = self._engine(**inputs, temperature=temperature)
@@ -88,6 +83,11 @@ class DeepSpeedBackend:
         else:
             self._engine.zero_grad()
         return norm
+
+    @property
+    def policy(self) -> PackedPolicy:
+        """See `Backend.policy`."""
+        return self._policy
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `Backend.weights`."""

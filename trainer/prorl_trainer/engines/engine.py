@@ -36,8 +36,11 @@ class TrainingEngine:
         self._batch: Batch | None = None
         self._ref_logprobs: list[list[Tensor]] = []
         self._old_logprobs: list[list[Tensor | None]] = []
-        self.on_progress: Callable[[], object] = lambda: None
-        """Called after each pack that was computed."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0."""
+        return self._backend.rank == 0
 
     def prepare(self, batch: Batch) -> Sums:
         """Take a batch; compute reference and old log-probabilities.
@@ -89,7 +92,6 @@ class TrainingEngine:
             _merge(sums, result.sums)
             self._raise_unless_finite(float(result.loss.detach()), "the loss", step)
             self._backend.backward(result.loss)
-            self.on_progress()
         norm = self._backend.step(learning_rate)
         self._raise_unless_finite(norm, "the gradient norm", step)
         return {**self._reduced(sums), "gradient_norm": norm}
@@ -97,7 +99,6 @@ class TrainingEngine:
     def logprobs(self, batch: Batch) -> list[float]:
         """Compute the policy's log-probabilities of the one pack of `batch`, which is the same on every rank."""
         ((pack,),) = batch.minibatches[0].packs_by_rank
-        self._batch = None  # what was prepared belongs to weights that are being left
         values: list[float] = self._no_grad(None, pack, batch.temperature).tolist()
         return values
 
@@ -107,7 +108,7 @@ class TrainingEngine:
 
     def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Give the whole policy as a checkpoint of it names and shapes it, persistent buffers included."""
-        return in_checkpoint_form(self._backend.model, self._backend.weights(), dtype)
+        return in_checkpoint_form(self._backend.policy.model, self._backend.weights(), dtype)
 
     def export_weights(self) -> None:
         """What ranks other than 0 do while rank 0 iterates `weights` or `served_weights`."""
@@ -134,6 +135,15 @@ class TrainingEngine:
         """Read what `save` wrote."""
         self._backend.load(folder)
 
+    def on_progress(self, action: Callable[[], object]) -> None:
+        """Have `action` called whenever policy or reference has passed a pack forward."""
+
+        def hook(*_: object) -> None:
+            action()
+
+        for module in (self._backend.policy, self._reference):
+            module.register_forward_hook(hook)
+
     def _require_batch(self) -> Batch:
         assert self._batch is not None, "prepare comes before update"
         return self._batch
@@ -154,10 +164,8 @@ class TrainingEngine:
     def _no_grad(self, model: PackedPolicy | None, pack: Pack, temperature: float) -> Tensor:
         inputs = pack_inputs(pack, self._backend.device)
         if model is None:
-            logprobs = self._backend.forward(inputs, temperature)[0]
-        else:
-            logprobs = model(**inputs, temperature=temperature)[0]
-        self.on_progress()
+            return self._backend.forward(inputs, temperature)[0]
+        logprobs: Tensor = model(**inputs, temperature=temperature)[0]
         return logprobs
 
     def _raise_unless_finite(self, value: float, what: str, step: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,11 +38,6 @@ class PlainBackend:
             weight_decay=optimizer.weight_decay,
         )
 
-    @property
-    def model(self) -> Any:
-        """See `Backend.model`."""
-        return self._policy.model
-
     def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
         """See `Backend.forward`."""
         logprobs, entropy = self._policy(**inputs, temperature=temperature)
@@ -70,6 +64,11 @@ class PlainBackend:
         for tensor in (*self._masters, *self._parameters):
             tensor.grad = None
         return norm
+
+    @property
+    def policy(self) -> PackedPolicy:
+        """See `Backend.policy`."""
+        return self._policy
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `Backend.weights`."""

@@ -46,10 +46,6 @@ class RankedEngine:
         self._engine = engine
         self._alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
 
-    def on_progress(self, action: Callable[[], object]) -> None:
-        """Have `action` called whenever this rank has computed a pack."""
-        self._engine.on_progress = action
-
     def prepare(self, batch: Batch) -> Sums:
         """See `TrainingEngine.prepare`."""
         self._announce("prepare", batch)
@@ -99,6 +95,10 @@ class RankedEngine:
         """See `TrainingEngine.load`."""
         self._announce("load", folder)
         self._engine.load(folder)
+
+    def on_progress(self, action: Callable[[], object]) -> None:
+        """See `TrainingEngine.on_progress`; of this rank."""
+        self._engine.on_progress(action)
 
     def close(self) -> None:
         """Let the other ranks go."""
