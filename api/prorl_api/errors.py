@@ -106,7 +106,7 @@ class ExitCode(IntEnum):
     STORAGE = 68
     """The run folder cannot be written; a restart cannot help until there is room."""
 
-    ENGINE_MISMATCH = 69
+    ENGINE_MISMATCH = 70
     """Rollout engine and learner compute different models; a restart cannot help."""
 
     @property
