@@ -70,6 +70,8 @@ class Registration:
         service = self._service
         if answer.weights_id is None or not answer.sources or answer.weights_id == service.weights_id:
             return
+        if service.refused is not None and service.refused.weights_id == answer.weights_id:
+            return  # the same bytes in the same engine would give the same numbers again
         if service.is_starting or service.is_loading or time.monotonic() < self._no_pull_before:
             return
         request = LoadWeightsRequest(weights_id=answer.weights_id, sources=answer.sources)
