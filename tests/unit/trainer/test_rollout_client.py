@@ -236,6 +236,20 @@ async def test_a_server_that_is_a_little_slower_is_waited_for() -> None:
         await client.close()
 
 
+async def test_a_server_that_is_behind_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs the time that the others have once, and not at every step."""
+    hold, server = asyncio.Event(), Server(lambda _: lines(2))
+    newer = WEIGHTS.model_copy(update={"step": 1})
+    with served(hung_at_weights(hold, [])) as hung, served(server.app) as healthy:
+        client, members, _ = make_publishing(hung, healthy)
+        assert await client.publish(WEIGHTS, (SOURCE,), 600.0) == 1
+        monkeypatch.setattr("prorl_trainer.service.rollout_client._LEAST_GRACE_SECONDS", 3600.0)
+        members.want(newer, (SOURCE,))
+        assert await asyncio.wait_for(client.publish(newer, (SOURCE,), 600.0), 60) == 1
+        await client.close()
+        hold.set()
+
+
 async def test_new_weights_end_the_wait_for_old_ones() -> None:
     hold, loads, server = asyncio.Event(), list[str](), Server(lambda _: lines(2))
     newer = WEIGHTS.model_copy(update={"step": 1})
@@ -245,6 +259,8 @@ async def test_new_weights_end_the_wait_for_old_ones() -> None:
             members.want(weights_id, (SOURCE,))
             assert await client.publish(weights_id, (SOURCE,), 600.0) == 1
             assert len(client._loads) == 1
+            while loads[-1:] != [str(weights_id)]:  # noqa: ASYNC110  # filled in another thread
+                await asyncio.sleep(0.01)
         assert loads == [str(WEIGHTS), str(newer)]
         await client.close()
         assert client._loads == set()

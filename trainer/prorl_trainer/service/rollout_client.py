@@ -44,6 +44,7 @@ class RolloutClient:
         self._members = members
         self._shared_status = shared_status
         self._loads: set[asyncio.Task[bool]] = set()
+        self._published_last: WeightsId | None = None
         self._last_waiting_beat = -math.inf
         headers = {ATTEMPT_HEADER: str(attempt), **bearer_headers("rollout")}
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
@@ -122,26 +123,30 @@ class RolloutClient:
     async def publish(self, weights_id: WeightsId, sources: tuple[WeightSource, ...], timeout_seconds: float) -> int:
         """Have every known server load weights; return how many serve them when enough of them had their time.
 
-        Once one serves them, the others have as long again as it took. Those that are slower load on in the
-        background, and get prompts when they are done: one that hangs must not hold up every step. A server that
-        fails is no error here: it stays without the wanted weights and therefore gets no prompts.
+        Once one serves them, those that had kept up so far have as long again as it took. Those that are slower load
+        on in the background, and get prompts when they are done: one that hangs must not hold up every step. A server
+        that fails is no error here: it stays without the wanted weights and therefore gets no prompts.
         """
         self._give_up_loads()
         request = LoadWeightsRequest(weights_id=weights_id, sources=sources, timeout_seconds=timeout_seconds)
+        keeping_up: set[asyncio.Task[bool]] = set()
         for member in self._members.alive():
             task = asyncio.create_task(self._load_at(member, request), name=f"load {weights_id} at {member.address}")
             self._loads.add(task)
             task.add_done_callback(self._load_ended)
+            if member.weights_id == self._published_last:
+                keeping_up.add(task)
+        self._published_last = weights_id
         try:
-            return await self._enough_loads(set(self._loads))
+            return await self._enough_loads(set(self._loads), keeping_up)
         except asyncio.CancelledError:
             self._give_up_loads()
             raise
 
-    async def _enough_loads(self, pending: set[asyncio.Task[bool]]) -> int:
+    async def _enough_loads(self, pending: set[asyncio.Task[bool]], keeping_up: set[asyncio.Task[bool]]) -> int:
         loop = asyncio.get_running_loop()
         begun, served, end = loop.time(), 0, math.inf
-        while pending and loop.time() < end:
+        while pending and loop.time() < end and (not served or pending & keeping_up):
             wait_seconds = min(1.0, end - loop.time())
             done, pending = await asyncio.wait(pending, timeout=wait_seconds, return_when=asyncio.FIRST_COMPLETED)
             served += sum(task.result() for task in done)
