@@ -31,7 +31,7 @@ from prorl_trainer.engines.build import DTYPES
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.progress import beats_while_writing, with_beats
-from prorl_trainer.reference_reset import apply_resets, enter_stage
+from prorl_trainer.reference_reset import apply_resets, enter_stage, needs_reference
 from prorl_trainer.resume import spec_revision
 from prorl_trainer.sample_files import training_lines, validation_lines
 from prorl_trainer.service.publisher import Published
@@ -153,7 +153,7 @@ class Learner:
             aggregation=spec.algorithm.loss_aggregation,
             temperature=spec.rollout.temperature,
         )
-        prepared = engine.prepare(batch)
+        prepared = engine.prepare(batch, needs_reference(spec))
         updates = []
         rate = 0.0
         with self.clock.part("updating"):
