@@ -64,6 +64,10 @@ class WeightsError(ProRLError):
     """Weights that do not match what was announced: wrong digest, missing parameter, stale id."""
 
 
+class EngineMismatchError(ProRLError):
+    """Rollout engine and learner give the same tokens other probabilities than rounding explains."""
+
+
 class StaleAttemptError(ProRLError):
     """A newer attempt of the same run exists; this one may no longer write, publish or acknowledge."""
 
@@ -101,6 +105,9 @@ class ExitCode(IntEnum):
     """A newer attempt owns the run."""
     STORAGE = 68
     """The run folder cannot be written; a restart cannot help until there is room."""
+
+    ENGINE_MISMATCH = 70
+    """Rollout engine and learner compute different models; a restart cannot help."""
 
     @property
     def restart_can_help(self) -> bool:

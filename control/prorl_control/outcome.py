@@ -29,6 +29,9 @@ _REMEDIES = {
         "a loss or gradient was not finite; lower the learning rate or raise precision; the checkpoint is intact"
     ),
     ExitCode.STALE_ATTEMPT: "another body drives this run; stop one of the two",
+    ExitCode.ENGINE_MISMATCH: (
+        "vLLM and the learner compute this model differently: see `engine mismatch` in docs/troubleshooting.md"
+    ),
     ExitCode.STORAGE: f"make room or make the run folder writable, then {_AGAIN}",
 }
 

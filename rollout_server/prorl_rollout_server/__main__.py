@@ -53,14 +53,14 @@ class _Server(uvicorn.Server):
 
 
 class EngineGoneError(Exception):
-    """The engine ended by itself; its own log, above, says why."""
+    """The engine ended by itself or hangs; its own log, above, says why."""
 
 
 async def serve(settings: ServerSettings, listening: socket.socket) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises:
-        EngineGoneError: The engine died.
+        EngineGoneError: The engine died or hangs.
         TimeoutError: The engine did not start in time.
     """
     stopped = asyncio.Event()
@@ -119,7 +119,7 @@ async def _start_engine(
     _logger.info("the engine is up", extra={"start_seconds": round(loop.time() - begun, 1)})
     while not service.engine_has_died:  # noqa: ASYNC110  # vLLM has no event for it
         await asyncio.sleep(ENGINE_POLL_SECONDS)
-    raise EngineGoneError("vLLM's engine ended by itself; its log above says why")
+    raise EngineGoneError(f"{service.detail}; vLLM's log above says why")
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ NDJSON = "application/x-ndjson"
 
 
 def create_app(service: RolloutService, tokens: AcceptedTokens, fence: AttemptFence) -> FastAPI:
-    """The application; it serves from the first moment on and says by `/readyz` when it can generate."""
+    """Build the application; it serves from the first moment on and says by `/readyz` when it can generate."""
     app = FastAPI(title="ProRL rollout server", docs_url=None, redoc_url=None, openapi_url=None)
     install(app, tokens, fence, limits=_LIMITS)
     _add_generation(app, service, fence)

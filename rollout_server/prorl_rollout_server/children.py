@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 async def in_daemon_thread(function: Callable[[], Result]) -> Result:
-    """Like `asyncio.to_thread`, but a process that is told to stop does not wait for the function to return."""
+    """Run a function as `asyncio.to_thread` does; but a process that is told to stop does not wait for it to return."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result] = loop.create_future()
 

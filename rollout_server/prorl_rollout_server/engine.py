@@ -76,6 +76,16 @@ class Engine(Protocol):
             EngineDiedError, EngineRefusedError
         """
 
+    async def score(self, request_id: str, token_ids: list[int]) -> Sample:
+        """Compute the log-probabilities of given tokens, and generate one more token greedily.
+
+        The sample's tokens are the given ones but the first, each with its log-probability given those before it, at
+        temperature 1; then the generated one.
+
+        Raises:
+            EngineDiedError, EngineRefusedError
+        """
+
     async def pause(self) -> None:
         """Freeze what is running and start nothing new, until `resume`."""
 

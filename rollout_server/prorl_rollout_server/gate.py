@@ -8,7 +8,7 @@ from prorl_api.process.asgi import ApiError
 
 
 class Gate:
-    """Open when weights are held, not being replaced, and nobody paused.
+    """A gate that is open when weights are held, are not being replaced, and nobody paused.
 
     Waiting is for the short time of a replacement or a pause; without any weights waiting would be endless, so
     `shut` refuses both those who wait and those who come.
@@ -42,17 +42,17 @@ class Gate:
         self._notify()
 
     def replacing(self) -> None:
-        """Weights are about to be replaced: wait for `open` or `shut`."""
+        """Have everybody wait for `open` or `shut`: weights are about to be replaced."""
         self._replacing = True
         self._notify()
 
     def open(self) -> None:
-        """Weights are held and proved."""
+        """Let everybody pass: weights are held and proved."""
         self._refusal, self._replacing = None, False
         self._notify()
 
     def shut(self, refusal: ApiError) -> None:
-        """There are no weights: refuse everybody with `refusal`."""
+        """Refuse everybody with `refusal`: there are no weights."""
         self._refusal, self._replacing = refusal, False
         self._notify()
 

@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 
 class GroupRegistry:
-    """All groups of this process by request id. One event loop only."""
+    """All groups of this process by request id, for use on one event loop."""
 
     def __init__(self, rejoin_seconds: float = REJOIN_SECONDS) -> None:
         self._rejoin_seconds = rejoin_seconds
@@ -37,7 +37,7 @@ class GroupRegistry:
         return len(self._running)
 
     def find(self, request: GenerateRequest) -> Group | None:
-        """The group of this very request, if it runs or finished lately.
+        """Find the group of this very request, if it runs or finished lately.
 
         Raises:
             ApiError: `bad_request` if the id belongs to a different request.
@@ -59,7 +59,7 @@ class GroupRegistry:
         group.start(finish)
 
     async def listen(self, group: Group) -> AsyncIterator[bytes]:
-        """The group's lines; when the last listener leaves early, the group is cancelled after a grace."""
+        """Give the group's lines; when the last listener leaves early, cancel the group after a grace."""
         group.listeners += 1
         try:
             async for line in group.lines():
@@ -70,7 +70,7 @@ class GroupRegistry:
                 asyncio.get_running_loop().call_later(self._rejoin_seconds, self._cancel_if_abandoned, group)
 
     async def cancel(self, request_id: str) -> bool:
-        """Cancel or forget; whether the id was known."""
+        """Cancel or forget a group; return whether the id was known."""
         forgotten = self._forget(request_id)
         group = self._running.get(request_id)
         if group is not None:
@@ -78,11 +78,11 @@ class GroupRegistry:
         return forgotten or group is not None
 
     async def cancel_all(self) -> None:
-        """At the end of the process."""
+        """Cancel every group, at the end of the process."""
         await asyncio.gather(*(group.cancel() for group in list(self._running.values())))
 
     def forget_finished(self) -> None:
-        """Answers of old weights are not given again."""
+        """Forget finished groups: answers of old weights are not given again."""
         self._finished.clear()
         self._finished_bytes = 0
 

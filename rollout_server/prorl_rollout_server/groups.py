@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 
@@ -54,8 +53,6 @@ class Group:
         self._lines: list[bytes] = []
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._submitted = time.monotonic()
-        self._begun: float | None = None
 
     def start(self, on_end: Callable[[Group], None]) -> None:
         """Begin to sample; `on_end` is called once, when nothing more will come."""
@@ -68,7 +65,7 @@ class Group:
             await asyncio.wait([self._task])
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """All lines from the first one on, as they come, until the last."""
+        """Give all lines from the first one on, as they come, until the last."""
         position = 0
         while True:
             news = self._news
@@ -99,7 +96,6 @@ class Group:
         tokens: list[int] = []
         while True:
             await self._gate.passing()
-            self._begun = self._begun or time.monotonic()
             sample = await self._engine.sample(
                 f"{request.request_id}/{index}/{len(segments)}",
                 request.prompt_token_ids + tokens,
@@ -124,13 +120,10 @@ class Group:
                 return
 
     def _done_event(self) -> DoneEvent:
-        begun = self._begun or self._submitted
         return DoneEvent(
             prompt_tokens=len(self.request.prompt_token_ids),
             cached_prompt_tokens=self.cached_prompt_tokens,
             completion_tokens=self.completion_tokens,
-            queue_seconds=begun - self._submitted,
-            generate_seconds=time.monotonic() - begun,
         )
 
     def _end(self, outcome: GroupOutcome, event: DoneEvent | ErrorBody) -> None:
@@ -146,7 +139,7 @@ class Group:
 
 
 def segment_seed(seed: int, num_tokens_before: int) -> int:
-    """The seed of the segment that begins after so many tokens: `seed` itself at the start, else derived from both.
+    """Give the seed of the segment after so many tokens: `seed` itself at the start, else derived from both.
 
     The engine's random generator is lost at an interruption; using the seed again would repeat the same draws.
     """
@@ -157,14 +150,14 @@ def segment_seed(seed: int, num_tokens_before: int) -> int:
 
 
 def _finish_reason(end: SampleEnd, *, remaining: int) -> FinishReason | None:
-    """None: to be continued."""
+    """Give the reason why a completion ended; None if it is to be continued."""
     if end is SampleEnd.INTERRUPTED:
         return FinishReason.LENGTH if remaining <= 0 else None
     return _FINISH_REASONS[end]
 
 
 def _merged(segments: list[GeneratedSegment]) -> list[GeneratedSegment]:
-    """Neighbours of the same weights as one: an interruption that put the same weights back is no change."""
+    """Join neighbours of the same weights: an interruption that put the same weights back is no change."""
     merged: list[GeneratedSegment] = []
     for segment in segments:
         if merged and merged[-1].weights_id == segment.weights_id:
@@ -179,7 +172,7 @@ def _merged(segments: list[GeneratedSegment]) -> list[GeneratedSegment]:
 
 
 def _as_info(error: Exception) -> ErrorInfo:
-    """What the listeners are told of a completion that failed; the unexpected is logged here, at the task's edge."""
+    """Say what the listeners are told of a completion that failed; log the unexpected here, at the task's edge."""
     match error:
         case ApiError():
             return error.info

@@ -24,7 +24,7 @@ Model = TypeVar("Model", bound=WireModel)
 
 
 class LearnerClient:
-    """Calls of one learner. Owns nothing: the HTTP client is given."""
+    """Calls one learner. It owns nothing: the HTTP client is given."""
 
     def __init__(self, http: httpx.AsyncClient, base_url: str) -> None:
         self._http = http

@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Registration:
-    """The heartbeat loop of one process.
+    """The loop that sends one process's heartbeats.
 
     Args:
         address: Base URL under which the learner reaches this server.
@@ -61,13 +61,17 @@ class Registration:
 
     async def _beat(self) -> MemberAnswer:
         service = self._service
-        heartbeat = MemberHeartbeat(address=self._address, ready=service.ready, weights_id=service.weights_id)
+        heartbeat = MemberHeartbeat(
+            address=self._address, ready=service.ready, weights_id=service.weights_id, refused=service.refused
+        )
         return await self._learner.heartbeat(service.incarnation, heartbeat)
 
     def _follow(self, answer: MemberAnswer) -> None:
         service = self._service
         if answer.weights_id is None or not answer.sources or answer.weights_id == service.weights_id:
             return
+        if service.refused is not None and service.refused.weights_id == answer.weights_id:
+            return  # the same bytes in the same engine would give the same numbers again
         if service.is_starting or service.is_loading or time.monotonic() < self._no_pull_before:
             return
         request = LoadWeightsRequest(weights_id=answer.weights_id, sources=answer.sources)

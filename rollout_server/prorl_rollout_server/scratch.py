@@ -36,13 +36,13 @@ class Scratch:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def folder(self, name: str) -> Path:
-        """A new folder that lasts until `close`."""
+        """Make a folder that lasts until `close`."""
         path = self._temporary / self._name / name
         path.mkdir(parents=True)
         return path
 
     def socket_folder(self) -> Path:
-        """A new folder for Unix sockets, whose paths must be short, so in shared memory where possible."""
+        """Make a folder for Unix sockets, whose paths must be short, so in shared memory where possible."""
         parent = self._shared_memory if os.access(self._shared_memory, os.W_OK) else self._temporary
         path = parent / self._name / "sockets"
         path.mkdir(parents=True)
@@ -50,7 +50,7 @@ class Scratch:
 
     @contextlib.contextmanager
     def folder_for(self, num_bytes: int) -> Iterator[Path]:
-        """A new folder with room for so many bytes, in shared memory if there is room; removed on exit."""
+        """Make a folder with room for so many bytes, in shared memory if there is room; remove it on exit."""
         parent = self._shared_memory if _has_room(self._shared_memory, num_bytes) else self._temporary
         own = parent / self._name
         own.mkdir(mode=0o700, exist_ok=True)
@@ -71,7 +71,7 @@ def _has_room(folder: Path, num_bytes: int) -> bool:
 
 
 def _start_time(pid: int) -> str:
-    """Clock ticks from boot to the process's start, as text; empty if there is no such process."""
+    """Give the clock ticks from boot to the process's start, as text; empty if there is no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,6 +1,20 @@
 """The rollout server as a whole: the engine when it is up, the weights it holds, the groups that run.
 
-The HTTP layer (`app`), the heartbeats (`registration`) and the process (`__main__`) call it. One event loop only.
+Who runs, all on one event loop unless said otherwise, and who waits for whom:
+
+    http          (`app`, one task a call)  opens groups and listens to them, asks for loads and waits for their end
+    group         (`groups`, one task a completion)  waits at the gate, then for the engine's sample
+    load          (`holder`, one task a load)  waits for its turn, the chunks, the engine, and the proof
+    registration  (`registration`, one task)  waits for the learner's answer to a heartbeat; may begin a load
+    engine        (`__main__`, one task)  waits for vLLM to come up in a thread, then watches that it lives
+    threads       digests of chunks, vLLM's start; vLLM itself computes in processes of its own
+
+The gate (`gate`) is where groups and loads meet: a load shuts it, has the engine interrupt what runs, and opens it
+once the new weights are proved; a group goes on from its last token. Two back edges reach the learner: a heartbeat says
+which weights are held or refused, and the answer which are wanted, so that a server that missed a publish pulls it
+(`registration` -> `load`); the lines of a group say which weights made each token, so that the learner knows what it
+trains on. A load is asked for by both the learner's call and the heartbeat's answer: whichever comes second finds
+the weights held, or is passed over for newer ones.
 """
 
 from __future__ import annotations
@@ -11,25 +25,31 @@ from collections.abc import AsyncIterator
 
 from prorl_api.process.asgi import ApiError
 from prorl_api.wire.base import ErrorKind, WeightsId
-from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse
+from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse, RefusedWeights
 from prorl_rollout_server.engine import Engine
 from prorl_rollout_server.gate import Gate
 from prorl_rollout_server.group_registry import GroupRegistry
 from prorl_rollout_server.groups import Group
-from prorl_rollout_server.holder import WeightsHolder, not_ready
+from prorl_rollout_server.holder import STUCK_SECONDS, WeightsHolder, not_ready
 from prorl_rollout_server.metrics import Metrics
 from prorl_rollout_server.weights import WeightsFetcher
 
 
 class RolloutService:
-    """State of one rollout server. Without an engine until `attach`."""
+    """The state of one rollout server, which has no engine until `attach`."""
 
-    def __init__(self, fetcher: WeightsFetcher, metrics: Metrics, book: GroupRegistry | None = None) -> None:
+    def __init__(
+        self,
+        fetcher: WeightsFetcher,
+        metrics: Metrics,
+        book: GroupRegistry | None = None,
+        stuck_seconds: float = STUCK_SECONDS,
+    ) -> None:
         self.incarnation = uuid.uuid4().hex
         self.metrics = metrics
         self._book = book or GroupRegistry()
         self._gate = Gate(not_ready("no weights are held yet"))
-        self._holder = WeightsHolder(fetcher, metrics, self._gate, self._book.forget_finished)
+        self._holder = WeightsHolder(fetcher, metrics, self._gate, self._book.forget_finished, stuck_seconds)
         self._engine: Engine | None = None
 
     @property
@@ -40,7 +60,7 @@ class RolloutService:
     @property
     def engine_has_died(self) -> bool:
         """Whether the process must end because its engine did."""
-        return self._engine is not None and self._engine.has_died
+        return self._engine is not None and (self._engine.has_died or self._holder.engine_is_stuck)
 
     @property
     def is_starting(self) -> bool:
@@ -68,6 +88,11 @@ class RolloutService:
         return self._holder.num_loads_begun
 
     @property
+    def refused(self) -> RefusedWeights | None:
+        """The last weights put in place, if the engine did not compute with them what the learner does."""
+        return self._holder.refused
+
+    @property
     def num_running(self) -> int:
         """Groups being sampled."""
         return self._book.num_running
@@ -77,16 +102,18 @@ class RolloutService:
         """Why the server is not ready, for people; empty when it is."""
         if self._engine is None:
             return "the engine is starting"
+        if self._holder.engine_is_stuck:
+            return self._holder.detail
         if self._engine.has_died:
             return "the engine died"
         return "" if self.ready else self._holder.detail or "weights are being replaced"
 
     def attach(self, engine: Engine) -> None:
-        """The engine is up; weights may be loaded from now on."""
+        """Take the engine that is up; weights may be loaded from now on."""
         self._engine = engine
 
     def open_group(self, request: GenerateRequest) -> AsyncIterator[bytes]:
-        """The lines of a group: a new one, or that of the same request before.
+        """Give the lines of a group: a new one, or that of the same request before.
 
         Raises:
             ApiError: `not_ready`, `wrong_weights`, or `bad_request` if it cannot fit or the id is taken.
@@ -156,7 +183,7 @@ class RolloutService:
         return Group(request, engine, self._gate, self._holder.id_of)
 
     def _running_engine(self) -> Engine:
-        if self._engine is None or self._engine.has_died:
+        if self._engine is None or self.engine_has_died:
             raise not_ready(self.detail)
         return self._engine
 

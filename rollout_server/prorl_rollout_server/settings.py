@@ -21,7 +21,7 @@ from prorl_api.settings import RolloutServerSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """Settings of one rollout server process."""
+    """The settings of one rollout server process."""
 
     engine: RolloutServerSettings
     learner_url: str

@@ -85,7 +85,7 @@ def start_vllm(model_dir: Path, settings: RolloutServerSettings) -> VllmEngine:
 
 
 def engine_arguments(model_dir: Path, settings: RolloutServerSettings, *, on_cpu: bool) -> dict[str, Any]:
-    """vLLM's `AsyncEngineArgs` for these settings."""
+    """Give vLLM's `AsyncEngineArgs` for these settings."""
     arguments: dict[str, Any] = {
         "model": str(model_dir),
         "load_format": "dummy",
@@ -133,12 +133,21 @@ class VllmEngine:
     async def sample(
         self, request_id: str, prompt_token_ids: list[int], sampling: Sampling, *, seed: int, max_tokens: int
     ) -> Sample:
-        """One completion; see `Engine.sample`."""
+        """Sample one completion; see `Engine.sample`."""
+        parameters = _sampling_parameters(sampling, seed=seed, max_tokens=max_tokens)
+        return _as_sample(await self._generate(request_id, prompt_token_ids, parameters))
+
+    async def score(self, request_id: str, token_ids: list[int]) -> Sample:
+        """See `Engine.score`."""
+        parameters = _sampling_parameters(Sampling(temperature=0.0, max_tokens=1, seed=0), seed=0, max_tokens=1)
+        parameters.prompt_logprobs, parameters.flat_logprobs = 0, False
+        return _as_scored(await self._generate(request_id, token_ids, parameters))
+
+    async def _generate(self, request_id: str, prompt_token_ids: list[int], parameters: Any) -> Any:
         from vllm.exceptions import GracefulHTTPError, VLLMClientError
         from vllm.inputs.engine import tokens_input
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        parameters = _sampling_parameters(sampling, seed=seed, max_tokens=max_tokens)
         try:
             generation = self._llm.generate(tokens_input(prompt_token_ids), parameters, request_id)
             (final,) = [output async for output in generation]  # FINAL_ONLY: one
@@ -146,7 +155,7 @@ class VllmEngine:
             raise EngineDiedError(str(error)) from error
         except (VLLMClientError, GracefulHTTPError, EngineGenerateError, ValueError) as error:
             raise EngineRefusedError(f"{error.__cause__ or error}") from error
-        return _as_sample(final)
+        return final
 
     async def pause(self) -> None:
         """Freeze what runs, keeping its keys and values."""
@@ -209,17 +218,30 @@ def _sampling_parameters(sampling: Sampling, *, seed: int, max_tokens: int) -> A
 
 def _as_sample(output: Any) -> Sample:
     (completion,) = output.outputs
+    token_ids = list(completion.token_ids)
+    logprobs = completion.logprobs
+    sampled = [logprobs.logprobs[start] for start in logprobs.start_indices] if token_ids else []
+    return _sample_of(output, token_ids, sampled)
+
+
+def _as_scored(output: Any) -> Sample:
+    (completion,) = output.outputs
+    token_ids = [*output.prompt_token_ids[1:], *completion.token_ids]
+    # vLLM has no log-probability for a prompt's first token.
+    found = [*output.prompt_logprobs[1:], *(completion.logprobs or [])]
+    return _sample_of(output, token_ids, [entry[token].logprob for entry, token in zip(found, token_ids, strict=True)])
+
+
+def _sample_of(output: Any, token_ids: list[int], logprobs: list[float]) -> Sample:
+    (completion,) = output.outputs
     if completion.finish_reason not in _ENDS:
         raise EngineRefusedError(f"vLLM ended a completion by {completion.finish_reason}")
     spans = completion.weight_versions or []
     assert len(spans) <= 1, f"one completion spans weights {[span.version for span in spans]}"
-    token_ids = list(completion.token_ids)
-    logprobs = completion.logprobs
-    sampled = [logprobs.logprobs[start] for start in logprobs.start_indices] if token_ids else []
-    assert len(sampled) == len(token_ids)
+    assert len(logprobs) == len(token_ids)
     return Sample(
         token_ids=token_ids,
-        logprobs=sampled,
+        logprobs=logprobs,
         version=spans[0].version if spans else None,
         end=_ENDS[completion.finish_reason],
         cached_prompt_tokens=output.num_cached_tokens or 0,

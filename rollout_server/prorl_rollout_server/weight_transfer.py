@@ -35,12 +35,12 @@ def register() -> None:
 
 @dataclass
 class InitInfo(WeightTransferInitInfo):  # type: ignore[misc]  # vLLM's types are followed as Any
-    """Nothing to agree on beforehand."""
+    """What vLLM asks for before the first transfer: there is nothing to agree on."""
 
 
 @dataclass
 class UpdateInfo(WeightTransferUpdateInfo):  # type: ignore[misc]
-    """Paths of safetensors files which together hold every parameter."""
+    """The paths of safetensors files which together hold every parameter."""
 
     paths: list[str]
 
@@ -55,15 +55,17 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
     def __init__(self, config: Any, vllm_config: Any, device: torch.device, model: torch.nn.Module) -> None:
         super().__init__(config, vllm_config, device, model)
         # Taken now, while tied parameters are still one object and therefore one name.
-        self._parameter_names = frozenset(name for name, _ in model.named_parameters())
+        self._parameter_names = frozenset(_loaded_parameters(model))
 
     def init_transfer_engine(self, init_info: InitInfo) -> None:
-        """Nothing to set up: files need no connection."""
+        """Do nothing: files need no connection."""
 
     def start_weight_update(self) -> None:
         """Make the parameters wait for their new values, layer by layer."""
         from vllm.model_executor.model_loader.reload.layerwise import initialize_layerwise_reload
 
+        if self.device.type == "cpu":
+            _forget_expert_kernels(self.model)
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
@@ -108,7 +110,21 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
             _repack_tied_layers(self.model)
 
     def shutdown(self) -> None:
-        """Nothing is held between updates."""
+        """Do nothing: no resource is held between updates."""
+
+
+def _forget_expert_kernels(model: torch.nn.Module) -> None:
+    """Have vLLM pack the experts of every load as it packs those of the first.
+
+    On a CPU vLLM computes with packed experts, and packs them when it builds a layer's kernel; a later load finds a
+    kernel and puts the experts in place as they came, which the kernel then reads as if they were packed.
+    """
+    from vllm.model_executor.layers.fused_moe.unquantized_fused_moe_method import UnquantizedFusedMoEMethod
+
+    for layer in model.modules():
+        method = getattr(layer, "quant_method", None)
+        if isinstance(method, UnquantizedFusedMoEMethod):
+            method.moe_kernel = None
 
 
 def _repack_tied_layers(model: torch.nn.Module) -> None:
@@ -128,6 +144,22 @@ def _repack_tied_layers(model: torch.nn.Module) -> None:
                 layer.quant_method.process_weights_after_loading(layer)  # type: ignore[union-attr,operator]
 
 
+def _loaded_parameters(model: torch.nn.Module) -> Iterator[str]:
+    """Give the names of parameters that a checkpoint fills; vLLM makes others of those, as multi-head latent attention.
+
+    Which those are tells the record that vLLM took of each layer before it processed any weight; tensors that are
+    never taken apart are not in the record.
+    """
+    from vllm.model_executor.model_loader.reload.layerwise import get_layerwise_info
+    from vllm.model_executor.model_loader.reload.meta import SKIP_TENSORS
+
+    for name, _ in model.named_parameters():
+        prefix, _, own = name.rpartition(".")
+        recorded, _ = get_layerwise_info(model.get_submodule(prefix)).restore_metadata
+        if own in recorded or own in SKIP_TENSORS:
+            yield name
+
+
 def _tensors(files: Sequence[Any]) -> Iterator[tuple[str, torch.Tensor]]:
     for file in files:
         for name in file.keys():  # noqa: SIM118  # a safetensors file is no mapping
@@ -135,13 +167,13 @@ def _tensors(files: Sequence[Any]) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _missing_parameters(model: torch.nn.Module, expected: frozenset[str], loaded: set[str] | None) -> list[str]:
-    """Names of parameters that got no value, and of layers that got only a part of theirs."""
+    """Name the parameters that got no value, and the layers that got only a part of theirs."""
     missing = sorted(expected - loaded) if loaded is not None else []
     return missing + [name for name, layer in model.named_modules() if _is_partly_loaded(layer)]
 
 
 def _is_partly_loaded(layer: torch.nn.Module) -> bool:
-    """Whether some but not all elements of a layer arrived: a fused projection that lacks one of its parts.
+    """Tell whether some but not all elements of a layer arrived: a fused projection that lacks one of its parts.
 
     Vocabulary layers are left out: their padding rows never arrive, and their one tensor is checked by its shape.
     """

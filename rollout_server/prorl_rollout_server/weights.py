@@ -20,7 +20,7 @@ from prorl_api.errors import TransientError, WeightsError
 from prorl_api.process.addresses import AddressError, Origin
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import WeightsId
-from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource
+from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource, WeightsProbe
 from prorl_rollout_server.scratch import Scratch
 
 MANIFEST_NAME = "manifest.json"
@@ -36,6 +36,8 @@ class FetchedWeights:
     files: tuple[Path, ...]
     num_bytes: int
     source_kind: Literal["http", "file"]
+    probe: WeightsProbe | None
+    """What the engine must make of them."""
 
 
 class WeightsFetcher:
@@ -49,7 +51,7 @@ class WeightsFetcher:
 
     @asynccontextmanager
     async def fetched(self, weights_id: WeightsId, source: WeightSource) -> AsyncIterator[FetchedWeights]:
-        """The weights from one source.
+        """Fetch the weights from one source.
 
         Raises:
             WeightsError: What the source has is not what its id says.
@@ -141,7 +143,7 @@ def _manifest(content: bytes, wanted: WeightsId, source: WeightSource) -> Weight
 
 
 async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource) -> FetchedWeights:
-    """Every chunk read once and compared with the manifest, some at once: hashing holds no interpreter lock."""
+    """Read every chunk once and compare it with the manifest, some at once: hashing holds no interpreter lock."""
     room = asyncio.Semaphore(PARALLEL_CHUNKS)
 
     async def check(chunk: WeightChunk) -> Path:
@@ -164,7 +166,7 @@ async def _checked(manifest: WeightsManifest, folder: Path, source: WeightSource
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
     files = tuple(task.result() for task in checks)
-    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind)
+    return FetchedWeights(files=files, num_bytes=manifest.num_bytes, source_kind=source.kind, probe=manifest.probe)
 
 
 def _size_and_digest(path: Path) -> tuple[int, str]:

@@ -25,9 +25,11 @@ from fastapi.responses import Response, StreamingResponse
 
 from prorl_api import names
 from prorl_api.metrics import surviving
+from prorl_api.process.asgi import ApiError, AttemptFence, install
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, address_of, bind
+from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.run_folder import RunFolder
-from prorl_api.wire.base import WeightsId
+from prorl_api.wire.base import ErrorKind, WeightsId
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
 from prorl_api.wire.rollout import (
@@ -38,6 +40,7 @@ from prorl_api.wire.rollout import (
     GenerateRequest,
     LoadWeightsRequest,
     LoadWeightsResponse,
+    RefusedWeights,
 )
 from prorl_api.wire.sandbox import ScoreRequest, ScoreResponse, ScoreResult, Verdict
 from prorl_trainer.storage.checkpoints import CheckpointStore, LearnerState
@@ -58,7 +61,8 @@ def manifest(model: Path, **sections: Any) -> dict[str, Any]:
             **{"engine": "plain", "precision": "float32", "threads": 1, "microbatchTokens": 512},
             **{"promptsPerStep": 4, "groupSize": 4, "minibatchPrompts": 2, "optimizer": {"learningRate": 0.001}},
         },
-        "algorithm": {"kl": {"coefficient": 0.05}},
+        # The log-probabilities of the stand-in are invented.
+        "algorithm": {"kl": {"coefficient": 0.05}, "engineMismatch": {"maxLogprobDistance": 100}},
         "schedule": {"totalSteps": 8},
         "validation": {"everySteps": 4, "samplesPerPrompt": 1, "sources": [{"name": "sums", "size": 4}]},
         "checkpoint": {"everySteps": 3, "keep": 3},
@@ -80,6 +84,8 @@ class World:
         self.requests: list[str] = []
         self.on_generate: Callable[[str], object] = lambda _: None
         self.hold: Callable[[str], bool] = lambda _: False
+        self.refusal: str | None = None
+        """Why the rollout server does not serve the learner's weights."""
         self.reward: Callable[[str], float | None] = lambda text: float(zlib.crc32(text.encode()) % 2)
         self.app = self._build()
         self.url = ""
@@ -87,13 +93,17 @@ class World:
         self.learner_url = f"http://{address_of(self._listening)}"
         self.processes: list[subprocess.Popen[str]] = []
         self._held: WeightsId | None = None
+        self._asked: WeightsId | None = None
         self._over = threading.Event()
 
     def _build(self) -> FastAPI:
         app = FastAPI()
+        install(app, AcceptedTokens(frozenset()), AttemptFence())
 
         @app.post("/v1/weights")
         async def load(body: LoadWeightsRequest) -> LoadWeightsResponse:
+            if self.refusal is not None:
+                raise ApiError(ErrorKind.ENGINE_MISMATCH, self.refusal)
             self._held = body.weights_id
             return LoadWeightsResponse(weights_id=body.weights_id, fetch_seconds=0, load_seconds=0, source_kind="file")
 
@@ -138,12 +148,23 @@ class World:
     def beat(self) -> None:
         """Heartbeats, as a rollout server sends them, until the world ends."""
         while not self._over.wait(0.1):
-            body = MemberHeartbeat(address=self.url, ready=self._held is not None, weights_id=self._held)
+            body = MemberHeartbeat(
+                address=self.url,
+                ready=self._held is not None,
+                weights_id=self._held,
+                refused=None
+                if self._asked is None
+                else RefusedWeights(weights_id=self._asked, message=self.refusal or ""),
+            )
             with suppress(httpx.HTTPError):
                 answer = httpx.put(
                     f"{self.learner_url}/v1/members/one", json=body.model_dump(mode="json"), timeout=5, trust_env=False
                 )
-                self._held = MemberAnswer.model_validate_json(answer.content).weights_id or self._held
+                wanted = MemberAnswer.model_validate_json(answer.content).weights_id
+                if self.refusal is None:
+                    self._held = wanted or self._held
+                else:
+                    self._asked = wanted
 
     def start(self, attempt: int, document: dict[str, Any], **variables: str) -> subprocess.Popen[str]:
         """Start an attempt of the learner."""

@@ -55,9 +55,8 @@ Weights = dict[str, torch.Tensor]
 
 
 def make_model_folder(folder: Path, *, tied: bool) -> None:
-    """A Llama configuration and a tokenizer whose token `i` reads `w<i>;`; its head may be the embedding."""
-    from tokenizers import Tokenizer, decoders, models
-    from transformers import LlamaConfig, PreTrainedTokenizerFast
+    """A Llama configuration and a tokenizer; its head may be the embedding."""
+    from transformers import LlamaConfig
 
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -75,6 +74,14 @@ def make_model_folder(folder: Path, *, tied: bool) -> None:
         architectures=["LlamaForCausalLM"],
     )
     config.save_pretrained(folder)
+    write_tokenizer(folder)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer whose token `i` reads `w<i>;`."""
+    from tokenizers import Tokenizer, decoders, models
+    from transformers import PreTrainedTokenizerFast
+
     tokenizer = Tokenizer(models.WordLevel({f"w{index};": index for index in range(VOCABULARY)}, unk_token="w1;"))
     tokenizer.decoder = decoders.Fuse()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=f"w{END_TOKEN};").save_pretrained(folder)

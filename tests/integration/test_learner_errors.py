@@ -97,3 +97,21 @@ def test_settings_that_a_checkpoint_does_not_allow(made: World, model: Path) -> 
     assert made.finish(2, document) == ExitCode.BAD_SPEC
     assert "spec.seed: got 6; the checkpoint was made with 5" in made.log(2)
     assert "spec.learner.precision: got bfloat16; the checkpoint was made with float32" in made.log(2)
+
+
+def test_a_rollout_engine_that_samples_from_another_policy(made: World, model: Path) -> None:
+    """The step is not kept: once the engine is put right, it is sampled anew and not taken from the journal."""
+    document = manifest(model, algorithm={"engineMismatch": {"maxLogprobDistance": 0.2}})
+    wanted = ("step 1: engine mismatch", "nats on average, at most 0.2 are allowed", "spec.rollout.dtype")
+    assert_ends(made, document, ExitCode.ENGINE_MISMATCH, *wanted)
+    sampled = set(made.requests)
+    made.requests.clear()
+    assert made.finish(2, manifest(model, schedule={"totalSteps": 1})) == ExitCode.OK, made.log(2)
+    again = {name.split(".", 1)[1] for name in made.requests if ".train.1." in name}
+    assert {name.split(".", 1)[1] for name in sampled if ".train.1." in name} == again
+
+
+def test_rollout_servers_that_compute_another_model_with_the_first_weights(made: World, model: Path) -> None:
+    made.refusal = "engine mismatch: 2.3 nats on average"
+    wanted = ("no rollout server can serve weights", "2.3 nats on average", "maxLogprobDistance")
+    assert_ends(made, manifest(model), ExitCode.ENGINE_MISMATCH, *wanted)

@@ -9,6 +9,7 @@ import sys
 
 from prorl_api.errors import (
     CheckpointError,
+    EngineMismatchError,
     ExitCode,
     NonFiniteError,
     NoSignalError,
@@ -29,6 +30,7 @@ _EXIT_CODES: tuple[tuple[type[ProRLError], ExitCode], ...] = (
     (SpecError, ExitCode.BAD_SPEC),
     (NoSignalError, ExitCode.NO_SIGNAL),
     (NonFiniteError, ExitCode.NON_FINITE),
+    (EngineMismatchError, ExitCode.ENGINE_MISMATCH),
     (StaleAttemptError, ExitCode.STALE_ATTEMPT),
     (CheckpointError, ExitCode.STORAGE),
 )

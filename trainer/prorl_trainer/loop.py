@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, TypeVar
 
+from prorl_api.errors import EngineMismatchError
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at, stage_at
 from prorl_api.wire.learner import LearnerPhase
@@ -25,9 +26,12 @@ from prorl_trainer.algorithm.length_shaping import shaped_reward
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.clock import StepClock
+from prorl_trainer.engine_mismatch import make_probe, raise_if_mismatched
+from prorl_trainer.engines.build import DTYPES
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.reference_reset import apply_resets, enter_stage
+from prorl_trainer.progress import beats_while_writing, with_beats
+from prorl_trainer.reference_reset import apply_resets, enter_stage, needs_reference
 from prorl_trainer.resume import spec_revision
 from prorl_trainer.sample_files import training_lines, validation_lines
 from prorl_trainer.service.publisher import Published
@@ -95,6 +99,7 @@ class Learner:
         sampled = self._sample(spec, step)
         groups = self._score(spec, step, sampled)
         metrics = self._update(spec, step, sampled, groups)
+        self._require_agreement(spec, step, metrics)
         changes = {"step": step, "next_prompt_index": sampled.next_prompt_index, "unrecorded": metrics.finite()}
         self.state = self.state.model_copy(update=changes)
         self.parts.shared_status.update(step=step)
@@ -148,7 +153,7 @@ class Learner:
             aggregation=spec.algorithm.loss_aggregation,
             temperature=spec.rollout.temperature,
         )
-        prepared = engine.prepare(batch)
+        prepared = engine.prepare(batch, needs_reference(spec))
         updates = []
         rate = 0.0
         with self.clock.part("updating"):
@@ -165,6 +170,14 @@ class Learner:
         self.parts.samples.write(f"train-{step}.jsonl", training_lines(groups, step, self.state.attempt))
         return metrics
 
+    def _require_agreement(self, spec: ProRLJobSpec, step: int, metrics: StepMetrics) -> None:
+        """End the run at the first step that was sampled by another policy than the one that was trained."""
+        try:
+            raise_if_mismatched(metrics, spec.algorithm, step)
+        except EngineMismatchError:
+            self.parts.journal.drop(step)  # so that the step is sampled anew once the engine is put right
+            raise
+
     def _publish(self) -> None:
         """Offer the policy's weights and wait until at least one server serves them."""
         shared_status, parts = self.parts.shared_status, self.parts
@@ -173,7 +186,9 @@ class Learner:
         else:
             shared_status.enter(LearnerPhase.PUBLISHING)
         with self.clock.part("publishing"):
-            published = parts.publisher.publish(self.state.step, parts.engine.weights())
+            probe = make_probe(parts.engine, parts.probe_tokens, self.spec.algorithm, self.state.step)
+            weights = with_beats(parts.engine.served_weights(DTYPES[self.spec.rollout.dtype]), shared_status.beat)
+            published = parts.publisher.publish(self.state.step, weights, probe)
             weights_id, sources = published.manifest.weights_id, parts.publisher.sources(published)
             parts.io.run(parts.want(weights_id, sources))
             served = self._interruptible(parts.rollouts.publish(weights_id, sources, PUBLISH_TIMEOUT_SECONDS))
@@ -255,7 +270,8 @@ class Learner:
         if current is not None and parts.checkpoints.read_state(current) == state:
             return
         parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
-        with self.clock.part("checkpointing"):
+        watched = beats_while_writing(parts.checkpoints.attempt_folder, parts.shared_status.beat)
+        with self.clock.part("checkpointing"), watched:
             written = parts.checkpoints.write(state, parts.engine.save)
             parts.journal.forget(state.step)
             kept = parts.checkpoints.prune(self.spec.checkpoint.keep, written)

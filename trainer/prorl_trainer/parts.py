@@ -9,6 +9,7 @@ from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightSource
 from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.engines.ranks import RankedEngine
+from prorl_trainer.progress import beats_while_writing, with_beats
 from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.sampling import Sampler, StepSampler
 from prorl_trainer.service.io_loop import IoLoop
@@ -39,6 +40,8 @@ class LearnerParts:
     sampler: Sampler
     step_sampler: StepSampler
     held_out: dict[ValidationSource, list[Prompt]]
+    probe_tokens: tuple[int, ...]
+    """What every rollout server must give the learner's log-probabilities before it serves new weights."""
     publisher: Publisher
     reset_queue: ResetQueue
     fence: Fence
@@ -56,5 +59,8 @@ class LearnerParts:
     def keep_policy(self, step: int) -> str:
         """Keep the policy after training step `step` beside the references; its digest."""
         if self._kept is None or self._kept[0] != step:
-            self._kept = (step, self.references.add(self.engine.weights(), attempt=self.fence.attempt))
+            beat = self.shared_status.beat
+            with beats_while_writing(self.references.folder, beat):
+                digest = self.references.add(with_beats(self.engine.weights(), beat), attempt=self.fence.attempt)
+            self._kept = (step, digest)
         return self._kept[1]

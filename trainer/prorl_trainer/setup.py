@@ -18,7 +18,8 @@ from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import EngineKind
 from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.data.prompts import PromptSource
-from prorl_trainer.engines.build import DTYPES, build_engine, training_device
+from prorl_trainer.engine_mismatch import probe_tokens
+from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
 from prorl_trainer.live_spec import LiveSpec
@@ -111,6 +112,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     held_out = prompts.held_out()
     shared_status.enter(LearnerPhase.LOADING_MODEL, f"building the {spec.learner.engine} engine")
     engine = RankedEngine(build_rank_engine(settings, spec, model))
+    engine.on_progress(shared_status.beat)
     num_ranks = spec.learner.replicas * spec.learner.processes_per_replica
     checkpoints, references = CheckpointStore(fence), ReferenceStore(settings.run)
     state = resume_or_begin(
@@ -137,7 +139,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     rollouts = RolloutClient(front.members, shared_status, settings.attempt)
     rewards = RewardClient(settings.sandbox_urls, settings.attempt)
     sampler = Sampler(rollouts, rewards, _decoder(tokenizer), shared_status)
-    publisher = Publisher(settings.attempt, DTYPES[spec.rollout.dtype], front.base_url)
+    publisher = Publisher(settings.attempt, front.base_url)
     front.service.publisher = publisher
     parts = LearnerParts(
         shared_status=shared_status,
@@ -150,6 +152,10 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         sampler=sampler,
         step_sampler=StepSampler(sampler, prompts.train, journal, shared_status),
         held_out=held_out,
+        probe_tokens=probe_tokens(
+            (prompt.token_ids for prompts in held_out.values() for prompt in prompts),
+            spec.rollout.max_prompt_tokens + spec.rollout.max_completion_tokens,
+        ),
         publisher=publisher,
         reset_queue=front.reset_queue,
         fence=fence,

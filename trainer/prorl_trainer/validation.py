@@ -64,7 +64,7 @@ async def validate(
 
 
 def summarise(groups: tuple[RolloutGroup, ...]) -> ValidationResult | None:
-    """Accuracies of judged samples; the judge's failures count neither way."""
+    """Sum up the accuracies of judged samples; the judge's failures count neither way."""
     rewards = [(group.prompt.source, reward) for group in groups for reward in group.rewards if reward is not None]
     if not rewards:
         return None

@@ -18,7 +18,7 @@ from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 
 _logger = logging.getLogger(__name__)
-_CHECK_SECONDS = 5.0
+_MAX_CHECK_SECONDS = 5.0
 
 
 def watch_progress(shared_status: SharedStatus, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ def watch_progress(shared_status: SharedStatus, fence: Fence, timeout_seconds: C
 
 def _watch(shared_status: SharedStatus, fence: Fence, timeout_seconds: Callable[[], float]) -> None:
     while True:
-        time.sleep(_CHECK_SECONDS)
+        time.sleep(min(_MAX_CHECK_SECONDS, timeout_seconds() / 4))
         try:
             fence.check()
         except StaleAttemptError as error:

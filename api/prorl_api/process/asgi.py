@@ -33,6 +33,7 @@ STATUS_OF_KIND = {
     ErrorKind.STALE_ATTEMPT: 409,
     ErrorKind.WRONG_WEIGHTS: 409,
     ErrorKind.WEIGHTS_MISMATCH: 422,
+    ErrorKind.ENGINE_MISMATCH: 422,
     ErrorKind.NOT_READY: 503,
     ErrorKind.BUSY: 429,
     ErrorKind.CANCELLED: 409,

@@ -21,10 +21,14 @@ class Clip(SpecModel):
     """Ratios below 1 - low are clipped (epsilon-low)."""
     high: Annotated[float, Field(gt=0, le=100)] = 0.4
     """Ratios above 1 + high are clipped (epsilon-high); larger than `low`, so that rare tokens can rise."""
+    dual: Annotated[float, Field(gt=1, le=1_000_000)] = 3.0
+    """Ratios above this are clipped where the advantage is negative (dual clip, arXiv 1912.09729 eq. 5; 3 as in verl,
+    which ProRL trained with); 1000000: hardly ever."""
 
 
 class DynamicSampling(SpecModel):
-    """Groups in which all rewards are equal carry no gradient: they are dropped and replaced."""
+    """Groups in which all completions have earned the same carry no gradient: they are dropped and replaced. Earned is
+    the verifier's reward, times `length.stopProperly` where the completion was cut; `length.penalty` does not count."""
 
     enabled: bool = True
     """Off: groups without a signal stay in the batch and contribute nothing."""
@@ -36,10 +40,25 @@ class KL(SpecModel):
     """KL divergence from policy to reference, as a term of the loss."""
 
     coefficient: Annotated[float, Field(ge=0, le=100)] = 1e-4
-    """Weight in the loss; 0: no term, the KL is still measured."""
+    """Weight in the loss; 0: no term, and the KL is measured only if a trigger of `referenceReset` watches it."""
     estimator: KLEstimator = KLEstimator.K2
     log_ratio_clamp: Annotated[float, Field(gt=0, le=100)] = 10.0
     """log(policy / reference) is clamped to plus or minus this before the estimator."""
+
+    @rule(
+        Cel(
+            "self.estimator != 'k1' || self.coefficient == 0.0",
+            "`estimator: k1` has no effect with a `coefficient`, got {self.coefficient}: its expected gradient is 0; "
+            "use `k2` or `k3`",
+        ),
+    )
+    def k1_is_for_measuring(self) -> None:
+        """The gradient of k1 is grad log policy, whose expectation under the policy is zero: noise and no pull."""
+        if self.estimator is KLEstimator.K1 and self.coefficient != 0:
+            raise ValueError(
+                f"`estimator: k1` has no effect with a `coefficient`, got {self.coefficient}: its expected gradient is "
+                "0; use `k2` or `k3`"
+            )
 
 
 class EngineMismatch(SpecModel):
@@ -50,6 +69,10 @@ class EngineMismatch(SpecModel):
     """tis: largest weight. icepop: largest ratio that is trained."""
     floor: Annotated[float, Field(ge=0, le=1)] | None = None
     """icepop only: smallest ratio that is trained; unset: 0.5."""
+    max_logprob_distance: Annotated[float, Field(gt=0, le=100)] = 0.3
+    """Where the two differ by more, the run ends: mean of |old - rollout| log-probability in nats, over the trained
+    tokens of a step (`mismatch_logprob`), and over a few tokens before a rollout server serves new weights. Rounding
+    makes 0.00001 in float32 and up to about 0.06 in bfloat16; a model that is computed wrongly, 0.4 and more."""
 
     @rule(
         Cel(
@@ -64,7 +87,7 @@ class EngineMismatch(SpecModel):
 
 
 class Length(SpecModel):
-    """Reward shaping by length. The verifier's reward decides dynamic sampling; shaping comes after."""
+    """Reward shaping by length. Dynamic sampling looks at rewards after `stopProperly` and before the penalty."""
 
     penalty: LengthPenalty = LengthPenalty.NONE
     buffer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -74,6 +74,7 @@ class ErrorKind(StrEnum):
     STALE_ATTEMPT = "stale_attempt"
     WRONG_WEIGHTS = "wrong_weights"
     WEIGHTS_MISMATCH = "weights_mismatch"
+    ENGINE_MISMATCH = "engine_mismatch"
     NOT_READY = "not_ready"
     BUSY = "busy"
     CANCELLED = "cancelled"

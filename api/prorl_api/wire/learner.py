@@ -10,7 +10,7 @@ from pydantic import Field
 from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.base import Count, Moment, Sha256, WeightsId, WireModel
 from prorl_api.wire.isolation import IsolationReport
-from prorl_api.wire.rollout import WeightSource
+from prorl_api.wire.rollout import RefusedWeights, WeightSource
 
 
 class MemberHeartbeat(WireModel):
@@ -24,6 +24,8 @@ class MemberHeartbeat(WireModel):
     """Holds weights, and a generation with them succeeded."""
     weights_id: WeightsId | None
     """What it holds."""
+    refused: RefusedWeights | None = None
+    """The weights it tried last, if its engine computes something else with them than the learner."""
 
 
 class MemberAnswer(WireModel):

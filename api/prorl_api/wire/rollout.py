@@ -8,9 +8,9 @@ the running request or replays its finished answer. `DELETE /v1/generate/{reques
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from prorl_api.wire.base import Float32List, Int32List, WeightsId, WireModel
 
@@ -22,7 +22,6 @@ class FinishReason(StrEnum):
     """An end token or stop string was produced."""
     LENGTH = "length"
     """Cut at `max_tokens`: the completion is truncated."""
-    CANCELLED = "cancelled"
 
 
 class Sampling(WireModel):
@@ -47,8 +46,6 @@ class GenerateRequest(WireModel):
 
     request_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
     """Chosen by the caller; the same id is the same request."""
-    session_id: Annotated[str, Field(max_length=128)] = ""
-    """Turns of one conversation share it."""
     prompt_token_ids: Annotated[Int32List, Field(min_length=1)]
     """The whole prompt, as tokens."""
     num_completions: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -91,10 +88,6 @@ class DoneEvent(WireModel):
     """Prompt tokens that the engine had in its cache."""
     completion_tokens: int
     """Tokens of all completions together."""
-    queue_seconds: float = 0.0
-    """Waiting before the engine began."""
-    generate_seconds: float = 0.0
-    """From the engine's beginning to the last token."""
 
 
 class WeightSource(WireModel):
@@ -108,13 +101,13 @@ class WeightSource(WireModel):
 
 
 class TensorInfo(WireModel):
-    """One parameter as it is sent."""
+    """One parameter or buffer as it is sent."""
 
     name: str
-    """The parameter's name in the model."""
+    """Its name in a checkpoint of the model."""
     shape: tuple[int, ...]
     """Its dimensions."""
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Literal["float32", "bfloat16", "float16", "int64", "int32", "bool"]
     """Number format of the bytes sent."""
 
 
@@ -128,7 +121,24 @@ class WeightChunk(WireModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Digest of the file's bytes, hexadecimal."""
     tensors: tuple[TensorInfo, ...]
-    """The parameters in it."""
+    """What is in it."""
+
+
+class WeightsProbe(WireModel):
+    """A few tokens with what the learner makes of them under these weights: an engine must make the same of them."""
+
+    token_ids: Annotated[Int32List, Field(min_length=2)]
+    """One sequence."""
+    logprobs: Float32List
+    """Of all tokens but the first, each given those before it, at temperature 1; natural logarithm."""
+    max_distance: Annotated[float, Field(gt=0)]
+    """Largest mean of absolute differences, in nats, with which the weights may be served."""
+
+    @model_validator(mode="after")
+    def _one_logprob_a_prediction(self) -> Self:
+        if len(self.logprobs) != len(self.token_ids) - 1:
+            raise ValueError(f"{len(self.logprobs)} logprobs for {len(self.token_ids)} tokens; wanted one less")
+        return self
 
 
 class WeightsManifest(WireModel):
@@ -137,6 +147,8 @@ class WeightsManifest(WireModel):
     weights_id: WeightsId
     chunks: tuple[WeightChunk, ...]
     """In the order of the digest."""
+    probe: WeightsProbe | None = None
+    """What an engine that holds them is compared with; None: the learner sends none."""
 
     @property
     def num_bytes(self) -> int:
@@ -164,6 +176,14 @@ class LoadWeightsResponse(WireModel):
     """Putting them in place."""
     source_kind: Literal["http", "file", "held"]
     """`held`: these weights were already served."""
+
+
+class RefusedWeights(WireModel):
+    """Weights that a server has whole and does not serve, because its engine computes something else with them."""
+
+    weights_id: WeightsId
+    message: str
+    """What it computes and what it should."""
 
 
 class RolloutServerState(WireModel):

@@ -21,6 +21,7 @@ from prorl_api.wire.rollout import (
     LoadWeightsRequest,
     Sampling,
     WeightSource,
+    WeightsProbe,
 )
 from prorl_rollout_server.engine import Sample, SampleEnd
 from prorl_rollout_server.service import RolloutService
@@ -28,6 +29,7 @@ from prorl_rollout_server.weights import FetchedWeights
 
 FIRST = WeightsId(attempt=1, step=0, digest="a" * 64)
 SECOND = WeightsId(attempt=1, step=1, digest="b" * 64)
+THIRD = WeightsId(attempt=1, step=2, digest="c" * 64)
 
 
 class FakeEngine:
@@ -42,6 +44,7 @@ class FakeEngine:
         self.calls: list[tuple[str, list[int], int, int]] = []
         self.aborted: list[str] = []
         self.load_error: Exception | None = None
+        self.hangs = False
         self.logprob = -0.5
         self._interrupt = asyncio.Event()
         self._ticks = asyncio.Semaphore(0)
@@ -71,6 +74,12 @@ class FakeEngine:
             cached_prompt_tokens=1,
         )
 
+    async def score(self, request_id: str, token_ids: list[int]) -> Sample:
+        self.calls.append((request_id, token_ids, 0, 1))
+        given = [*token_ids[1:], 1000]
+        logprobs = [self.logprob] * len(given)
+        return Sample(token_ids=given, logprobs=logprobs, version=self.version, end=SampleEnd.LENGTH)
+
     async def _tick(self, interrupt: asyncio.Event) -> bool:
         self.num_waiting += 1
         tick = asyncio.create_task(self._ticks.acquire())
@@ -98,6 +107,8 @@ class FakeEngine:
         interrupted, self._interrupt = self._interrupt, asyncio.Event()
         interrupted.set()
         await asyncio.sleep(0)
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.load_error is not None:
             raise self.load_error
         self.version = version
@@ -118,6 +129,7 @@ class FakeFetcher:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.release.set()
+        self.probe: WeightsProbe | None = None
 
     @asynccontextmanager
     async def fetched(self, weights_id: WeightsId, source: WeightSource) -> AsyncIterator[FetchedWeights]:
@@ -126,7 +138,7 @@ class FakeFetcher:
             raise WeightsError("digest differs")
         if source.location == "away":
             raise TransientError("connection refused")
-        yield FetchedWeights(files=(), num_bytes=0, source_kind=source.kind)
+        yield FetchedWeights(files=(), num_bytes=0, source_kind=source.kind, probe=self.probe)
 
 
 @dataclass

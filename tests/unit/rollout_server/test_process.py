@@ -15,6 +15,8 @@ from prometheus_client import CollectorRegistry
 from prorl_api.errors import SpecError
 from prorl_api.process.asgi import AttemptFence
 from prorl_api.settings import RolloutServerSettings
+from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
+from prorl_api.wire.rollout import RefusedWeights, WeightSource, WeightsProbe
 from prorl_rollout_server.learner_client import LearnerClient
 from prorl_rollout_server.metrics import Metrics
 from prorl_rollout_server.registration import Registration
@@ -23,6 +25,7 @@ from prorl_rollout_server.service import RolloutService
 from prorl_rollout_server.settings import ServerSettings
 from prorl_rollout_server.vllm_engine import engine_arguments
 from prorl_rollout_server.weights import WeightsFetcher
+from tests.unit.rollout_server.service_kit import FIRST, FakeEngine, FakeFetcher
 
 
 def test_every_fault_of_the_environment_is_named() -> None:
@@ -121,6 +124,31 @@ async def test_heartbeats_outlive_the_learner_and_raise_the_attempt(
         running.cancel()
         await asyncio.wait([running])
     assert len([record for record in caplog.records if record.name.endswith("registration")]) == 4
+
+
+async def test_refused_weights_are_reported_and_not_pulled_again(tmp_path: Path) -> None:
+    heard: list[MemberHeartbeat] = []
+    source = WeightSource(kind="http", location="http://learner/v1/weights/x")
+    answer = MemberAnswer(attempt=1, weights_id=FIRST, sources=(source,), heartbeat_seconds=0.001)
+
+    def learner(request: httpx.Request) -> httpx.Response:
+        heard.append(MemberHeartbeat.model_validate_json(request.content))
+        return httpx.Response(200, text=answer.model_dump_json())
+
+    fetcher = FakeFetcher()
+    fetcher.probe = WeightsProbe(token_ids=[1, 2], logprobs=[-9.0], max_distance=0.2)
+    service = RolloutService(fetcher, Metrics("job", CollectorRegistry()))  # type: ignore[arg-type]
+    service.attach(FakeEngine())
+    async with httpx.AsyncClient(transport=httpx.MockTransport(learner)) as http:
+        registration = Registration(LearnerClient(http, "http://learner"), service, AttemptFence(), "http://me:1")
+        running = asyncio.create_task(registration.run())
+        while sum(beat.refused is not None for beat in heard) < 20:  # noqa: ASYNC110  # the transport has no event
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.wait([running])
+    assert heard[-1].refused == RefusedWeights(weights_id=FIRST, message=service.detail)
+    assert service.num_loads_begun == 1
+    await service.close()
 
 
 async def test_model_files_are_checked_and_stay_inside_their_folder(tmp_path: Path) -> None:

@@ -12,9 +12,7 @@ from prometheus_client import CollectorRegistry
 from prorl_api.process.asgi import AttemptFence
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 from prorl_api.wire.base import ErrorBody, ErrorKind
-from prorl_api.wire.rollout import (
-    RolloutServerState,
-)
+from prorl_api.wire.rollout import RolloutServerState, WeightsProbe
 from prorl_rollout_server.app import create_app
 from prorl_rollout_server.engine import EngineLoadError
 from prorl_rollout_server.group_registry import GroupRegistry
@@ -24,6 +22,7 @@ from prorl_rollout_server.service import RolloutService
 from tests.unit.rollout_server.service_kit import (
     FIRST,
     SECOND,
+    THIRD,
     FakeEngine,
     FakeFetcher,
     Server,
@@ -232,8 +231,68 @@ async def test_a_load_that_takes_too_long_is_an_error(server: Server) -> None:
 
 
 async def test_loads_come_one_after_the_other(server: Server) -> None:
-    answers = await asyncio.gather(server.load(FIRST), server.load(SECOND), server.load(SECOND))
+    server.fetcher.release.clear()
+    first = asyncio.create_task(server.load(FIRST))
+    await until(lambda: server.service.is_loading)
+    others = [asyncio.create_task(server.load(SECOND)) for _ in range(2)]
+    await until(lambda: len(server.service._holder._tasks) == 3)
+    server.fetcher.release.set()
+    answers = [await task for task in (first, *others)]
     assert [answer.json()["source_kind"] for answer in answers] == ["file", "file", "held"]
+
+
+async def test_of_the_loads_that_wait_only_the_one_asked_for_last_is_begun(server: Server) -> None:
+    """A server that is slower than the training steps would else fall behind for ever."""
+    server.fetcher.release.clear()
+    first = asyncio.create_task(server.load(FIRST))
+    await until(lambda: server.service.is_loading)
+    passed_over = asyncio.create_task(server.load(SECOND))
+    await until(lambda: len(server.service._holder._tasks) == 2)
+    last = asyncio.create_task(server.load(THIRD))
+    await until(lambda: len(server.service._holder._tasks) == 3)
+    server.fetcher.release.set()
+    answers = [await task for task in (first, passed_over, last)]
+    assert [answer.status_code for answer in answers] == [200, 503, 200]
+    assert error_of(answers[1]) is ErrorKind.NOT_READY
+    assert server.service.weights_id == THIRD
+    assert server.service.num_loads_begun == 2
+
+
+@pytest.mark.parametrize(
+    ("own", "learners", "bound", "is_served"),
+    [
+        (-0.5, [-0.5, -0.5], 0.2, True),
+        (-0.5, [-0.6, -0.4], 0.1001, True),
+        (-0.5, [-0.6, -0.2], 0.1999, False),
+        (-0.5, [-0.5, -3.0], 0.2, False),
+        (-8.0, [-0.5, -0.5], 0.2, False),
+    ],
+    ids=["equal", "mean 0.1 within", "mean 0.2 beyond", "one token far off", "all far off"],
+)
+async def test_weights_are_served_only_if_the_engine_computes_with_them_what_the_learner_does(
+    server: Server, own: float, learners: list[float], bound: float, is_served: bool
+) -> None:
+    server.engine.logprob = own
+    server.fetcher.probe = WeightsProbe(token_ids=[1, 2, 3], logprobs=learners, max_distance=bound)
+    answer = await server.load(FIRST)
+    assert server.service.ready is is_served
+    if is_served:
+        assert server.service.refused is None
+        return
+    assert error_of(answer) is ErrorKind.ENGINE_MISMATCH
+    assert server.service.refused is not None
+    assert server.service.refused.weights_id == FIRST
+    assert "nats on average" in server.service.detail
+    refused = await server.generate(make_request())
+    assert error_of(refused) is ErrorKind.NOT_READY
+
+
+async def test_a_refusal_ends_with_weights_that_agree(server: Server) -> None:
+    server.fetcher.probe = WeightsProbe(token_ids=[1, 2], logprobs=[-9.0], max_distance=0.2)
+    await server.load(FIRST)
+    server.fetcher.probe = WeightsProbe(token_ids=[1, 2], logprobs=[-0.5], max_distance=0.2)
+    assert (await server.load(SECOND)).status_code == 200
+    assert (server.service.ready, server.service.refused) == (True, None)
 
 
 async def test_a_pause_holds_requests_until_resume(server: Server) -> None:
@@ -264,3 +323,21 @@ async def test_metrics_count_tokens_once(server: Server) -> None:
     assert 'prorl_rollout_completion_tokens_total{prorl_job="job"} 6.0' in text
     assert 'prorl_rollout_prompt_tokens_total{prorl_job="job"} 4.0' in text
     assert 'prorl_rollout_ready{prorl_job="job"} 1.0' in text
+
+
+async def test_an_engine_that_hangs_with_new_weights_ends_the_process() -> None:
+    """Else the server would say for ever that it is there, and nobody would start another."""
+    engine, fetcher = FakeEngine(), FakeFetcher()
+    metrics = Metrics("job", CollectorRegistry())
+    service = RolloutService(fetcher, metrics, stuck_seconds=0.05)  # type: ignore[arg-type]
+    service.attach(engine)
+    app = create_app(service, AcceptedTokens(frozenset()), AttemptFence())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://server") as http:
+        server = Server(engine=engine, fetcher=fetcher, service=service, http=http)
+        assert (await server.load(FIRST)).status_code == 200
+        assert not service.engine_has_died
+        engine.hangs = True
+        assert error_of(await server.load(SECOND)) is ErrorKind.NOT_READY
+    assert (service.ready, service.engine_has_died) == (False, True)
+    assert "were not in place after 0.05 s" in service.detail
+    await service.close()

@@ -16,6 +16,7 @@ from prorl_trainer.loop import Learner
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import LearnerState
+from tests.unit.trainer.trainer_builders import make_spec
 
 
 class Io:
@@ -58,11 +59,13 @@ def test_a_run_has_not_begun_before_the_first_weights_are_served(found_at_once: 
         io=Io(),
         rollouts=rollouts,
         want=want,
-        engine=SimpleNamespace(weights=list),
+        engine=SimpleNamespace(served_weights=lambda _: [], logprobs=lambda _: [-0.5]),
+        probe_tokens=(1, 2),
         publisher=SimpleNamespace(publish=lambda *_: published, sources=lambda _: ()),
     )
     state = SimpleNamespace(step=0)
-    learner = Learner(cast("LiveSpec", None), cast("LearnerParts", parts), cast("LearnerState", state))
+    live = SimpleNamespace(spec=make_spec())
+    learner = Learner(cast("LiveSpec", live), cast("LearnerParts", parts), cast("LearnerState", state))
     learner._publish()
     assert set(rollouts.seen) <= EARLY_PHASES, "a job that is told to run would be told to start again"
     learner._publish()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prorl_api.names import ENV_SHARED_MEMORY_DIR
 from prorl_api.wire.base import WeightsId
-from prorl_api.wire.rollout import WeightsManifest
+from prorl_api.wire.rollout import WeightsManifest, WeightsProbe
 from prorl_trainer.service import publisher as module
 from prorl_trainer.service.publisher import Publisher
 
@@ -32,8 +32,8 @@ def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def make_publisher(dtype: torch.dtype = torch.float32) -> Publisher:
-    return Publisher(2, dtype, "http://learner:1")
+def make_publisher() -> Publisher:
+    return Publisher(2, "http://learner:1")
 
 
 @pytest.mark.usefixtures("shared")
@@ -70,10 +70,31 @@ def test_the_share_of_changed_values_by_hand() -> None:
 
 @pytest.mark.usefixtures("shared")
 def test_a_change_below_the_served_precision_does_not_count() -> None:
-    publisher = make_publisher(torch.bfloat16)
-    publisher.publish(0, [("w", torch.tensor([1.0, 1.0]))])
+    publisher = make_publisher()
+    publisher.publish(0, [("w", torch.tensor([1.0, 1.0]).bfloat16())])
     # Next to 1, bfloat16 steps by 2^-7.
-    assert publisher.publish(1, [("w", torch.tensor([1.0001, 1.01]))]).changed_fraction == 0.5
+    assert publisher.publish(1, [("w", torch.tensor([1.0001, 1.01]).bfloat16())]).changed_fraction == 0.5
+
+
+@pytest.mark.usefixtures("shared")
+def test_every_tensor_is_served_in_its_own_number_format() -> None:
+    tensors = {
+        "parameter": torch.ones(2, dtype=torch.bfloat16),
+        "buffer": torch.ones(2),
+        "counts": torch.ones(2, dtype=torch.int64),
+    }
+    published = make_publisher().publish(0, tensors.items())
+    infos = {info.name: info.dtype for chunk in published.manifest.chunks for info in chunk.tensors}
+    assert infos == {"parameter": "bfloat16", "buffer": "float32", "counts": "int64"}
+
+
+@pytest.mark.usefixtures("shared")
+def test_the_probe_comes_with_the_weights_and_is_no_part_of_their_id() -> None:
+    publisher = make_publisher()
+    probe = WeightsProbe(token_ids=[1, 2, 3], logprobs=[-0.5, -2.0], max_distance=0.2)
+    plain, probed = publisher.publish(0, weights()), publisher.publish(1, weights(), probe)
+    assert (plain.manifest.probe, probed.manifest.probe) == (None, probe)
+    assert plain.manifest.weights_id.digest == probed.manifest.weights_id.digest
 
 
 @pytest.mark.usefixtures("shared")

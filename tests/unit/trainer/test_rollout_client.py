@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from prorl_api.errors import RolloutError, StaleAttemptError
+from prorl_api.errors import EngineMismatchError, RolloutError, StaleAttemptError
 from prorl_api.process.asgi import ApiError, AttemptFence, install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.wire.base import ErrorBody, ErrorInfo, ErrorKind
@@ -183,6 +184,141 @@ async def test_waiting_for_a_server_is_no_failure() -> None:
     with served(server.app) as url:
         members.heartbeat("late", MemberHeartbeat(address=url, ready=True, weights_id=WEIGHTS))
         assert len(await waiting) == 2
+        await client.close()
+
+
+def hung_at_weights(hold: asyncio.Event, loads: list[str]) -> FastAPI:
+    """A server that takes weights and does not answer until it may."""
+    app = FastAPI()
+
+    @app.post("/v1/weights")
+    async def load(body: LoadWeightsRequest) -> Response:
+        loads.append(str(body.weights_id))
+        while not hold.is_set():  # noqa: ASYNC110  # set from the test's thread
+            await asyncio.sleep(0.01)
+        done = LoadWeightsResponse(weights_id=body.weights_id, fetch_seconds=0, load_seconds=0, source_kind="http")
+        return JSONResponse(done.model_dump(mode="json"))
+
+    return app
+
+
+def make_publishing(*addresses: str) -> tuple[RolloutClient, RolloutServers, SharedStatus]:
+    members, shared_status = RolloutServers(1), SharedStatus(1, 10)
+    for address in addresses:
+        beat = MemberHeartbeat(address=address, ready=False, weights_id=None, ttl_seconds=600)
+        members.heartbeat(address, beat)
+    members.want(WEIGHTS, (SOURCE,))
+    return RolloutClient(members, shared_status, 1), members, shared_status
+
+
+async def test_a_server_that_hangs_holds_up_no_publish_and_catches_up_later() -> None:
+    hold, loads, server = asyncio.Event(), list[str](), Server(lambda _: lines(2))
+    with served(hung_at_weights(hold, loads)) as hung, served(server.app) as healthy:
+        client, members, _ = make_publishing(hung, healthy)
+        started = time.monotonic()
+        assert await client.publish(WEIGHTS, (SOURCE,), 600.0) == 1
+        assert time.monotonic() - started < 30
+        assert [member.address for member in members.ready()] == [healthy]
+        hold.set()
+        while len(members.ready()) < 2:  # noqa: ASYNC110  # the registry has no event
+            await asyncio.sleep(0.01)
+        await client.close()
+    assert loads == [str(WEIGHTS)]
+
+
+async def test_a_server_that_is_a_little_slower_is_waited_for() -> None:
+    """Else the first one would get all prompts of the step."""
+    hold, server = asyncio.Event(), Server(lambda _: lines(2))
+    with served(hung_at_weights(hold, [])) as slower, served(server.app) as first:
+        client, _, _ = make_publishing(slower, first)
+        asyncio.get_running_loop().call_later(0.3, hold.set)
+        assert await client.publish(WEIGHTS, (SOURCE,), 600.0) == 2
+        await client.close()
+
+
+async def test_a_server_that_is_behind_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It costs the time that the others have once, and not at every step."""
+    hold, server = asyncio.Event(), Server(lambda _: lines(2))
+    newer = WEIGHTS.model_copy(update={"step": 1})
+    with served(hung_at_weights(hold, [])) as hung, served(server.app) as healthy:
+        client, members, _ = make_publishing(hung, healthy)
+        assert await client.publish(WEIGHTS, (SOURCE,), 600.0) == 1
+        monkeypatch.setattr("prorl_trainer.service.rollout_client._LEAST_GRACE_SECONDS", 3600.0)
+        members.want(newer, (SOURCE,))
+        assert await asyncio.wait_for(client.publish(newer, (SOURCE,), 600.0), 60) == 1
+        await client.close()
+        hold.set()
+
+
+async def test_new_weights_end_the_wait_for_old_ones() -> None:
+    hold, loads, server = asyncio.Event(), list[str](), Server(lambda _: lines(2))
+    newer = WEIGHTS.model_copy(update={"step": 1})
+    with served(hung_at_weights(hold, loads)) as hung, served(server.app) as healthy:
+        client, members, _ = make_publishing(hung, healthy)
+        for weights_id in (WEIGHTS, newer):
+            members.want(weights_id, (SOURCE,))
+            assert await client.publish(weights_id, (SOURCE,), 600.0) == 1
+            assert len(client._loads) == 1
+            while loads[-1:] != [str(weights_id)]:  # noqa: ASYNC110  # filled in another thread
+                await asyncio.sleep(0.01)
+        assert loads == [str(WEIGHTS), str(newer)]
+        await client.close()
+        assert client._loads == set()
+        hold.set()
+
+
+async def test_a_learner_that_waits_for_servers_gives_signs_of_life() -> None:
+    members, shared_status = RolloutServers(1), SharedStatus(1, 10)
+    client = RolloutClient(members, shared_status, 1)
+    before = shared_status.status.heartbeat
+    waiting = asyncio.create_task(client.wait_ready())
+    while shared_status.status.heartbeat == before:  # noqa: ASYNC110  # the status has no event
+        await asyncio.sleep(0.01)
+    waiting.cancel()
+    await client.close()
+
+
+async def test_a_publish_that_all_servers_are_slow_at_gives_signs_of_life() -> None:
+    hold = asyncio.Event()
+    with served(hung_at_weights(hold, [])) as hung:
+        client, _, shared_status = make_publishing(hung)
+        before = shared_status.status.heartbeat
+        publishing = asyncio.create_task(client.publish(WEIGHTS, (SOURCE,), 600.0))
+        while shared_status.status.heartbeat == before:  # noqa: ASYNC110  # the status has no event
+            await asyncio.sleep(0.01)
+        assert not publishing.done()
+        hold.set()
+        assert await publishing == 1
+        await client.close()
+
+
+def refusing_weights() -> FastAPI:
+    app = FastAPI()
+    install(app, AcceptedTokens(frozenset()), AttemptFence())
+
+    @app.post("/v1/weights")
+    async def load(body: LoadWeightsRequest) -> Response:
+        raise ApiError(ErrorKind.ENGINE_MISMATCH, "engine mismatch: 1.2 nats on average")
+
+    return app
+
+
+async def test_a_run_ends_where_all_servers_compute_another_model() -> None:
+    with served(refusing_weights()) as url:
+        client, _, _ = make_publishing(url)
+        assert await client.publish(WEIGHTS, (SOURCE,), 20.0) == 0
+        with pytest.raises(EngineMismatchError, match=r"1\.2 nats on average.*maxLogprobDistance"):
+            await client.wait_ready()
+        await client.close()
+
+
+async def test_one_server_of_several_that_computes_another_model_gets_no_prompts() -> None:
+    server = Server(lambda _: lines(2))
+    with served(refusing_weights()) as wrong, served(server.app) as right:
+        client, members, _ = make_publishing(wrong, right)
+        assert await client.publish(WEIGHTS, (SOURCE,), 20.0) == 1
+        await client.wait_ready()
+        assert [member.address for member in members.ready()] == [right]
         await client.close()
 
 

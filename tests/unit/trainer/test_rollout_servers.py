@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from prorl_api.errors import EngineMismatchError
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
-from prorl_api.wire.rollout import WeightSource
+from prorl_api.wire.rollout import RefusedWeights, WeightSource
 from prorl_trainer.service.rollout_servers import RolloutServers
 from tests.unit.trainer.trainer_builders import WEIGHTS
 
@@ -99,12 +102,12 @@ def test_the_least_busy_server_comes_first() -> None:
 def test_a_server_that_failed_waits_a_moment_and_must_be_heard_of_again() -> None:
     members, clock = registry()
     beat(members, "a")
-    members.failed(members.ready()[0], seconds=2.0)
+    members.failed(members.ready()[0])
     beat(members, "a")
     assert names(members) == [], "not at once"
     clock.now += 2.0
     assert names(members) == ["a"]
-    members.failed(members.ready()[0], seconds=2.0)
+    members.failed(members.ready()[0])
     clock.now += 10.0
     assert names(members) == [], "a dead server is not tried again before it has been heard of"
 
@@ -113,4 +116,50 @@ def test_an_acknowledged_load_counts_before_the_next_heartbeat() -> None:
     members, _ = registry()
     beat(members, "a", weights=None, ready=False)
     members.loaded(members.alive()[0], WEIGHTS)
+    assert names(members) == ["a"]
+
+
+def refuse(members: RolloutServers, name: str, weights: WeightsId) -> None:
+    refused = RefusedWeights(weights_id=weights, message=f"{name} computes another model")
+    beat = MemberHeartbeat(address=f"http://{name}:1", ready=False, weights_id=None, refused=refused)
+    members.heartbeat(name, beat)
+
+
+def test_a_run_ends_when_every_server_that_is_there_has_refused_the_wanted_weights() -> None:
+    members, _ = registry()
+    members.raise_if_refused()  # nobody is there: they may still come
+    beat(members, "a", weights=None, ready=False)
+    members.raise_if_refused()
+    refuse(members, "b", WEIGHTS)
+    members.raise_if_refused()  # a has not tried yet
+    refuse(members, "a", WEIGHTS)
+    with pytest.raises(EngineMismatchError, match="computes another model"):
+        members.raise_if_refused()
+
+
+def test_a_refusal_of_weights_that_are_no_longer_wanted_does_not_count() -> None:
+    members, _ = registry()
+    refuse(members, "a", WEIGHTS)
+    members.want(NEWER, (SOURCE,))
+    members.raise_if_refused()
+
+
+def test_a_server_that_fails_again_and_again_gets_prompts_ever_more_seldom() -> None:
+    members, clock = registry()
+    waits = []
+    for _ in range(7):
+        beat(members, "a")
+        (member,) = members.ready()
+        members.failed(member)
+        members.failed(member)  # a second call that failed in the same moment
+        started = clock.now
+        while not members.ready():
+            clock.now += 1.0
+            beat(members, "a")
+        waits.append(clock.now - started)
+    assert waits == [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    members.answered(member)
+    members.failed(member)
+    clock.now += 2.0
+    beat(members, "a")
     assert names(members) == ["a"]

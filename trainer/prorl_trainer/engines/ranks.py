@@ -7,18 +7,22 @@ there is nothing to broadcast.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import Sums, TrainingEngine
 
+_logger = logging.getLogger(__name__)
+_PREPARE = "prepare"
 _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
 """Followers wait in a broadcast while rank 0 samples, which may take an hour; hangs are the watchdog's business."""
 
@@ -46,20 +50,32 @@ class RankedEngine:
         self._engine = engine
         self._alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
 
-    def prepare(self, batch: Batch) -> Sums:
-        """See `TrainingEngine.prepare`."""
-        self._announce("prepare", batch)
-        return self._engine.prepare(batch)
+    def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
+        """See `TrainingEngine.prepare`. Each rank is sent its own packs."""
+        if not self._alone:
+            self._announce(_PREPARE, with_reference)
+            _scatter([batch.of_rank(rank) for rank in range(torch.distributed.get_world_size())])
+        return self._engine.prepare(batch, with_reference)
 
     def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float, step: int) -> Sums:
         """See `TrainingEngine.update`."""
         self._announce("update", minibatch, algorithm, learning_rate, step)
         return self._engine.update(minibatch, algorithm, learning_rate, step)
 
+    def logprobs(self, batch: Batch) -> list[float]:
+        """See `TrainingEngine.logprobs`."""
+        self._announce("logprobs", batch)
+        return self._engine.logprobs(batch)
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `TrainingEngine.weights`; must be iterated to the end."""
         self._announce("export_weights")
         return self._engine.weights()
+
+    def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+        """See `TrainingEngine.served_weights`; must be iterated to the end."""
+        self._announce("export_weights")
+        return self._engine.served_weights(dtype)
 
     def reference_from_policy(self) -> None:
         """See `TrainingEngine.reference_from_policy`."""
@@ -86,6 +102,10 @@ class RankedEngine:
         self._announce("load", folder)
         self._engine.load(folder)
 
+    def on_progress(self, action: Callable[[], object]) -> None:
+        """See `TrainingEngine.on_progress`; of this rank."""
+        self._engine.on_progress(action)
+
     def close(self) -> None:
         """Let the other ranks go."""
         self._announce(None)
@@ -103,4 +123,17 @@ def follow(engine: TrainingEngine) -> None:
         name, arguments = message[0]
         if name is None:
             return
-        getattr(engine, name)(*arguments)
+        if name == _PREPARE:
+            arguments = (_scatter(None), *arguments)
+        try:
+            getattr(engine, name)(*arguments)
+        except NonFiniteError as error:  # raised on every rank: rank 0 decides what becomes of the run
+            _logger.warning("%s", error)
+
+
+def _scatter(batches: list[Batch] | None) -> Batch:
+    """This rank's batch of those that rank 0 gives; None on the others."""
+    received: list[Any] = [None]
+    torch.distributed.scatter_object_list(received, batches, src=0)
+    batch: Batch = received[0]
+    return batch

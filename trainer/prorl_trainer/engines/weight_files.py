@@ -18,7 +18,7 @@ _READ_BYTES = 8 * 2**20
 
 
 def write_weights(file: Path, weights: Iterable[tuple[str, Tensor]]) -> str:
-    """Write named parameters to one safetensors file; the sha256 of its bytes.
+    """Write named parameters to one safetensors file; return the sha256 of its bytes.
 
     Raises:
         OSError: The file system refuses.
@@ -32,7 +32,7 @@ def write_weights(file: Path, weights: Iterable[tuple[str, Tensor]]) -> str:
 
 
 def file_digest(file: Path) -> str:
-    """sha256 of a file's bytes, hexadecimal."""
+    """Give the sha256 of a file's bytes, hexadecimal."""
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(_READ_BYTES):

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from prorl_api.names import ENV_SHARED_MEMORY_DIR
 from prorl_api.wire.base import WeightsId
-from prorl_api.wire.rollout import TensorInfo, WeightChunk, WeightsManifest, WeightSource
+from prorl_api.wire.rollout import TensorInfo, WeightChunk, WeightsManifest, WeightSource, WeightsProbe
 from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.storage.durable import explained
 
@@ -31,7 +31,14 @@ _CHUNK_BYTES = 128 * 2**20
 _THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
 """Chunks written at once. On two cores one, since each takes memory."""
 _KEPT_FOR_HTTP = 2
-_DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_DTYPE_NAMES = {
+    torch.float32: "float32",
+    torch.bfloat16: "bfloat16",
+    torch.float16: "float16",
+    torch.int64: "int64",
+    torch.int32: "int32",
+    torch.bool: "bool",
+}
 
 _Chunk = tuple[int, dict[str, Tensor]]
 _Written = tuple[WeightChunk, int, int]
@@ -50,16 +57,14 @@ class Published:
 class Publisher:
     """Writes chunks and knows where they are."""
 
-    def __init__(self, attempt: int, dtype: torch.dtype, base_url: str) -> None:
+    def __init__(self, attempt: int, base_url: str) -> None:
         """Publish under shared memory if a folder there was given, else under the temporary folder.
 
         Args:
             attempt: Of the learner; part of every weights id.
-            dtype: Number format of the served weights.
             base_url: The learner's own URL as rollout servers reach it.
         """
         self._attempt = attempt
-        self._dtype = dtype
         self._base_url = base_url
         shared = os.environ.get(ENV_SHARED_MEMORY_DIR)
         self._is_shared = shared is not None
@@ -69,27 +74,29 @@ class Publisher:
         self._root = Path(tempfile.mkdtemp(prefix=f"weights-{attempt}-", dir=shared))
         self._published: list[Published] = []
 
-    def publish(self, step: int, weights: Iterable[tuple[str, Tensor]]) -> Published:
-        """Write the weights after training step `step`.
+    def publish(self, step: int, weights: Iterable[tuple[str, Tensor]], probe: WeightsProbe | None = None) -> Published:
+        """Write the weights after training step `step`, with what an engine must make of them.
 
         Raises:
             CheckpointError: There is no room for them.
         """
         folder = self._root / f"step-{step}"
         with explained(folder):
-            return self._publish(step, weights, folder)
+            return self._publish(step, weights, probe, folder)
 
-    def _publish(self, step: int, weights: Iterable[tuple[str, Tensor]], folder: Path) -> Published:
+    def _publish(
+        self, step: int, weights: Iterable[tuple[str, Tensor]], probe: WeightsProbe | None, folder: Path
+    ) -> Published:
         target = folder.with_name(folder.name + ".partial")
         shutil.rmtree(target, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)
         target.mkdir()
         previous = self._published[-1].folder if self._published else None
-        written = list(_in_threads(partial(_write_chunk, target, previous), _chunked(weights, self._dtype)))
+        written = list(_in_threads(partial(_write_chunk, target, previous), _chunked(weights)))
         chunks = tuple(chunk for chunk, _, _ in written)
         changed, total = sum(changed for _, changed, _ in written), sum(count for _, _, count in written)
         weights_id = WeightsId.of_chunks(self._attempt, step, [chunk.sha256 for chunk in chunks])
-        manifest = WeightsManifest(weights_id=weights_id, chunks=chunks)
+        manifest = WeightsManifest(weights_id=weights_id, chunks=chunks, probe=probe)
         (target / "manifest.json").write_text(manifest.model_dump_json(), encoding="utf-8")
         target.rename(folder)
         published = Published(manifest, folder, changed / total if previous and total else None)
@@ -100,14 +107,14 @@ class Publisher:
         return published
 
     def sources(self, published: Published) -> tuple[WeightSource, ...]:
-        """Where servers can get it: the file first where they share the memory."""
+        """Say where servers can get it: the file first where they share the memory."""
         http = WeightSource(kind="http", location=f"{self._base_url}/v1/weights/{published.manifest.weights_id}")
         if self._is_shared:
             return (WeightSource(kind="file", location=str(published.folder)), http)
         return (http,)
 
     def find(self, weights_id: str) -> Published | None:
-        """What is on offer under an id, in its text form."""
+        """Find what is on offer under an id, in its text form."""
         return next((item for item in self._published if str(item.manifest.weights_id) == weights_id), None)
 
     def close(self) -> None:
@@ -131,7 +138,7 @@ def _in_threads(write: Callable[[_Chunk], _Written], chunks: Iterable[dict[str, 
 
 
 def _write_chunk(folder: Path, previous: Path | None, chunk: _Chunk) -> _Written:
-    """One chunk, how many of its values differ from `previous` (0 without), and how many it has."""
+    """Write one chunk; return it, how many of its values differ from `previous` (0 without), and how many it has."""
     index, tensors = chunk
     name = f"chunk-{index:05d}.safetensors"
     digest = write_weights(folder / name, tensors.items())
@@ -139,11 +146,11 @@ def _write_chunk(folder: Path, previous: Path | None, chunk: _Chunk) -> _Written
     return _describe(folder / name, digest, tensors), changed, sum(tensor.numel() for tensor in tensors.values())
 
 
-def _chunked(weights: Iterable[tuple[str, Tensor]], dtype: torch.dtype) -> Iterator[dict[str, Tensor]]:
+def _chunked(weights: Iterable[tuple[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
     chunk: dict[str, Tensor] = {}
     size = 0
     for name, tensor in weights:
-        served = tensor.detach().to("cpu", dtype)
+        served = tensor.detach().to("cpu")
         num_bytes = served.numel() * served.element_size()
         if chunk and size + num_bytes > _CHUNK_BYTES:
             yield chunk

@@ -9,14 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeGuard
 
+from prorl_api.errors import EngineMismatchError
 from prorl_api.process.addresses import AddressError
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
-from prorl_api.wire.rollout import WeightSource
+from prorl_api.wire.rollout import RefusedWeights, WeightSource
+from prorl_trainer.engine_mismatch import CAUSES
 
 HEARTBEAT_SECONDS = 1.0
 _MAX_MEMBERS = 1024
+_FIRST_SUSPENSION_SECONDS = 2.0
+_MAX_SUSPENSION_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -28,9 +33,13 @@ class RolloutServerEntry:
     ready: bool
     weights_id: WeightsId | None
     expires: float
+    refused: RefusedWeights | None = None
+    """Weights with which its engine computes something else than the learner."""
     in_flight: int = 0
     suspended_until: float = 0.0
-    """After a failed call it gets no prompts for a moment."""
+    """After a failed call it gets no prompts for a while."""
+    num_failures: int = 0
+    """Since the last call that it answered in full."""
 
 
 class TooManyMembersError(Exception):
@@ -38,10 +47,10 @@ class TooManyMembersError(Exception):
 
 
 class RolloutServers:
-    """The registry. Used on the event loop only."""
+    """The registry of rollout servers, for use on the event loop only."""
 
     def __init__(self, attempt: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """An empty registry."""
+        """Begin with no server."""
         self._attempt = attempt
         self._clock = clock
         self._members: dict[str, RolloutServerEntry] = {}
@@ -49,7 +58,7 @@ class RolloutServers:
         self._sources: tuple[WeightSource, ...] = ()
 
     def heartbeat(self, incarnation: str, beat: MemberHeartbeat) -> MemberAnswer:
-        """Note a server; what it should hold.
+        """Note a server; answer with what it should hold.
 
         Raises:
             AddressError: An incarnation that is known at another address.
@@ -67,6 +76,7 @@ class RolloutServers:
         elif member.address != beat.address:
             raise AddressError(f"this incarnation serves at {member.address}; one elsewhere needs a name of its own")
         member.ready, member.weights_id, member.expires = beat.ready, beat.weights_id, expires
+        member.refused = beat.refused
         return MemberAnswer(
             attempt=self._attempt,
             weights_id=self._wanted,
@@ -75,7 +85,7 @@ class RolloutServers:
         )
 
     def want(self, weights_id: WeightsId, sources: tuple[WeightSource, ...]) -> None:
-        """From now on only servers with these weights get prompts."""
+        """Give prompts only to servers with these weights from now on."""
         self._wanted, self._sources = weights_id, sources
 
     @property
@@ -84,13 +94,13 @@ class RolloutServers:
         return self._wanted
 
     def alive(self) -> list[RolloutServerEntry]:
-        """Servers that were heard of lately."""
+        """Give the servers that were heard of lately."""
         now = self._clock()
         self._members = {key: member for key, member in self._members.items() if member.expires > now}
         return list(self._members.values())
 
     def ready(self) -> list[RolloutServerEntry]:
-        """Servers that may get prompts, least busy first."""
+        """Give the servers that may get prompts, least busy first."""
         now = self._clock()
         fit = [
             member
@@ -102,10 +112,38 @@ class RolloutServers:
         ]
         return sorted(fit, key=lambda member: member.in_flight)
 
+    def raise_if_refused(self) -> None:
+        """Give up where every server has the wanted weights and none computes with them what the learner does.
+
+        One of several that does so is broken, and gets no prompts.
+
+        Raises:
+            EngineMismatchError: With what they say.
+        """
+        refusals = [(member.address, member.refused) for member in self.alive()]
+        said = [f"{address}: {refused.message}" for address, refused in refusals if self._is_wanted(refused)]
+        if said and len(said) == len(refusals):
+            raise EngineMismatchError(f"no rollout server can serve weights {self._wanted}; {said[0]}. {CAUSES}")
+
+    def _is_wanted(self, refused: RefusedWeights | None) -> TypeGuard[RefusedWeights]:
+        return refused is not None and refused.weights_id == self._wanted
+
     def loaded(self, member: RolloutServerEntry, weights_id: WeightsId) -> None:
-        """A server acknowledged weights."""
+        """Note that a server acknowledged weights."""
         member.weights_id, member.ready = weights_id, True
 
-    def failed(self, member: RolloutServerEntry, seconds: float = 2.0) -> None:
-        """A call failed: no prompts for a moment, and none before the server has been heard of again."""
-        member.ready, member.suspended_until = False, self._clock() + seconds
+    def failed(self, member: RolloutServerEntry) -> None:
+        """Note that a call failed: no prompts for a while, and none before the server has been heard of again.
+
+        The while doubles from failure to failure, since a server that hangs may well go on saying that it is there.
+        Calls that fail together count as one.
+        """
+        now = self._clock()
+        if member.suspended_until <= now:
+            member.num_failures += 1
+        seconds = min(_FIRST_SUSPENSION_SECONDS * 2 ** (member.num_failures - 1), _MAX_SUSPENSION_SECONDS)
+        member.ready, member.suspended_until = False, now + seconds
+
+    def answered(self, member: RolloutServerEntry) -> None:
+        """Note that a call was answered in full."""
+        member.num_failures = 0

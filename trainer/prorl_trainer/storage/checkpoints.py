@@ -131,6 +131,11 @@ class CheckpointStore:
         """Where the engine's part of a checkpoint lies."""
         return self.folder(current) / _ENGINE_FOLDER
 
+    @property
+    def attempt_folder(self) -> Path:
+        """Everything that this attempt writes."""
+        return self._run.attempt(self._fence.attempt)
+
     def write(self, state: LearnerState, save_engine: Callable[[Path], None]) -> Current:
         """Write a checkpoint and move `CURRENT` to it.
 

@@ -23,6 +23,11 @@ class ReferenceStore:
         """Of one run."""
         self._run = run
 
+    @property
+    def folder(self) -> Path:
+        """Where all of them lie."""
+        return self._run.references
+
     def file(self, digest: str) -> Path:
         """The weights with that digest.
 
