@@ -59,6 +59,7 @@ TABLE: tuple[Metric, ...] = (
     _m("entropy", "nats", "Mean entropy of the tempered policy per trained token.", "Collapse shows here first."),
     _m("clip_fraction_low", "ratio", "Share of trained tokens whose ratio was clipped from below."),
     _m("clip_fraction_high", "ratio", "Share of trained tokens whose ratio was clipped from above."),
+    _m("clip_fraction_dual", "ratio", "Share of trained tokens whose ratio was clipped by the dual clip."),
     _m("ratio_max", "", "Largest policy / old probability ratio of a trained token."),
     _m("gradient_norm", "", "Global norm before clipping, mean over the batch's optimizer steps."),
     _m("learning_rate", "", "Rate of the last optimizer step."),

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from prorl_api.errors import NonFiniteError
-from prorl_api.spec.values import Precision
-from prorl_trainer.algorithm.losses import PackLoss, pack_loss
+from prorl_trainer.algorithm.losses import token_losses
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines import engine as engine_module
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.packed_policy import pack_inputs
+from prorl_trainer.engines.masks import as_inputs
 from tests.integration.engine_kit import (
     ALGORITHM,
     CPU,
@@ -57,7 +57,7 @@ def world() -> Iterator[None]:
 
 def one_by_one(model: Path, seed: int, temperature: float) -> dict[int, list[tuple[float, float]]]:
     """Log-probability and entropy of each loss token of each completion, each in a forward pass of its own."""
-    policy = load_policy(str(model), Precision.FLOAT32, CPU).model
+    policy = load_policy(str(model), learner_spec(), CPU).model
     answers: dict[int, list[tuple[float, float]]] = {}
     for scored in random_groups(seed):
         for rollout in scored.group.rollouts:
@@ -76,20 +76,24 @@ def one_by_one(model: Path, seed: int, temperature: float) -> dict[int, list[tup
     return answers
 
 
+def no_loss(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    return torch.zeros(()), torch.zeros(stop - start)
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("share", [False, True])
 def test_packed_logprobs_and_entropies_equal_plain_forward_passes(
     model: Path, checkpointing: bool, share: bool
 ) -> None:
-    policy = load_policy(str(model), Precision.FLOAT32, CPU)
+    policy = load_policy(str(model), learner_spec(), CPU)
     if checkpointing:
-        policy.train()
-        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        policy.recompute_activations()
     batch = make_batch(1, minibatch=4, share_prompts=share, microbatch_tokens=90)
     expected = one_by_one(model, 1, batch.temperature)
     seen: dict[int, list[tuple[float, float]]] = {}
     for pack in batch.minibatches[0].packs_by_rank[0]:
-        logprobs, entropies = policy(**pack_inputs(pack, CPU), temperature=batch.temperature)
+        inputs = as_inputs(pack, policy.family.masks, CPU)
+        logprobs, entropies, _ = policy(**inputs, temperature=batch.temperature, slope=no_loss)
         values = zip(pack.completion_ids.tolist(), logprobs.tolist(), entropies.tolist(), strict=True)
         for completion, logprob, entropy in values:
             seen.setdefault(completion, []).append((logprob, entropy))
@@ -154,12 +158,12 @@ def test_a_gradient_that_is_not_finite_stops_before_the_optimizer_step(
     train(engine, [1])
     before = weights_of(engine)
 
-    def finite_with_bad_gradient(*arguments: Any, **tensors: Any) -> PackLoss:
-        result = pack_loss(*arguments, **tensors)
-        result.loss.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]
-        return result
+    def finite_with_bad_gradient(*arguments: Any) -> Tensor:
+        losses = token_losses(*arguments)
+        losses.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]
+        return losses
 
-    monkeypatch.setattr(engine_module, "pack_loss", finite_with_bad_gradient)
+    monkeypatch.setattr(engine_module, "token_losses", finite_with_bad_gradient)
     engine.prepare(make_batch(2))
     with pytest.raises(NonFiniteError, match="step 7: the gradient norm is"):
         engine.update(0, ALGORITHM, RATE, 7)

@@ -16,7 +16,8 @@ from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import Batch, Pack, ScoredGroup
 from prorl_trainer.engines.engine import TrainingEngine
-from prorl_trainer.engines.packed_policy import PackedPolicy, pack_inputs
+from prorl_trainer.engines.masks import as_inputs
+from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.step_metrics import training_metrics
 from tests.integration.engine_kit import ALGORITHM, RATE, make_engine, random_groups, train
 from tests.integration.tiny_model import write_model
@@ -48,8 +49,8 @@ def _sampled_by(policy: PackedPolicy, groups: list[ScoredGroup]) -> Batch:
 
 @torch.no_grad()
 def _logprobs(policy: PackedPolicy, pack: Pack) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    logprobs, _ = policy(**pack_inputs(pack, torch.device("cpu")), temperature=TEMPERATURE)
-    values: np.ndarray[tuple[int], np.dtype[np.float32]] = logprobs.numpy()
+    inputs = as_inputs(pack, policy.family.masks, torch.device("cpu"))
+    values: np.ndarray[tuple[int], np.dtype[np.float32]] = policy(**inputs, temperature=TEMPERATURE).logprobs.numpy()
     return values
 
 

@@ -27,7 +27,7 @@ from prorl_trainer.algorithm.types import SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.clock import StepClock
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.reference_reset import apply_resets, enter_stage
+from prorl_trainer.reference_reset import apply_resets, enter_stage, needs_reference
 from prorl_trainer.resume import spec_revision
 from prorl_trainer.sample_files import training_lines, validation_lines
 from prorl_trainer.service.publisher import Published
@@ -148,7 +148,7 @@ class Learner:
             aggregation=spec.algorithm.loss_aggregation,
             temperature=spec.rollout.temperature,
         )
-        prepared = engine.prepare(batch)
+        prepared = engine.prepare(batch, needs_reference(spec))
         updates = []
         rate = 0.0
         with self.clock.part("updating"):

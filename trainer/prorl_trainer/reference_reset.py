@@ -10,7 +10,7 @@ import logging
 
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import stage_at
-from prorl_api.spec.values import OptimizerAction, ResetSource
+from prorl_api.spec.values import OptimizerAction, ResetMode, ResetSource
 from prorl_api.wire.learner import LearnerPhase, ResetCommand
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
@@ -18,6 +18,13 @@ from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
 _logger = logging.getLogger(__name__)
 Applied = tuple[ResetCommand, str, str]
 """Command, digest of the reference before, and after."""
+
+
+def needs_reference(spec: ProRLJobSpec) -> bool:
+    """Whether the KL to the reference is part of the loss, or watched by a trigger that may act."""
+    resets = spec.reference_reset
+    watched = any(trigger.kl_spike is not None and trigger.kl_spike.metric == "kl" for trigger in resets.triggers)
+    return spec.algorithm.kl.coefficient > 0 or (watched and resets.mode is not ResetMode.DISABLED)
 
 
 def enter_stage(spec: ProRLJobSpec, state: LearnerState, parts: LearnerParts) -> LearnerState:

@@ -41,11 +41,12 @@ def training_metrics(groups: Sequence[ScoredGroup], batch: Batch, updates: Seque
     def token_mean(name: str) -> float:
         return sum(update[name] for update in updates) / tokens
 
-    return {
-        "kl": token_mean("kl"),
+    measured = {"kl": token_mean("kl")} if "kl" in updates[0] else {}  # without a reference there is none
+    return measured | {
         "entropy": token_mean("entropy"),
         "clip_fraction_low": token_mean("clipped_low"),
         "clip_fraction_high": token_mean("clipped_high"),
+        "clip_fraction_dual": token_mean("clipped_dual"),
         "mismatch_logprob": token_mean("mismatch_logprob"),
         "mismatch_masked": token_mean("mismatch_masked"),
         "ratio_max": max(update["ratio_max"] for update in updates),

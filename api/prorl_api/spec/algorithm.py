@@ -21,6 +21,9 @@ class Clip(SpecModel):
     """Ratios below 1 - low are clipped (epsilon-low)."""
     high: Annotated[float, Field(gt=0, le=100)] = 0.4
     """Ratios above 1 + high are clipped (epsilon-high); larger than `low`, so that rare tokens can rise."""
+    dual: Annotated[float, Field(gt=1, le=1_000_000)] = 3.0
+    """Ratios above this are clipped where the advantage is negative (dual clip, arXiv 1912.09729 eq. 5; 3 as in verl,
+    which ProRL trained with); 1000000: hardly ever."""
 
 
 class DynamicSampling(SpecModel):
@@ -40,6 +43,21 @@ class KL(SpecModel):
     estimator: KLEstimator = KLEstimator.K2
     log_ratio_clamp: Annotated[float, Field(gt=0, le=100)] = 10.0
     """log(policy / reference) is clamped to plus or minus this before the estimator."""
+
+    @rule(
+        Cel(
+            "self.estimator != 'k1' || self.coefficient == 0.0",
+            "`estimator: k1` has no effect with a `coefficient`, got {self.coefficient}: its expected gradient is 0; "
+            "use `k2` or `k3`",
+        ),
+    )
+    def k1_is_for_measuring(self) -> None:
+        """The gradient of k1 is grad log policy, whose expectation under the policy is zero: noise and no pull."""
+        if self.estimator is KLEstimator.K1 and self.coefficient != 0:
+            raise ValueError(
+                f"`estimator: k1` has no effect with a `coefficient`, got {self.coefficient}: its expected gradient is "
+                "0; use `k2` or `k3`"
+            )
 
 
 class EngineMismatch(SpecModel):

@@ -130,9 +130,20 @@ class DeepSpeedSpec(SpecModel):
     """Settings of the DeepSpeed engine."""
 
     zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
-    """What is sharded over ranks: 0 nothing, 1 optimizer, 2 and gradients, 3 and parameters."""
+    """What is sharded over ranks: 0 nothing (and no DeepSpeed), 1 optimizer, 2 and gradients, 3 and parameters."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory."""
+
+    @rule(
+        Cel(
+            "!self.offloadOptimizer || self.zeroStage > 0",
+            "`offloadOptimizer` has no effect with `zeroStage: 0`; set a stage of 1 to 3",
+        ),
+    )
+    def only_zero_offloads(self) -> None:
+        """At stage 0 DeepSpeed has no part in it."""
+        if self.offload_optimizer and self.zero_stage == 0:
+            raise ValueError("`offloadOptimizer` has no effect with `zeroStage: 0`; set a stage of 1 to 3")
 
 
 class LearnerSpec(SpecModel):
@@ -144,6 +155,8 @@ class LearnerSpec(SpecModel):
     """Ranks in a pod, one a GPU."""
     precision: Precision = Precision.BFLOAT16
     """Number format of weights and computation; bfloat16 keeps a float32 master copy."""
+    head_precision: Precision = Precision.FLOAT32
+    """Number format of the logits; bfloat16 rounds them to 8 bits, as much error as all the layers before add."""
     engine: EngineKind = EngineKind.DEEPSPEED
     deepspeed: DeepSpeedSpec = DeepSpeedSpec()
     prompts_per_step: Annotated[int, Field(ge=1, le=65536), Change.STEP_BOUNDARY] = 256
@@ -166,6 +179,19 @@ class LearnerSpec(SpecModel):
     """Resources of a learner pod."""
     pod_template: PodTemplate | None = None
     """Strategic additions to the pods."""
+
+    @rule(
+        Cel(
+            "self.headPrecision == 'float32' || self.precision == 'bfloat16'",
+            "`headPrecision: {self.headPrecision}` needs `precision: bfloat16`, got {self.precision}",
+        ),
+    )
+    def head_is_no_coarser_than_the_body(self) -> None:
+        """A float32 model has a float32 head."""
+        if self.head_precision is Precision.BFLOAT16 and self.precision is not Precision.BFLOAT16:
+            raise ValueError(
+                f"`headPrecision: {self.head_precision}` needs `precision: bfloat16`, got {self.precision}"
+            )
 
     @rule(
         Cel(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from prorl_api.spec.algorithm import AlgorithmSpec
+from prorl_api.spec.algorithm import KL, AlgorithmSpec, Clip
 from prorl_api.spec.values import KLEstimator, MismatchCorrection
-from prorl_trainer.algorithm.losses import clipped_surrogate, kl_estimate, mismatch_weights, pack_loss
+from prorl_trainer.algorithm.losses import (
+    LossInputs,
+    clipped_surrogate,
+    kl_estimate,
+    loss_sums,
+    mismatch_weights,
+    token_losses,
+)
 
-LOW, HIGH = 0.2, 0.4
+CLIP = Clip(low=0.2, high=0.4, dual=3.0)
 
 
 def algorithm(**sections: Any) -> AlgorithmSpec:
@@ -23,7 +31,7 @@ def algorithm(**sections: Any) -> AlgorithmSpec:
 def surrogate_and_slope(ratio: float, advantage: float) -> tuple[float, float]:
     """Value and derivative by the ratio; d/d logprob = ratio * that."""
     logprob = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
-    value = clipped_surrogate(logprob, torch.zeros(1), torch.tensor([advantage]), LOW, HIGH)
+    value = clipped_surrogate(logprob, torch.zeros(1), torch.tensor([advantage]), CLIP)
     value.sum().backward()  # type: ignore[no-untyped-call]
     assert logprob.grad is not None
     return float(value.detach()), float(logprob.grad) / ratio
@@ -39,6 +47,9 @@ def surrogate_and_slope(ratio: float, advantage: float) -> tuple[float, float]:
         (0.9, -2.0, -1.8, -2.0),  # inside
         (0.5, -2.0, -1.6, 0.0),  # below: 0.8 * -2
         (1.5, -2.0, -3.0, -2.0),  # above, but a loss that has grown is not clipped
+        (2.9, -2.0, -5.8, -2.0),
+        (3.1, -2.0, -6.0, 0.0),  # but beyond the dual clip it is: 3 * -2
+        (3.1, 2.0, 2.8, 0.0),  # which does not concern a gain
         (0.5, 0.0, 0.0, 0.0),
     ],
 )
@@ -108,6 +119,41 @@ ROLLOUT = torch.log(torch.tensor([0.3, 0.4, 0.5, 0.4]))
 """Ratios 3, 1.25, 0.4, 1."""
 
 
+def make_inputs(*, old: Tensor, rollout: Tensor, advantages: Tensor, weights: Tensor) -> LossInputs:
+    return LossInputs(
+        old_logprobs=old, ref_logprobs=old, rollout_logprobs=rollout, advantages=advantages, token_weights=weights
+    )
+
+
+@pytest.mark.parametrize("log_ratio", [-1000.0, -100.0, -20.0, 5.0, 20.0, 100.0, 1000.0])
+@pytest.mark.parametrize("advantage", [-1.0, 0.0, 1.0])
+def test_no_ratio_makes_the_loss_or_its_gradient_unbounded(log_ratio: float, advantage: float) -> None:
+    policy = torch.tensor([-1.0], requires_grad=True)
+    old, ones = torch.tensor([-1.0 - log_ratio]), torch.ones(1)
+    inputs = make_inputs(old=old, rollout=old, advantages=advantage * ones, weights=ones)
+    loss = token_losses(algorithm(kl={"coefficient": 0}), policy, inputs).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert policy.grad is not None
+    assert abs(float(loss.detach())) <= CLIP.dual
+    assert abs(float(policy.grad)) <= CLIP.dual
+    sums = loss_sums(algorithm(), policy.detach(), inputs, ones)
+    assert all(math.isfinite(float(value)) for value in sums.values())
+    assert float(sums["clipped_dual"]) == float(advantage < 0 and math.exp(min(log_ratio, 20)) > CLIP.dual)
+
+
+def test_without_a_dual_clip_that_binds_the_ratio_is_clamped_all_the_same() -> None:
+    policy = torch.tensor([100.0], requires_grad=True)
+    value = clipped_surrogate(policy, torch.zeros(1), torch.tensor([-1.0]), Clip(dual=1_000_000))
+    value.sum().backward()  # type: ignore[no-untyped-call]
+    assert (float(value.detach()), policy.grad) == (-1_000_000.0, torch.zeros(1))
+
+
+def test_a_coefficient_for_k1_is_refused_because_it_would_only_add_noise() -> None:
+    with pytest.raises(ValueError, match=r"`estimator: k1` has no effect with a `coefficient`, got 0\.1"):
+        KL(estimator=KLEstimator.K1, coefficient=0.1)
+    assert KL(estimator=KLEstimator.K1, coefficient=0).estimator is KLEstimator.K1
+
+
 @pytest.mark.parametrize(
     ("settings", "weights", "cut"),
     [
@@ -121,17 +167,8 @@ def test_mismatch_weights_by_hand(settings: dict[str, Any], weights: list[float]
     spec = algorithm(engineMismatch=settings)
     assert mismatch_weights(spec, OLD, ROLLOUT).tolist() == pytest.approx(weights, rel=1e-5)
     ones = torch.ones(4)
-    result = pack_loss(
-        spec,
-        policy_logprobs=OLD,
-        old_logprobs=OLD,
-        ref_logprobs=OLD,
-        rollout_logprobs=ROLLOUT,
-        advantages=ones,
-        token_weights=ones / 4,
-        entropy=ones,
-    )
-    assert result.sums["mismatch_masked"] == cut
+    inputs = make_inputs(old=OLD, rollout=ROLLOUT, advantages=ones, weights=ones / 4)
+    assert float(loss_sums(spec, OLD, inputs, ones)["mismatch_masked"]) == cut
 
 
 def test_mismatch_weights_carry_no_gradient() -> None:
@@ -140,10 +177,11 @@ def test_mismatch_weights_carry_no_gradient() -> None:
 
 
 def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, float]:
-    """The whole of `pack_loss`, token by token."""
+    """Loss and sums, token by token."""
     low, high, beta, bound = spec.clip.low, spec.clip.high, spec.kl.coefficient, spec.kl.log_ratio_clamp
     sums: dict[str, float] = dict.fromkeys(
-        ("loss", "policy_loss", "kl_loss", "policy_magnitude", "kl_magnitude", "clipped_low", "clipped_high", "entropy",
+        ("loss", "policy_loss", "kl_loss", "policy_magnitude", "kl_magnitude", "clipped_low", "clipped_high",
+         "clipped_dual", "entropy",
          "kl", "mismatch_logprob", "mismatch_masked", "tokens", "ratio_max"), 0.0
     )  # fmt: skip
     for p, o, f, g, a, w, h in zip(*columns.values(), strict=True):
@@ -154,7 +192,8 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
             weight = min(engine, spec.engine_mismatch.cap)
         else:
             weight = engine if (spec.engine_mismatch.floor or 0.5) <= engine <= spec.engine_mismatch.cap else 0.0
-        surrogate = weight * min(ratio * a, min(max(ratio, 1 - low), 1 + high) * a)
+        gain = min(ratio * a, min(max(ratio, 1 - low), 1 + high) * a)
+        surrogate = weight * (max(gain, spec.clip.dual * a) if a < 0 else gain)
         x = min(max(p - f, -bound), bound)
         y = min(max(o - f, -bound), bound)
         kl = {"k1": x, "k2": x * x / 2, "k3": math.exp(-x) - 1 + x}[spec.kl.estimator]
@@ -165,6 +204,7 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
         sums["kl_magnitude"] += w * beta * abs(kl)
         sums["clipped_low"] += ratio < 1 - low and a < 0
         sums["clipped_high"] += ratio > 1 + high and a > 0
+        sums["clipped_dual"] += ratio > spec.clip.dual and a < 0
         sums["entropy"] += h
         sums["kl"] += math.exp(-y) - 1 + y
         sums["mismatch_logprob"] += abs(o - g)
@@ -177,10 +217,14 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
 
 @pytest.mark.parametrize("estimator", list(KLEstimator))
 @pytest.mark.parametrize("correction", list(MismatchCorrection))
-def test_pack_loss_equals_a_naive_loop_in_float64(estimator: KLEstimator, correction: MismatchCorrection) -> None:
+def test_losses_and_sums_equal_a_naive_loop_in_float64(estimator: KLEstimator, correction: MismatchCorrection) -> None:
     spec = algorithm(
-        clip={"low": 0.15, "high": 0.3},
-        kl={"coefficient": 0.3, "estimator": estimator.value, "logRatioClamp": 1.0},
+        clip={"low": 0.15, "high": 0.3, "dual": 1.6},
+        kl={
+            "coefficient": 0 if estimator is KLEstimator.K1 else 0.3,
+            "estimator": estimator.value,
+            "logRatioClamp": 1.0,
+        },
         engineMismatch={"correction": correction.value, "cap": 1.4},
     )
     random = torch.Generator().manual_seed(5)
@@ -195,16 +239,37 @@ def test_pack_loss_equals_a_naive_loop_in_float64(estimator: KLEstimator, correc
         "token_weights": torch.rand(size, generator=random, dtype=torch.float64),
         "entropy": torch.rand(size, generator=random, dtype=torch.float64),
     }
-    result = pack_loss(spec, **columns)
+    entropies, policy = columns["entropy"], columns["policy_logprobs"]
+    inputs = LossInputs(**{name: columns[name] for name in LossInputs.__dataclass_fields__})
+    sums = loss_sums(spec, policy, inputs, entropies)
     expected = naive(spec, {name: values.tolist() for name, values in columns.items()})
-    measured = {**result.sums, "loss": float(result.loss)}
-    assert measured == pytest.approx(expected, rel=1e-9)
+    assert {name: float(value) for name, value in sums.items()} == pytest.approx(expected, rel=1e-9)
     assert expected["clipped_low"] > 0 < expected["clipped_high"]
+    assert expected["clipped_dual"] > 0
+    slices = [(0, 70), (70, 71), (71, size)]
+    parts = [token_losses(spec, policy[start:stop], inputs.rows(start, stop)) for start, stop in slices]
+    assert float(torch.cat(parts).sum()) == pytest.approx(expected["loss"], rel=1e-9), "a slice has a loss of its own"
+
+
+def test_old_logprobs_that_are_not_given_are_the_policys_own_without_gradient() -> None:
+    policy = OLD.clone().requires_grad_()
+    inputs = make_inputs(old=OLD, rollout=ROLLOUT, advantages=torch.ones(4), weights=torch.ones(4) / 4)
+    given = token_losses(algorithm(), policy, inputs).sum()
+    own = token_losses(algorithm(), policy, replace(inputs, old_logprobs=None)).sum()
+    assert torch.autograd.grad(given, policy)[0].tolist() == torch.autograd.grad(own, policy)[0].tolist()
+
+
+def test_without_a_reference_the_loss_is_the_surrogate_and_there_is_no_kl() -> None:
+    inputs = make_inputs(old=OLD, rollout=ROLLOUT, advantages=torch.ones(4), weights=torch.ones(4) / 4)
+    spec, without = algorithm(kl={"coefficient": 0}), replace(inputs, ref_logprobs=None)
+    assert torch.equal(token_losses(spec, OLD, inputs), token_losses(spec, OLD, without))
+    sums = loss_sums(spec, OLD, without, torch.ones(4))
+    assert "kl" not in sums
+    assert float(sums["kl_loss"]) == 0.0
 
 
 def test_an_empty_pack_has_zero_loss_and_zero_sums() -> None:
     nothing = torch.zeros(0)
-    names = ("policy_logprobs", "old_logprobs", "ref_logprobs", "rollout_logprobs", "advantages", "token_weights")
-    result = pack_loss(algorithm(), **dict.fromkeys(names, nothing), entropy=nothing)
-    assert float(result.loss) == 0.0
-    assert set(result.sums.values()) == {0.0}
+    inputs = make_inputs(old=nothing, rollout=nothing, advantages=nothing, weights=nothing)
+    assert float(token_losses(algorithm(), nothing, inputs).sum()) == 0.0
+    assert {float(value) for value in loss_sums(algorithm(), nothing, inputs, nothing).values()} == {0.0}

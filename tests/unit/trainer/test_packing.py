@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prorl_api.spec.values import LossAggregation
-from prorl_trainer.algorithm.packing import attention_allowed, build_batch, empty_pack
+from prorl_trainer.algorithm.packing import build_batch, empty_pack
 from prorl_trainer.algorithm.types import Batch, Pack, RolloutGroup, ScoredGroup
+from prorl_trainer.engines.masks import MaskPlan, attention_allowed, pack_masks
 from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored, make_segment
 
+CPU = torch.device("cpu")
 TOKEN, SEQUENCE = LossAggregation.TOKEN_MEAN, LossAggregation.SEQUENCE_MEAN
 
 
@@ -85,13 +88,77 @@ def test_attention_by_hand() -> None:
         "........1.",  # 5: the second group sees nothing of the first
         "........11",
     ]
-    assert ["".join("1" if cell else "." for cell in row) for row in attention_allowed(pack)] == expected
+    assert ["".join("1" if cell else "." for cell in row) for row in attention_allowed(pack, CPU)] == expected
+
+
+def test_a_window_reaches_back_by_position_into_the_shared_prompt() -> None:
+    """Prompt 1 2 3 4 at positions 0 to 3, two completions that both go on from position 4; window 3."""
+    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[3, 2]), (1.0, -1.0))
+    (pack,) = all_packs(pack_up([group]))
+    expected = [
+        "1........",
+        "11.......",
+        "111......",
+        ".111.....",
+        "..111....",  # the first completion: positions 2, 3 of the prompt, and itself
+        "...111...",
+        "....111..",
+        "..11...1.",  # the second one sees as much of the prompt, though it lies three places further back
+        "...1...11",
+    ]
+    assert ["".join("1" if cell else "." for cell in row) for row in attention_allowed(pack, CPU, 3)] == expected
+
+
+def test_masks_come_as_each_kind_of_layer_takes_them() -> None:
+    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[3, 2]), (1.0, -1.0))
+    (pack,) = all_packs(pack_up([group]))
+    full, narrow = attention_allowed(pack, CPU), attention_allowed(pack, CPU, 3)
+    by_type = pack_masks(pack, MaskPlan(window=3, by_layer_type=True), CPU)
+    assert isinstance(by_type, dict)
+    assert by_type.keys() == {"full_attention", "sliding_attention"}
+    assert torch.equal(by_type["full_attention"], full[None, None])
+    assert torch.equal(by_type["sliding_attention"], narrow[None, None])
+    added = pack_masks(pack, MaskPlan(window=3, additive_dtype=torch.bfloat16), CPU)
+    assert isinstance(added, torch.Tensor)
+    assert torch.equal(added == 0, narrow[None, None])
+    assert float(added.min()) == torch.finfo(torch.bfloat16).min
+
+
+@pytest.mark.parametrize(
+    ("groups", "size", "steps"),
+    [
+        (16, 8, [8, 8]),
+        (8, 8, [8]),
+        (9, 8, [9]),  # the ninth would take a step of full length on its own
+        (12, 8, [6, 6]),
+        (11, 8, [11]),
+        (20, 8, [6, 7, 7]),
+        (17, 8, [8, 9]),
+        (3, 8, [3]),
+        (1, 8, [1]),
+        (5, 1, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_what_dynamic_sampling_leaves_over_is_spread_over_the_optimizer_steps(
+    groups: int, size: int, steps: list[int]
+) -> None:
+    kept = [make_scored(make_group([1.0, 0.0], index=index), (1.0, -1.0)) for index in range(groups)]
+    batch = pack_up(kept, minibatch_prompts=size)
+    assert [minibatch.num_groups for minibatch in batch.minibatches] == steps
+
+
+def test_a_rank_is_sent_its_own_packs_alone() -> None:
+    batch = pack_up(two_groups() * 3, microbatch_tokens=12, num_ranks=2)
+    for rank in range(2):
+        (mine,), (all_,) = batch.of_rank(rank).minibatches, batch.minibatches
+        assert mine.packs_by_rank[rank] == all_.packs_by_rank[rank]
+        assert mine.packs_by_rank[1 - rank] == ()
 
 
 def test_an_empty_pack_trains_nothing_and_attends_to_itself() -> None:
     pack = empty_pack()
     assert (pack.num_positions, pack.num_loss_tokens) == (1, 0)
-    assert attention_allowed(pack).tolist() == [[True]]
+    assert attention_allowed(pack, CPU).tolist() == [[True]]
 
 
 def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
@@ -129,9 +196,12 @@ def test_masked_rollouts_and_rollouts_without_a_trained_token_are_left_out() -> 
 
 def test_minibatches_are_cut_in_order_and_weighed_apart() -> None:
     groups = [make_scored(make_group([1.0, 0.0], index=index, lengths=[1, 3]), (1.0, -1.0)) for index in range(3)]
-    batch = pack_up(groups, minibatch_prompts=2)
-    assert [minibatch.num_groups for minibatch in batch.minibatches] == [2, 1]
-    assert [minibatch.num_loss_tokens for minibatch in batch.minibatches] == [8, 4]
+    batch = pack_up(groups, minibatch_prompts=1)
+    assert [minibatch.num_groups for minibatch in batch.minibatches] == [1, 1, 1]
+    assert [minibatch.num_loss_tokens for minibatch in batch.minibatches] == [4, 4, 4]
+    assert [packs[0].input_ids[-1] for packs in (one.packs_by_rank[0] for one in batch.minibatches)] == [
+        scored.group.rollouts[-1].segments[-1].token_ids[-1] for scored in groups
+    ]
 
 
 GROUPS = st.lists(
@@ -196,7 +266,7 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int) -> 
             # A token is predicted from the position before it, in its own branch or at the prompt's end.
             where = [pack.input_ids.tolist().index(token) for token in pack.targets.tolist()]
             assert (pack.position_ids[where] == pack.position_ids[pack.predict_from] + 1).all()
-            allowed = attention_allowed(pack)
+            allowed = attention_allowed(pack, CPU)
             assert all(allowed[target, source] for target, source in zip(where, pack.predict_from, strict=True))
 
 

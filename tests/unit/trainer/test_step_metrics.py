@@ -59,12 +59,12 @@ def test_what_nothing_is_known_of_is_absent() -> None:
 def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> None:
     first = {
         "tokens": 30.0, "policy_loss": 0.2, "kl_loss": 0.1, "policy_magnitude": 0.6, "kl_magnitude": 0.1,
-        "clipped_low": 3.0, "clipped_high": 0.0, "ratio_max": 1.5, "entropy": 60.0, "kl": 3.0,
+        "clipped_low": 3.0, "clipped_high": 0.0, "clipped_dual": 1.0, "ratio_max": 1.5, "entropy": 60.0, "kl": 3.0,
         "mismatch_logprob": 0.3, "mismatch_masked": 0.0, "gradient_norm": 2.0,
     }  # fmt: skip
     second = {
         "tokens": 10.0, "policy_loss": 0.4, "kl_loss": 0.3, "policy_magnitude": 0.2, "kl_magnitude": 0.1,
-        "clipped_low": 1.0, "clipped_high": 4.0, "ratio_max": 2.5, "entropy": 60.0, "kl": 1.0,
+        "clipped_low": 1.0, "clipped_high": 4.0, "clipped_dual": 1.0, "ratio_max": 2.5, "entropy": 60.0, "kl": 1.0,
         "mismatch_logprob": 0.1, "mismatch_masked": 2.0, "gradient_norm": 4.0,
     }  # fmt: skip
     scored = [make_scored(make_group([1.0, 0.0], lengths=[2, 4]), (1.0, -1.0))]
@@ -82,6 +82,7 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
             "entropy": 120 / 40,
             "clip_fraction_low": 4 / 40,
             "clip_fraction_high": 4 / 40,
+            "clip_fraction_dual": 2 / 40,
             "mismatch_logprob": 0.4 / 40,
             "mismatch_masked": 2 / 40,
             "ratio_max": 2.5,
@@ -95,6 +96,9 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
             "positions_trained": 3 + 6 + 1,  # the second rank's empty pack is one position of padding
         }
     )
+
+    del first["kl"], second["kl"]
+    assert "kl" not in training_metrics(scored, batch, [first, second]), "without a reference it is absent, not 0"
 
 
 def test_every_name_is_in_the_table() -> None:

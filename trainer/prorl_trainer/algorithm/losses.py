@@ -1,8 +1,8 @@
-"""The loss of one packed sequence: clipped surrogate, KL term, and what is measured on the way.
+"""The loss of each token: clipped surrogate, KL term, and what is measured on the way.
 
 Shapes: every tensor here is [L], float32, one entry a loss token. `advantages` is the group-relative advantage of
 the token's rollout. The loss is a sum with weights that add up to 1 over the whole optimizer step, so that
-packs and ranks may be of any size.
+packs and ranks may be of any size, and any slice of a pack has a loss of its own.
 """
 
 from __future__ import annotations
@@ -12,22 +12,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prorl_api.spec.algorithm import AlgorithmSpec
+from prorl_api.spec.algorithm import AlgorithmSpec, Clip
 from prorl_api.spec.values import KLEstimator, MismatchCorrection
 
 DEFAULT_ICEPOP_FLOOR = 0.5
 """IcePop's lower bound where the manifest gives none, as in the public ProRL v2 scripts."""
 
 
-def clipped_surrogate(
-    policy_logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, low: float, high: float
-) -> Tensor:
-    """min(r A, clip(r, 1 - low, 1 + high) A) with r = exp(policy - old). To be maximised.
+MAX_LOG_RATIO = 20.0
+"""|log(policy / old)| beyond which a probability ratio counts as e^20, as in verl: exp(89) is infinite in float32, and
+an infinite ratio times the zero slope of the clip is no number."""
 
-    PPO's surrogate with DAPO's decoupled bounds (arXiv 2503.14476 eq. 8; ProRL eq. 2, low 0.2 and high 0.4).
+
+def probability_ratio(policy_logprobs: Tensor, old_logprobs: Tensor) -> Tensor:
+    """policy / old, finite for every pair of finite log-probabilities. Beyond the clamp its gradient is zero."""
+    return torch.exp((policy_logprobs - old_logprobs).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+
+
+def clipped_surrogate(policy_logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, clip: Clip) -> Tensor:
+    """min(r A, clip(r, 1 - low, 1 + high) A), and not below dual A where A < 0. To be maximised.
+
+    r = exp(policy - old). PPO's surrogate with DAPO's decoupled bounds (arXiv 2503.14476 eq. 8; ProRL eq. 2, low 0.2
+    and high 0.4) and the dual clip (arXiv 1912.09729 eq. 5): without it one token of a bad completion that has become
+    r times as probable weighs r times as much as the others, without bound.
     """
-    ratio = torch.exp(policy_logprobs - old_logprobs)
-    return torch.minimum(ratio * advantages, ratio.clamp(1.0 - low, 1.0 + high) * advantages)
+    ratio = probability_ratio(policy_logprobs, old_logprobs)
+    surrogate = torch.minimum(ratio * advantages, ratio.clamp(1.0 - clip.low, 1.0 + clip.high) * advantages)
+    return torch.where(advantages < 0, torch.maximum(surrogate, clip.dual * advantages), surrogate)
 
 
 def kl_estimate(estimator: KLEstimator, policy_logprobs: Tensor, ref_logprobs: Tensor, clamp: float) -> Tensor:
@@ -72,53 +83,82 @@ def mismatch_weights(algorithm: AlgorithmSpec, old_logprobs: Tensor, rollout_log
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PackLoss:
-    """The loss of a pack and sums over its tokens."""
+class LossInputs:
+    """What the loss of some tokens depends on, besides the policy: each [L]."""
 
-    loss: Tensor
-    """Scalar with gradient."""
-    sums: dict[str, float]
-    """Sums over loss tokens (or maxima, for names ending in `_max`), to be reduced over packs and ranks."""
+    old_logprobs: Tensor | None
+    """None: the policy's own, which has not moved since."""
+    ref_logprobs: Tensor | None
+    """None: nobody asks for the KL; its coefficient is 0."""
+    rollout_logprobs: Tensor
+    advantages: Tensor
+    token_weights: Tensor
 
-
-def pack_loss(
-    algorithm: AlgorithmSpec,
-    *,
-    policy_logprobs: Tensor,
-    old_logprobs: Tensor,
-    ref_logprobs: Tensor,
-    rollout_logprobs: Tensor,
-    advantages: Tensor,
-    token_weights: Tensor,
-    entropy: Tensor,
-) -> PackLoss:
-    """loss = sum_l w_l (-m_l surrogate_l + beta kl_l), w from the aggregation, m from the mismatch correction."""
-    low, high = algorithm.clip.low, algorithm.clip.high
-    correction = mismatch_weights(algorithm, old_logprobs, rollout_logprobs)
-    surrogate = correction * clipped_surrogate(policy_logprobs, old_logprobs, advantages, low, high)
-    kl = kl_estimate(algorithm.kl.estimator, policy_logprobs, ref_logprobs, algorithm.kl.log_ratio_clamp)
-    kl_term = algorithm.kl.coefficient * kl
-    loss = (token_weights * (kl_term - surrogate)).sum()
-    with torch.no_grad():
-        ratio = torch.exp(policy_logprobs - old_logprobs)
-        uncorrected = torch.exp(old_logprobs - rollout_logprobs)
-        is_uncorrected = algorithm.engine_mismatch.correction is MismatchCorrection.NONE
-        sums = {
-            "tokens": float(len(advantages)),
-            "policy_loss": -_total(token_weights * surrogate),
-            "kl_loss": _total(token_weights * kl_term),
-            "policy_magnitude": _total(token_weights * surrogate.abs()),
-            "kl_magnitude": _total(token_weights * kl_term.abs()),
-            "clipped_low": _total((ratio < 1.0 - low) & (advantages < 0)),
-            "clipped_high": _total((ratio > 1.0 + high) & (advantages > 0)),
-            "ratio_max": float(ratio.max()) if len(ratio) else 0.0,
-            "entropy": _total(entropy),
-            "kl": _total(kl_estimate(KLEstimator.K3, old_logprobs, ref_logprobs, algorithm.kl.log_ratio_clamp)),
-            "mismatch_logprob": _total((old_logprobs - rollout_logprobs).abs()),
-            "mismatch_masked": 0.0 if is_uncorrected else _total(correction < uncorrected),
-        }
-    return PackLoss(loss=loss, sums=sums)
+    def rows(self, start: int, stop: int) -> LossInputs:
+        """Those of some of the tokens."""
+        return LossInputs(
+            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[start:stop],
+            ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[start:stop],
+            rollout_logprobs=self.rollout_logprobs[start:stop],
+            advantages=self.advantages[start:stop],
+            token_weights=self.token_weights[start:stop],
+        )
 
 
-def _total(values: Tensor) -> float:
-    return float(values.detach().to(torch.float64).sum())
+def token_losses(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs) -> Tensor:
+    """w_l (beta kl_l - m_l surrogate_l) for each token, with gradient; their sum is the loss.
+
+    w comes from the aggregation, m from the mismatch correction.
+    """
+    surrogate, kl_term = _terms(algorithm, policy_logprobs, inputs)
+    return inputs.token_weights * (kl_term - surrogate)
+
+
+@torch.no_grad()
+def loss_sums(
+    algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs, entropies: Tensor
+) -> dict[str, Tensor]:
+    """Sums over the tokens (or maxima, for names ending in `_max`), to be reduced over packs and ranks.
+
+    Scalars in float64 on the tensors' device: nothing waits for a GPU here.
+    """
+    policy_logprobs = policy_logprobs.detach()
+    surrogate, kl_term = _terms(algorithm, policy_logprobs, inputs)
+    old = policy_logprobs if inputs.old_logprobs is None else inputs.old_logprobs
+    advantages, weights = inputs.advantages, inputs.token_weights
+    ratio = probability_ratio(policy_logprobs, old)
+    correction, uncorrected = mismatch_weights(algorithm, old, inputs.rollout_logprobs), old - inputs.rollout_logprobs
+    clip, is_corrected = algorithm.clip, algorithm.engine_mismatch.correction is not MismatchCorrection.NONE
+    totals = {
+        "tokens": torch.ones_like(advantages),
+        "loss": weights * (kl_term - surrogate),
+        "policy_loss": -weights * surrogate,
+        "kl_loss": weights * kl_term,
+        "policy_magnitude": weights * surrogate.abs(),
+        "kl_magnitude": weights * kl_term.abs(),
+        "clipped_low": (ratio < 1.0 - clip.low) & (advantages < 0),
+        "clipped_high": (ratio > 1.0 + clip.high) & (advantages > 0),
+        "clipped_dual": (ratio > clip.dual) & (advantages < 0),
+        "entropy": entropies,
+        "mismatch_logprob": uncorrected.abs(),
+        "mismatch_masked": (correction < torch.exp(uncorrected)) & is_corrected,
+    }
+    if inputs.ref_logprobs is not None:
+        totals["kl"] = kl_estimate(KLEstimator.K3, old, inputs.ref_logprobs, algorithm.kl.log_ratio_clamp)
+    sums = {name: values.to(torch.float64).sum() for name, values in totals.items()}
+    none = torch.zeros(1, dtype=torch.float64, device=ratio.device)
+    return sums | {"ratio_max": torch.cat([none, ratio.to(torch.float64)]).max()}
+
+
+def _terms(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
+    """The corrected surrogate and the weighted KL term of each token."""
+    old = policy_logprobs.detach() if inputs.old_logprobs is None else inputs.old_logprobs
+    correction = mismatch_weights(algorithm, old, inputs.rollout_logprobs)
+    surrogate = correction * clipped_surrogate(policy_logprobs, old, inputs.advantages, algorithm.clip)
+    kl = algorithm.kl
+    if inputs.ref_logprobs is None:
+        assert kl.coefficient == 0, "a KL term needs the reference"
+        return surrogate, torch.zeros_like(surrogate)
+    return surrogate, kl.coefficient * kl_estimate(
+        kl.estimator, policy_logprobs, inputs.ref_logprobs, kl.log_ratio_clamp
+    )

@@ -7,12 +7,13 @@ Every rank gets the same number of packs; empty ones (a single padding token, no
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, Rollout, ScoredGroup
@@ -45,7 +46,7 @@ def build_batch(
 
     Args:
         groups: The batch, in order. Rollouts without advantage, and without a trained token, are left out.
-        minibatch_prompts: Groups in one optimizer step.
+        minibatch_prompts: Groups in one optimizer step, where it divides their number; else about so many.
         microbatch_tokens: Largest number of positions in a pack.
         num_ranks: Ranks to spread packs over.
         aggregation: What the loss is an average of.
@@ -56,13 +57,23 @@ def build_batch(
         ValueError: A prompt with one completion does not fit into a pack.
     """
     minibatches = []
-    for start in range(0, len(groups), minibatch_prompts):
-        chosen = groups[start : start + minibatch_prompts]
+    for chosen in _cut(groups, minibatch_prompts):
         pieces = _pieces(chosen, microbatch_tokens, share_prompts)
         weights = _token_weights(pieces, aggregation)
         packs = [_pack(bin_pieces, weights) for bin_pieces in _first_fit(pieces, microbatch_tokens)]
         minibatches.append(Minibatch(packs_by_rank=_spread(packs, num_ranks), num_groups=len(chosen)))
     return Batch(minibatches=tuple(minibatches), temperature=temperature)
+
+
+def _cut(groups: Sequence[ScoredGroup], minibatch_prompts: int) -> list[Sequence[ScoredGroup]]:
+    """As many optimizer steps as come nearest to the wanted size, of sizes that differ by one at most.
+
+    Dynamic sampling may keep fewer groups than were asked for. Their rest is spread over the steps: a step of its own
+    would move the policy as far as the others on the word of a single group.
+    """
+    count = max(1, math.floor(len(groups) / minibatch_prompts + 0.5))
+    ends = [len(groups) * number // count for number in range(count + 1)]
+    return [groups[start:end] for start, end in itertools.pairwise(ends) if end > start]
 
 
 def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> list[_Piece]:
@@ -101,7 +112,7 @@ def _token_weights(pieces: Sequence[_Piece], aggregation: LossAggregation) -> di
     }
     if aggregation is LossAggregation.TOKEN_MEAN:
         total = sum(lengths.values())
-        return dict.fromkeys(lengths, 1.0 / total)
+        return dict.fromkeys(lengths, 1.0 / max(total, 1))
     return {completion_id: 1.0 / (len(lengths) * length) for completion_id, length in lengths.items()}
 
 
@@ -174,15 +185,3 @@ def _extend(columns: dict[str, list[float]], ids: Sequence[int], positions: rang
     columns["position_ids"] += positions
     columns["group_ids"] += [group] * len(ids)
     columns["branch_ids"] += [branch] * len(ids)
-
-
-def attention_allowed(pack: Pack) -> NDArray[np.bool_]:
-    """Who may attend to whom: [T, T], row attends to column.
-
-    Within a group, backwards in the sequence, to the prompt and to one's own completion.
-    """
-    order = np.arange(pack.num_positions)
-    same_group = pack.group_ids[:, None] == pack.group_ids[None, :]
-    same_branch = (pack.branch_ids[None, :] == 0) | (pack.branch_ids[:, None] == pack.branch_ids[None, :])
-    allowed: NDArray[np.bool_] = same_group & same_branch & (order[:, None] >= order[None, :])
-    return allowed

@@ -9,7 +9,7 @@ Log-probabilities are natural logarithms under the tempered distribution and hav
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -141,6 +141,11 @@ class Minibatch:
     packs_by_rank: tuple[tuple[Pack, ...], ...]
     num_groups: int
 
+    def of_rank(self, rank: int) -> Minibatch:
+        """The other ranks' packs left out."""
+        kept = tuple(packs if number == rank else () for number, packs in enumerate(self.packs_by_rank))
+        return replace(self, packs_by_rank=kept)
+
     @property
     def num_loss_tokens(self) -> int:
         """Over all ranks."""
@@ -158,6 +163,10 @@ class Batch:
 
     minibatches: tuple[Minibatch, ...]
     temperature: float
+
+    def of_rank(self, rank: int) -> Batch:
+        """What a rank needs of it: the other ranks' packs are left out."""
+        return replace(self, minibatches=tuple(minibatch.of_rank(rank) for minibatch in self.minibatches))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

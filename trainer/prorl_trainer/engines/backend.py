@@ -6,7 +6,7 @@ first is the numerical reference for the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from prorl_api.spec.roles import OptimizerSpec
+from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 
 
@@ -24,8 +25,8 @@ class Backend(Protocol):
     rank: int
     num_ranks: int
 
-    def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
-        """`PackedPolicy.forward` of the policy; with gradient unless under `torch.no_grad`."""
+    def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
+        """`PackedPolicy.forward` of the policy; its loss has a gradient if there is a slope."""
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of this rank's share of the loss. Shares of all ranks add up to the loss."""
@@ -33,7 +34,7 @@ class Backend(Protocol):
     def step(self, learning_rate: float) -> float:
         """Clip, update, forget the gradient. Returns the global norm before clipping.
 
-        A norm that is not finite is returned, and nothing is updated.
+        A norm that is not finite is returned; then nothing is updated, and the gradient is forgotten all the same.
         """
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -49,12 +50,25 @@ class Backend(Protocol):
         """Take over what `save` wrote. Collective."""
 
 
+def adamw(parameters: Sequence[Tensor], settings: OptimizerSpec) -> torch.optim.AdamW:
+    """The manifest's optimizer. Fused: one pass over the state instead of eight."""
+    return torch.optim.AdamW(
+        parameters,
+        lr=settings.learning_rate,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+
+
 def use_settings(param_groups: Iterable[dict[str, Any]], settings: OptimizerSpec) -> None:
     """Put the manifest's settings in force: a checkpoint brings those along that it was written with."""
     for group in param_groups:
         group["betas"] = (settings.beta1, settings.beta2)
         group["eps"] = settings.epsilon
         group["weight_decay"] = settings.weight_decay
+        group["fused"], group["foreach"] = True, None
 
 
 @torch.no_grad()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -12,10 +15,13 @@ from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import EngineKind, Precision
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.engine import TrainingEngine
+from prorl_trainer.engines.families import family_of, refusals
 from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.packing_proof import prove_packing
 from prorl_trainer.engines.plain import PlainBackend
 from prorl_trainer.engines.weight_files import read_weights
 
+_logger = logging.getLogger(__name__)
 DTYPES = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT32: torch.float32}
 
 
@@ -26,22 +32,39 @@ def training_device() -> torch.device:
     return torch.device("cpu")
 
 
-def load_policy(model_path: str, precision: Precision, device: torch.device) -> PackedPolicy:
+def load_policy(model_path: str, learner: LearnerSpec, device: torch.device) -> PackedPolicy:
     """A causal language model in training precision.
 
     Raises:
-        SpecError: The folder does not hold a model that transformers can load; nothing is left behind.
+        SpecError: The folder does not hold a model that transformers can load, or one that cannot be trained packed;
+            nothing is left behind.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
+    is_local, dtype = Path(model_path).is_dir(), DTYPES[learner.precision]
     try:
+        config = AutoConfig.from_pretrained(model_path, local_files_only=is_local)
+        decoder = config.get_text_config(decoder=True)
+        model_class = AutoModelForCausalLM._model_mapping[type(config)]
+        _raise_if_refused(model_path, refusals(decoder))
+        family = family_of(decoder, model_class, dtype)
         model = AutoModelForCausalLM.from_pretrained(
-            model_path, dtype=DTYPES[precision], attn_implementation="sdpa", local_files_only=Path(model_path).is_dir()
+            model_path, dtype=dtype, attn_implementation=family.attention, local_files_only=is_local
         )
     except (OSError, ValueError, KeyError) as error:
         want = "a folder with config.json, tokenizer and safetensors of a causal language model"
         raise SpecError([Fault(path="spec.model.path", got=f"{model_path} ({error})", want=want)]) from error
-    return PackedPolicy(model.to(device))
+    head = model.get_output_embeddings()
+    if type(head) is not torch.nn.Linear:
+        _raise_if_refused(model_path, [f"its output head is a {type(head).__name__}, not one linear layer"])
+    return PackedPolicy(model.to(device), family, head_in_float32=learner.head_precision is Precision.FLOAT32)
+
+
+def _raise_if_refused(model_path: str, reasons: Iterable[str]) -> None:
+    want = "an architecture that can be trained packed: docs/models.md"
+    faults = [Fault(path="spec.model.path", got=f"{model_path}: {reason}", want=want) for reason in reasons]
+    if faults:
+        raise SpecError(faults, source="the model")
 
 
 def build_engine(
@@ -50,21 +73,27 @@ def build_engine(
     """The engine of this rank, policy and reference both at the base model (or at `initial_weights`).
 
     `torch.distributed` must be initialised for engine `deepspeed`.
+
+    Raises:
+        SpecError: The model cannot be loaded, or reads differently when packed.
     """
-    policy = load_policy(model_path, learner.precision, device)
+    policy = load_policy(model_path, learner, device)
     if initial_weights is not None:
         read_weights(initial_weights, policy)
-    reference = load_policy(model_path, learner.precision, device)
-    if initial_weights is not None:
-        read_weights(initial_weights, reference)
-    policy.train()
+    difference = prove_packing(policy, model_path)
+    _logger.info("packed log-probabilities are the model's own", extra={"mean_difference_nats": difference})
+    reference = copy.deepcopy(policy)
     if learner.gradient_checkpointing:
-        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    backend: Backend
-    if learner.engine is EngineKind.DEEPSPEED:
-        from prorl_trainer.engines.deepspeed_backend import DeepSpeedBackend
+        policy.recompute_activations()
+    return TrainingEngine(_backend(policy, learner, device), reference)
 
-        backend = DeepSpeedBackend(policy, learner, device)
-    else:
-        backend = PlainBackend(policy, learner.optimizer, device)
-    return TrainingEngine(backend, reference)
+
+def _backend(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Backend:
+    if learner.engine is EngineKind.PLAIN:
+        return PlainBackend(policy, learner.optimizer, device)
+    rank, num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    if learner.deepspeed.zero_stage == 0:  # nothing to shard: DeepSpeed has no part in it
+        return PlainBackend(policy, learner.optimizer, device, rank=rank, num_ranks=num_ranks)
+    from prorl_trainer.engines.deepspeed_backend import DeepSpeedBackend
+
+    return DeepSpeedBackend(policy, learner, device)

@@ -1,4 +1,4 @@
-"""DeepSpeed's ZeRO engine behind the `Backend` protocol.
+"""DeepSpeed's ZeRO engine, stages 1 to 3, behind the `Backend` protocol.
 
 Accumulation boundaries are ours (`managed_gradient_accumulation` off): `backward` accumulates, `step` reduces and
 updates. DeepSpeed averages gradients over ranks where we want sums, hence the factor in `backward`. It also takes one
@@ -19,7 +19,8 @@ from torch import Tensor
 from prorl_api.errors import CheckpointError
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import Precision
-from prorl_trainer.engines.backend import use_settings
+from prorl_trainer.engines.backend import adamw, use_settings
+from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 
 _TAG = "state"
@@ -38,25 +39,16 @@ class DeepSpeedBackend:
         self._stage = learner.deepspeed.zero_stage
         self._policy = policy
         spec = self._settings = learner.optimizer
-        optimizer = torch.optim.AdamW(
-            [parameter for parameter in policy.parameters() if parameter.requires_grad],
-            lr=spec.learning_rate,
-            betas=(spec.beta1, spec.beta2),
-            eps=spec.epsilon,
-            weight_decay=spec.weight_decay,
-        )
+        optimizer = adamw([parameter for parameter in policy.parameters() if parameter.requires_grad], spec)
         self._engine: Any = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=_config(learner, device), dist_init_required=False
         )[0]
-        self._is_bare = self._engine.optimizer is optimizer
-        if self._is_bare:
-            self._engine.enable_backward_allreduce = False
         self.clear_optimizer()
 
-    def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
         """See `Backend.forward`."""
-        logprobs, entropy = self._engine(**inputs, temperature=temperature)
-        return logprobs, entropy
+        output: HeadOutput = self._engine(**inputs, temperature=temperature, slope=slope)
+        return output
 
     def backward(self, loss: Tensor) -> None:
         """See `Backend.backward`."""
@@ -66,23 +58,10 @@ class DeepSpeedBackend:
         """See `Backend.step`."""
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
-        if self._is_bare:
-            return self._step_bare()
         self._engine.step()
         norm = self._engine.get_global_grad_norm()
         # DeepSpeed reports a norm that is not finite as -1 or inf, and has then skipped the update.
         return float(norm) if self._engine.was_step_applied() and norm is not None and norm >= 0 else math.nan
-
-    def _step_bare(self) -> float:
-        """Stage 0 in float32: DeepSpeed runs the optimizer as it is, tells no norm and skips no bad update."""
-        self._engine.buffered_allreduce_fallback()
-        gradients = [parameter.grad for parameter in self._policy.parameters() if parameter.grad is not None]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
-        if math.isfinite(norm):
-            self._engine.step()
-        else:
-            self._engine.zero_grad()
-        return norm
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """See `Backend.weights`."""
@@ -148,4 +127,6 @@ def _config(learner: LearnerSpec, device: torch.device) -> dict[str, Any]:
     }
     if learner.precision is Precision.BFLOAT16:
         config["bf16"] = {"enabled": True, "check_grad_overflow": True}
+        # In bfloat16 the 256th of equal gradients changes the sum no more.
+        config["data_types"] = {"grad_accum_dtype": "fp32"}
     return config

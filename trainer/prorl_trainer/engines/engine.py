@@ -1,7 +1,7 @@
 """The algorithm's tensor side: reference and old log-probabilities, optimizer steps, reference changes.
 
-One `TrainingEngine` a rank. Every method is collective: all ranks call it with the same arguments, each works on
-its own packs, and the returned sums are those of all ranks.
+One `TrainingEngine` a rank. Every method is collective: all ranks call it, each with its own packs and otherwise the
+same arguments, and the returned sums are those of all ranks.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from torch import Tensor
 
 from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
-from prorl_trainer.algorithm.losses import pack_loss
-from prorl_trainer.algorithm.types import Batch, Pack
+from prorl_trainer.algorithm.losses import LossInputs, loss_sums, token_losses
+from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.backend import Backend, copy_weights
-from prorl_trainer.engines.packed_policy import PackedPolicy, pack_inputs
+from prorl_trainer.engines.fused_head import SlopeOfLoss
+from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.staging import StagedBatch
 from prorl_trainer.engines.weight_files import read_weights
 
 Sums = dict[str, float]
@@ -31,9 +33,9 @@ class TrainingEngine:
     def __init__(self, backend: Backend, reference: PackedPolicy) -> None:
         """Own a backend, and a whole copy of the model on the same device as the reference."""
         self._backend = backend
-        self._reference = reference.eval().requires_grad_(False)
-        self._batch: Batch | None = None
-        self._ref_logprobs: list[list[Tensor]] = []
+        self._reference = reference.requires_grad_(False)
+        self._batch: StagedBatch | None = None
+        self._ref_logprobs: list[list[Tensor | None]] = []
         self._old_logprobs: list[list[Tensor | None]] = []
 
     @property
@@ -41,25 +43,30 @@ class TrainingEngine:
         """Whether this is rank 0."""
         return self._backend.rank == 0
 
-    def prepare(self, batch: Batch) -> Sums:
+    def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
         """Take a batch; compute reference and old log-probabilities.
 
         The first optimizer step needs no old log-probabilities: it is taken by the very policy that they would come
         from, so its own (detached) are the same numbers.
 
+        Args:
+            batch: Of other ranks' packs nothing is read.
+            with_reference: False: nobody asks for the KL, and `update`'s algorithm has no term of it.
+
         Returns:
             Seconds of this rank: `seconds_reference`, `seconds_old_logprobs`.
         """
-        self._batch = batch
+        family = self._reference.family
+        staged = self._batch = StagedBatch(batch, self._backend.rank, family.masks, self._backend.device)
         started = time.monotonic()
+        steps = [(index, range(staged.num_packs(index))) for index in range(staged.num_minibatches)]
         self._ref_logprobs = [
-            [self._no_grad(self._reference, pack, batch.temperature) for pack in self._packs(index)]
-            for index in range(len(batch.minibatches))
+            [self._reference_logprobs(index, pack) if with_reference else None for pack in packs]
+            for index, packs in steps
         ]
         middle = self._finished()
         self._old_logprobs = [
-            [None if index == 0 else self._no_grad(None, pack, batch.temperature) for pack in self._packs(index)]
-            for index in range(len(batch.minibatches))
+            [self._policy_logprobs(index, pack) if index else None for pack in packs] for index, packs in steps
         ]
         return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 
@@ -67,33 +74,31 @@ class TrainingEngine:
         """One optimizer step on one minibatch of the batch given to `prepare`.
 
         Returns:
-            Sums over the loss tokens of all ranks, maxima for names ending in `_max`, and `gradient_norm`.
+            Sums over the loss tokens of all ranks, maxima for names ending in `_max`, and `gradient_norm`. `kl` only
+            with a reference.
 
         Raises:
-            NonFiniteError: A loss or the gradient is not finite. The weights are as before.
+            NonFiniteError: A loss or the gradient is not finite, on all ranks alike. Weights and optimizer are as
+                before, no gradient is left, and the next call may train.
         """
-        batch = self._require_batch()
-        sums: Sums = {}
-        for index, pack in enumerate(self._packs(minibatch)):
-            inputs = pack_inputs(pack, self._backend.device)
-            logprobs, entropy = self._backend.forward(inputs, batch.temperature)
-            old = self._old_logprobs[minibatch][index]
-            result = pack_loss(
-                algorithm,
-                policy_logprobs=logprobs,
-                old_logprobs=logprobs.detach() if old is None else old,
-                ref_logprobs=self._ref_logprobs[minibatch][index],
-                rollout_logprobs=self._tensor(pack.rollout_logprobs),
-                advantages=self._tensor(pack.advantages),
-                token_weights=self._tensor(pack.token_weights),
-                entropy=entropy,
-            )
-            _merge(sums, result.sums)
-            self._raise_unless_finite(float(result.loss.detach()), "the loss", step)
-            self._backend.backward(result.loss)
+        batch = self._staged()
+        sums: dict[str, Tensor] = {}
+        for index in range(batch.num_packs(minibatch)):
+            old, ref = self._old_logprobs[minibatch][index], self._ref_logprobs[minibatch][index]
+            inputs = batch.loss_inputs(minibatch, index, old, ref)
+            output = self._backend.forward(batch.inputs(minibatch, index), batch.temperature, _slope(algorithm, inputs))
+            _merge(sums, loss_sums(algorithm, output.logprobs, inputs, output.entropies))
+            self._backend.backward(_contagious(output.loss))
         norm = self._backend.step(learning_rate)
-        self._raise_unless_finite(norm, "the gradient norm", step)
-        return {**self._reduced(sums), "gradient_norm": norm}
+        reduced = self._reduced(sums)
+        for what, value in (("the loss", reduced["loss"]), ("the gradient norm", norm)):
+            if not math.isfinite(value):
+                raise NonFiniteError(
+                    f"{what} is {value}; nothing was updated. Lower spec.learner.optimizer.learningRate, tighten the "
+                    "clip, or resume from an earlier checkpoint",
+                    step=step,
+                )
+        return {**reduced, "gradient_norm": norm}
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Whole policy parameters by name, in a fixed order."""
@@ -124,12 +129,9 @@ class TrainingEngine:
         """Read what `save` wrote."""
         self._backend.load(folder)
 
-    def _require_batch(self) -> Batch:
+    def _staged(self) -> StagedBatch:
         assert self._batch is not None, "prepare comes before update"
         return self._batch
-
-    def _packs(self, minibatch: int) -> tuple[Pack, ...]:
-        return self._require_batch().minibatches[minibatch].packs_by_rank[self._backend.rank]
 
     def _finished(self) -> float:
         """The time, once what was asked of a GPU is done: it works behind the program's back."""
@@ -137,41 +139,52 @@ class TrainingEngine:
             torch.cuda.synchronize(self._backend.device)
         return time.monotonic()
 
-    def _tensor(self, values: object) -> Tensor:
-        return torch.as_tensor(values, dtype=torch.float32, device=self._backend.device)
-
     @torch.no_grad()
-    def _no_grad(self, model: PackedPolicy | None, pack: Pack, temperature: float) -> Tensor:
-        inputs = pack_inputs(pack, self._backend.device)
-        if model is None:
-            return self._backend.forward(inputs, temperature)[0]
-        logprobs: Tensor = model(**inputs, temperature=temperature)[0]
+    def _reference_logprobs(self, minibatch: int, index: int) -> Tensor:
+        batch = self._staged()
+        logprobs: Tensor = self._reference(**batch.inputs(minibatch, index), temperature=batch.temperature).logprobs
         return logprobs
 
-    def _raise_unless_finite(self, value: float, what: str, step: int) -> None:
-        """All ranks raise together, or the others would wait for ever."""
-        finite = torch.tensor([float(math.isfinite(value))], device=self._backend.device)
+    @torch.no_grad()
+    def _policy_logprobs(self, minibatch: int, index: int) -> Tensor:
+        batch = self._staged()
+        return self._backend.forward(batch.inputs(minibatch, index), batch.temperature).logprobs
+
+    def _reduced(self, sums: dict[str, Tensor]) -> Sums:
+        """Over all ranks, in two collectives and one copy off the device."""
+        names = sorted(sums, key=lambda name: (name.endswith("_max"), name))
+        num_sums = sum(not name.endswith("_max") for name in names)
+        values = torch.stack([sums[name] for name in names])
         if self._backend.num_ranks > 1:
-            torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-        if not bool(finite.item()):
-            raise NonFiniteError(
-                f"{what} is {value} on rank {self._backend.rank}; nothing was updated. Lower "
-                "spec.learner.optimizer.learningRate, tighten the clip, or resume from an earlier checkpoint",
-                step=step,
-            )
-
-    def _reduced(self, sums: Sums) -> Sums:
-        if self._backend.num_ranks == 1:
-            return sums
-        reduced: Sums = {}
-        for is_max, operation in ((False, torch.distributed.ReduceOp.SUM), (True, torch.distributed.ReduceOp.MAX)):
-            names = sorted(name for name in sums if name.endswith("_max") is is_max)
-            values = torch.tensor([sums[name] for name in names], dtype=torch.float64, device=self._backend.device)
-            torch.distributed.all_reduce(values, op=operation)
-            reduced |= dict(zip(names, values.tolist(), strict=True))
-        return reduced
+            torch.distributed.all_reduce(values[:num_sums], op=torch.distributed.ReduceOp.SUM)
+            torch.distributed.all_reduce(values[num_sums:], op=torch.distributed.ReduceOp.MAX)
+        return dict(zip(names, values.tolist(), strict=True))
 
 
-def _merge(total: Sums, part: Sums) -> None:
+def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
+    """The loss of a slice of a pack's tokens, with its gradient."""
+
+    def slope(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        leaf = logprobs.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = token_losses(algorithm, leaf, inputs.rows(start, stop)).sum()
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return loss.detach(), gradient
+
+    return slope
+
+
+def _contagious(loss: Tensor) -> Tensor:
+    """The loss; one that is not finite has gradients that are no numbers, whatever it depends on.
+
+    So that the optimizer step is skipped on every rank, and nobody has to wait for a pack's loss to know.
+    """
+    return loss * torch.where(torch.isfinite(loss.detach()), 1.0, math.nan)
+
+
+def _merge(total: dict[str, Tensor], part: dict[str, Tensor]) -> None:
     for name, value in part.items():
-        total[name] = max(total.get(name, 0.0), value) if name.endswith("_max") else total.get(name, 0.0) + value
+        if name not in total:
+            total[name] = value
+        else:
+            total[name] = torch.maximum(total[name], value) if name.endswith("_max") else total[name] + value

@@ -1,8 +1,7 @@
-"""One forward pass over a packed sequence: log-probability and entropy of each loss token.
+"""One forward pass over a packed sequence: log-probability and entropy of each loss token, and their loss.
 
 The module wraps a causal language model of transformers, so that every engine (plain, DeepSpeed) wraps and shards
-the same thing. The head runs on the rows that predict a loss token only, in slices, since logits of a whole long
-pack would not fit.
+the same thing. The head runs on the rows that predict a loss token only.
 """
 
 from __future__ import annotations
@@ -11,73 +10,75 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from prorl_trainer.algorithm.packing import attention_allowed
-from prorl_trainer.algorithm.types import Pack
-
-_HEAD_ROWS = 1024
-"""Rows of logits alive at once: 1024 x 150 000 entries in float32 are 600 MB."""
+from prorl_trainer.engines.families import Family
+from prorl_trainer.engines.fused_head import HeadOutput, HeadRequest, SlopeOfLoss, fuse_head
+from prorl_trainer.engines.masks import Masks
 
 
 class PackedPolicy(nn.Module):
     """A language model that answers with log-probabilities of given tokens."""
 
-    def __init__(self, model: Any) -> None:
-        """Wrap `model`, a transformers causal language model with a decoder and an output head."""
+    def __init__(self, model: Any, family: Family, *, head_in_float32: bool = True) -> None:
+        """Wrap `model`, a transformers causal language model with a decoder and a linear head, of that family.
+
+        Nothing random is left in its forward pass: dropout is off, in training too, because the clip and the KL
+        compare probabilities of one and the same policy.
+        """
         super().__init__()
         self.model = model
+        self.family = family
+        self._head_in_float32 = head_in_float32
+        fuse_head(model.get_output_embeddings())
+        self.eval()
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor, allowed: Tensor, predict_from: Tensor, targets: Tensor,
-        temperature: float,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Log-probabilities of `targets` under softmax(logits / temperature), and that distribution's entropy.
+        self, input_ids: Tensor, position_ids: Tensor, masks: Masks, predict_from: Tensor, targets: Tensor,
+        temperature: float, slope: SlopeOfLoss | None = None,
+    ) -> HeadOutput:  # fmt: skip
+        """Log-probabilities of `targets` under softmax(logits / temperature), that distribution's entropy, and a loss.
 
         Args:
             input_ids: [1, T] int64.
             position_ids: [1, T] int64.
-            allowed: [1, 1, T, T] bool, row may attend to column.
+            masks: Who attends to whom, as `family.masks` plans it.
             predict_from: [L] int64, the position whose output predicts each target.
             targets: [L] int64.
             temperature: Above 0.
-
-        Returns:
-            Two tensors [L] float32, in nats.
+            slope: The loss of some of the tokens and its gradient; None: log-probabilities alone are wanted.
         """
         decoder = self.model.get_decoder()
-        output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=allowed, use_cache=False)
-        rows = output.last_hidden_state[0].index_select(0, predict_from)
-        pieces = []
-        for start in range(0, len(targets), _HEAD_ROWS):
-            hidden, wanted = rows[start : start + _HEAD_ROWS], targets[start : start + _HEAD_ROWS]
-            if torch.is_grad_enabled() and len(targets) > _HEAD_ROWS:
-                pieces.append(checkpoint(self._head, hidden, wanted, temperature, use_reentrant=False))
-            else:
-                pieces.append(self._head(hidden, wanted, temperature))
-        if not pieces:  # an empty pack must still touch every parameter, or sharded engines wait for ever
-            zero = rows.sum() + 0.0 * self.model.get_output_embeddings()(output.last_hidden_state[0, :1]).sum()
-            return zero.float().expand(1)[:0], zero.float().expand(1)[:0]
-        logprobs, entropies = zip(*pieces, strict=True)
-        return torch.cat(logprobs), torch.cat(entropies)
+        output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=masks, use_cache=False)
+        request = HeadRequest(
+            targets=targets,
+            temperature=temperature,
+            treatment=self.family.logits,
+            in_float32=self._head_in_float32,
+            slope=slope,
+        )
+        answer: HeadOutput = self.model.get_output_embeddings()(
+            output.last_hidden_state[0].index_select(0, predict_from), request
+        )
+        return answer
 
-    def _head(self, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-        logits = self.model.get_output_embeddings()(hidden).float() / temperature
-        log_normaliser = torch.logsumexp(logits, dim=-1)
-        logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - log_normaliser
-        with torch.no_grad():
-            probabilities = torch.exp(logits - log_normaliser[:, None])
-            entropy = log_normaliser - (probabilities * logits).sum(-1)
-        return logprobs, entropy
+    @torch.no_grad()
+    def plain_logprobs(self, ids: Tensor, temperature: float) -> Tensor:
+        """Log-probabilities [T - 1] float32 of all tokens but the first of one sequence [T], as the model has them.
 
+        The model's own forward pass from its own entry: no mask, no positions, no head and no treatment of ours.
+        """
+        logits = self.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() / temperature
+        logprobs: Tensor = logits.log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1)
+        return logprobs
 
-def pack_inputs(pack: Pack, device: torch.device) -> dict[str, Tensor]:
-    """The tensors of a pack, as `PackedPolicy.forward` takes them."""
-    allowed = torch.from_numpy(attention_allowed(pack))
-    return {
-        "input_ids": torch.from_numpy(pack.input_ids)[None].to(device),
-        "position_ids": torch.from_numpy(pack.position_ids)[None].to(device),
-        "allowed": allowed[None, None].to(device),
-        "predict_from": torch.from_numpy(pack.predict_from).to(device),
-        "targets": torch.from_numpy(pack.targets).to(device),
-    }
+    def recompute_activations(self) -> None:
+        """Gradient checkpointing: less memory, a third more time, the same numbers."""
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        for module in self.model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.training = True  # of the layer alone: that is what it asks before it recomputes
+                for name, value in vars(module).items():
+                    if "drop" in name and isinstance(value, float):
+                        setattr(module, name, 0.0)

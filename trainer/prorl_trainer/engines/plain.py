@@ -1,28 +1,40 @@
-"""PyTorch alone, one process: small, exact, and the reference that the DeepSpeed backend is tested against."""
+"""PyTorch alone: small, exact, and the reference that the DeepSpeed backend is tested against.
+
+One process, or several that each hold everything (ZeRO stage 0): then gradients are summed over ranks in float32.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from prorl_api.errors import CheckpointError
 from prorl_api.spec.roles import OptimizerSpec
-from prorl_trainer.engines.backend import use_settings
+from prorl_trainer.engines.backend import adamw, use_settings
+from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 
 _STATE_FILE = "plain.pt"
 
 
 class PlainBackend:
-    """AdamW on a float32 master copy where the weights are in a lower precision, else on the weights themselves."""
+    """AdamW on a float32 master copy where the weights are in a lower precision, else on the weights themselves.
 
-    def __init__(self, policy: PackedPolicy, optimizer: OptimizerSpec, device: torch.device) -> None:
-        """Take over `policy`, which must be on `device` in its training precision."""
+    Gradients are accumulated over packs in float32 either way: in bfloat16 the 256th of equal gradients changes the
+    sum no more.
+    """
+
+    def __init__(
+        self, policy: PackedPolicy, optimizer: OptimizerSpec, device: torch.device, *, rank: int = 0, num_ranks: int = 1
+    ) -> None:
+        """Take over `policy`, which must be on `device` in its training precision, and the same on every rank."""
         self.device = device
-        self.rank, self.num_ranks = 0, 1
+        self.rank, self.num_ranks = rank, num_ranks
         self._policy = policy
         self._settings = optimizer
         self._parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
@@ -30,18 +42,15 @@ class PlainBackend:
             parameter if parameter.dtype == torch.float32 else parameter.detach().float().clone()
             for parameter in self._parameters
         ]
-        self._optimizer = torch.optim.AdamW(
-            self._masters,
-            lr=optimizer.learning_rate,
-            betas=(optimizer.beta1, optimizer.beta2),
-            eps=optimizer.epsilon,
-            weight_decay=optimizer.weight_decay,
-        )
+        for master, parameter in zip(self._masters, self._parameters, strict=True):
+            if master is not parameter:
+                parameter.register_post_accumulate_grad_hook(_adder(master))  # type: ignore[no-untyped-call]
+        self._optimizer = adamw(self._masters, optimizer)
 
-    def forward(self, inputs: dict[str, Tensor], temperature: float) -> tuple[Tensor, Tensor]:
+    def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
         """See `Backend.forward`."""
-        logprobs, entropy = self._policy(**inputs, temperature=temperature)
-        return logprobs, entropy
+        output: HeadOutput = self._policy(**inputs, temperature=temperature, slope=slope)
+        return output
 
     def backward(self, loss: Tensor) -> None:
         """See `Backend.backward`."""
@@ -49,9 +58,8 @@ class PlainBackend:
 
     def step(self, learning_rate: float) -> float:
         """See `Backend.step`."""
-        for master, parameter in zip(self._masters, self._parameters, strict=True):
-            if master is not parameter:
-                master.grad = None if parameter.grad is None else parameter.grad.float()
+        if self.num_ranks > 1:
+            self._sum_over_ranks()
         norm = float(torch.nn.utils.clip_grad_norm_(self._masters, self._settings.gradient_clip))
         if math.isfinite(norm):
             for group in self._optimizer.param_groups:
@@ -61,8 +69,8 @@ class PlainBackend:
                 for master, parameter in zip(self._masters, self._parameters, strict=True):
                     if master is not parameter:
                         parameter.copy_(master)
-        for tensor in (*self._masters, *self._parameters):
-            tensor.grad = None
+        for master in self._masters:
+            master.grad = None
         return norm
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -75,7 +83,9 @@ class PlainBackend:
         self._optimizer.state.clear()
 
     def save(self, folder: Path) -> None:
-        """See `Backend.save`."""
+        """See `Backend.save`. All ranks hold the same: the first writes."""
+        if self.rank > 0:
+            return
         state = {
             "policy": self._policy.state_dict(),
             "masters": [master.detach() for master in self._masters],
@@ -85,10 +95,34 @@ class PlainBackend:
 
     def load(self, folder: Path) -> None:
         """See `Backend.load`."""
-        state = torch.load(folder / _STATE_FILE, map_location=self.device, weights_only=True)
+        file = folder / _STATE_FILE
+        if not file.exists():
+            raise CheckpointError(
+                f"{file} is missing: the checkpoint was made by another engine or ZeRO stage (spec.learner.engine, "
+                "spec.learner.deepspeed.zeroStage); set what it was made with"
+            )
+        state = torch.load(file, map_location=self.device, weights_only=True)
         self._policy.load_state_dict(state["policy"])
         self._optimizer.load_state_dict(state["optimizer"])
         use_settings(self._optimizer.param_groups, self._settings)
         with torch.no_grad():
             for master, saved in zip(self._masters, state["masters"], strict=True):
                 master.copy_(saved)
+
+    def _sum_over_ranks(self) -> None:
+        """One collective a parameter, in the same order everywhere, whatever a rank's packs have touched."""
+        for master in self._masters:
+            if master.grad is None:
+                master.grad = torch.zeros_like(master)
+            torch.distributed.all_reduce(master.grad)
+
+
+def _adder(master: Tensor) -> Any:
+    """Moves a parameter's gradient into its master's, once autograd has it whole."""
+
+    def add(parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        gradient, parameter.grad = parameter.grad.float(), None
+        master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+
+    return add

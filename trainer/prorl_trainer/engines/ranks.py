@@ -7,6 +7,7 @@ there is nothing to broadcast.
 from __future__ import annotations
 
 import datetime
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import Sums, TrainingEngine
 
+_logger = logging.getLogger(__name__)
+_PREPARE = "prepare"
 _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
 """Followers wait in a broadcast while rank 0 samples, which may take an hour; hangs are the watchdog's business."""
 
@@ -46,10 +50,12 @@ class RankedEngine:
         self._engine = engine
         self._alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
 
-    def prepare(self, batch: Batch) -> Sums:
-        """See `TrainingEngine.prepare`."""
-        self._announce("prepare", batch)
-        return self._engine.prepare(batch)
+    def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
+        """See `TrainingEngine.prepare`. Each rank is sent its own packs."""
+        if not self._alone:
+            self._announce(_PREPARE, with_reference)
+            _scatter([batch.of_rank(rank) for rank in range(torch.distributed.get_world_size())])
+        return self._engine.prepare(batch, with_reference)
 
     def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float, step: int) -> Sums:
         """See `TrainingEngine.update`."""
@@ -103,4 +109,17 @@ def follow(engine: TrainingEngine) -> None:
         name, arguments = message[0]
         if name is None:
             return
-        getattr(engine, name)(*arguments)
+        if name == _PREPARE:
+            arguments = (_scatter(None), *arguments)
+        try:
+            getattr(engine, name)(*arguments)
+        except NonFiniteError as error:  # raised on every rank: rank 0 decides what becomes of the run
+            _logger.warning("%s", error)
+
+
+def _scatter(batches: list[Batch] | None) -> Batch:
+    """This rank's batch of those that rank 0 gives; None on the others."""
+    received: list[Any] = [None]
+    torch.distributed.scatter_object_list(received, batches, src=0)
+    batch: Batch = received[0]
+    return batch

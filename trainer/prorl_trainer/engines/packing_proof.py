@@ -1,0 +1,131 @@
+"""The learner's proof that it reads the model as the model reads itself.
+
+At every start a few sequences are run packed, prompts shared, and once more each for itself through the model's own
+forward pass. That a mask, a rotary embedding, a scale or a cap of the model is not what we think it is shows here as
+log-probabilities that differ, before anything is trained on them. Sliding windows are narrowed for it, so that they
+bind within a few positions. Runs on the whole model, before an engine shards it; a second for a small model on a CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from prorl_api.errors import Fault, SpecError
+from prorl_api.spec.values import AnswerFormat, Domain, LossAggregation
+from prorl_api.wire.rollout import FinishReason
+from prorl_api.wire.sandbox import Verdict
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import Pack, Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
+from prorl_trainer.engines.families import mask_plan
+from prorl_trainer.engines.masks import MaskPlan, as_inputs
+from prorl_trainer.engines.packed_policy import PackedPolicy
+
+_TEMPERATURE = 0.8
+_WINDOW = 8
+_PROMPTS = (5, 11)
+_COMPLETIONS = (9, 1, 13)
+"""Tokens of the prompts, and of the completions of each: 2 x 23 tokens are compared, in 62 positions."""
+
+BOUNDS = {torch.float32: 1e-3, torch.bfloat16: 0.1}
+"""Largest mean difference in nats that is rounding. Real models have shown 1e-6 and 0.02; the faults that it is for,
+0.08 and more (docs/models.md)."""
+
+
+def prove_packing(policy: PackedPolicy, model_path: str) -> float:
+    """Compare packed with plain log-probabilities. Returns their mean difference in nats.
+
+    Raises:
+        SpecError: It is more than rounding: the model would be trained on wrong probabilities.
+    """
+    weight = next(policy.parameters())
+    pack, sequences = _sequences(policy.model.get_input_embeddings().weight.shape[0])
+    with _narrow_windows(policy) as plan, torch.no_grad():
+        inputs = as_inputs(pack, plan, weight.device)
+        packed = policy(**inputs, temperature=_TEMPERATURE).logprobs.cpu().numpy()
+        plain = np.concatenate([_plain(policy, prompt, completion, weight.device) for prompt, completion in sequences])
+    differences = np.abs(packed - plain)
+    mean, bound = float(differences.mean()), BOUNDS[weight.dtype]
+    if not mean <= bound:  # also if it is no number
+        raise SpecError([_fault(policy, model_path, mean, float(differences.max()), bound)])
+    return mean
+
+
+def _sequences(vocabulary: int) -> tuple[Pack, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """One pack of random tokens, and its (prompt, completion) pairs in the order of the loss tokens."""
+    dice = np.random.default_rng(1)
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(dice.integers(vocabulary, size=count).tolist())
+
+    groups, pairs = [], []
+    for number, length in enumerate(_PROMPTS):
+        prompt, completions = tokens(length), [tokens(count) for count in _COMPLETIONS]
+        groups.append(_group(number, prompt, completions))
+        pairs += [(prompt, completion) for completion in completions]
+    total = sum(len(prompt) for prompt, _ in pairs) + sum(len(completion) for _, completion in pairs)
+    batch = build_batch(
+        groups,
+        minibatch_prompts=len(groups),
+        microbatch_tokens=total,
+        num_ranks=1,
+        aggregation=LossAggregation.TOKEN_MEAN,
+        temperature=_TEMPERATURE,
+    )
+    return batch.minibatches[0].packs_by_rank[0][0], pairs
+
+
+def _group(index: int, prompt: tuple[int, ...], completions: list[tuple[int, ...]]) -> ScoredGroup:
+    rollouts = tuple(
+        Rollout(
+            segments=(
+                Segment(source="model", token_ids=ids, logprobs=(0.0,) * len(ids), weights_id=None, loss_mask=True),
+            ),
+            finish_reason=FinishReason.STOP,
+            text="",
+            reward=0.0,
+            verdict=Verdict.WRONG,
+        )
+        for ids in completions
+    )
+    question = Prompt(
+        index=index, source="proof", domain=Domain.MATH, answer_format=AnswerFormat.TEXT, text="",
+        token_ids=prompt, row={},
+    )  # fmt: skip
+    nothing = (0.0,) * len(rollouts)
+    group = RolloutGroup(prompt=question, rollouts=rollouts)
+    return ScoredGroup(group=group, advantages=nothing, shaped_rewards=nothing)
+
+
+def _plain(policy: PackedPolicy, prompt: tuple[int, ...], completion: tuple[int, ...], device: torch.device) -> Any:
+    logprobs = policy.plain_logprobs(torch.tensor(prompt + completion, device=device), _TEMPERATURE)
+    return logprobs[len(prompt) - 1 :].cpu().numpy()
+
+
+@contextmanager
+def _narrow_windows(policy: PackedPolicy) -> Iterator[MaskPlan]:
+    """Both passes read the window from the configuration when they run."""
+    plan, config = policy.family.masks, policy.model.config.get_text_config(decoder=True)
+    if plan.window is None or plan.window <= _WINDOW:
+        yield plan
+        return
+    config.sliding_window = _WINDOW
+    try:
+        yield replace(plan, window=mask_plan(config, plan.additive_dtype).window)
+    finally:
+        config.sliding_window = plan.window
+
+
+def _fault(policy: PackedPolicy, model_path: str, mean: float, largest: float, bound: float) -> Fault:
+    name = type(policy.model).__name__
+    return Fault(
+        path="spec.model.path",
+        got=f"{model_path} ({name}): packed log-probabilities differ from the model's own by {mean:.3g} nats in the "
+        f"mean, {largest:.3g} at most",
+        want=f"a model that can be trained packed: at most {bound:g} in the mean; docs/models.md lists architectures",
+    )
