@@ -30,6 +30,9 @@ ALGORITHM = AlgorithmSpec.model_validate(
 RATE = 1e-3
 CPU = torch.device("cpu")
 Engine = TrainingEngine | RankedEngine
+WIDE: dict[str, Any] = {"vocab_size": 512, "hidden_size": 320, "intermediate_size": 512, "num_key_value_heads": 4}
+"""Of a model whose matrices, embedding and head included, have more than the 100,000 entries below which ZeRO-3 keeps
+parameters whole."""
 
 
 @contextmanager
@@ -96,13 +99,13 @@ def make_batch(seed: int = 1, *, ranks: int = 1, count: int = 4, minibatch: int 
     )
 
 
-def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 4) -> list[Sums]:
+def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 4, rate: float = RATE) -> list[Sums]:
     """One batch a seed, two optimizer steps a batch; what each optimizer step returned."""
     results = []
     for step, seed in enumerate(seeds, 1):
         batch = make_batch(seed, ranks=ranks, count=count)
         engine.prepare(batch)
-        results += [engine.update(index, ALGORITHM, RATE, step) for index in range(len(batch.minibatches))]
+        results += [engine.update(index, ALGORITHM, rate, step) for index in range(len(batch.minibatches))]
     return results
 
 

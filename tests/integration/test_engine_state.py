@@ -20,6 +20,7 @@ from prorl_api.spec.roles import DeepSpeedSpec
 from tests.integration.engine_kit import (
     ALGORITHM,
     RATE,
+    WIDE,
     assert_sums_agree,
     distance,
     is_equal,
@@ -121,10 +122,25 @@ def run_two_ranks(model: Path, out: Path, stage: int) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("stage", [2, 3])
-def test_two_processes_equal_one_on_the_same_global_batch(model: Path, tmp_path: Path, stage: int) -> None:
-    seen = run_two_ranks(model, tmp_path, stage)
-    plain = make_engine(model)
+def test_two_ranks_have_packs_of_different_length() -> None:
+    batches = [make_batch(1, ranks=2), make_batch(2, ranks=2), make_batch(3, ranks=2, count=1)]
+    slices = [
+        [[-(-pack.num_loss_tokens // 4) for pack in packs] for packs in minibatch.packs_by_rank]
+        for batch in batches
+        for minibatch in batch.minibatches
+    ]
+    assert any(first != second for first, second in slices)
+    assert any(0 in second for _, second in slices), "one has nothing but padding"
+
+
+@pytest.mark.parametrize(("stage", "tied"), [(0, True), (1, True), (2, False), (3, True), (3, False)])
+def test_two_processes_equal_one_on_the_same_global_batch(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, stage: int, tied: bool
+) -> None:
+    wide = write_model(tmp_path_factory.mktemp("wide"), tokenizer=False, tie_word_embeddings=tied, **WIDE)
+    seen = run_two_ranks(wide, tmp_path, stage)
+    plain = make_engine(wide)
+    assert min(tensor.numel() for _, tensor in plain.weights() if tensor.dim() > 1) > 100_000
     assert_sums_agree(seen["sums"], [*train(plain, [1, 2]), *train(plain, [3], count=1)], 1e-5)
     weights = weights_of(plain)
     stored, again = load_file(tmp_path / "weights.safetensors"), load_file(tmp_path / "again.safetensors")

@@ -51,7 +51,7 @@ def load_policy(model_path: str, learner: LearnerSpec, device: torch.device) -> 
         model = AutoModelForCausalLM.from_pretrained(
             model_path, dtype=dtype, attn_implementation=family.attention, local_files_only=is_local
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         want = "a folder with config.json, tokenizer and safetensors of a causal language model"
         raise SpecError([Fault(path="spec.model.path", got=f"{model_path} ({error})", want=want)]) from error
     head = model.get_output_embeddings()

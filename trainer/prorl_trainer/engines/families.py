@@ -102,13 +102,12 @@ def mask_plan(config: Any, dtype: torch.dtype | None) -> MaskPlan:
     """The masks that a model of this configuration takes; `dtype` as `MaskPlan.additive_dtype`."""
     window = getattr(config, "sliding_window", None)
     layers = getattr(config, "layer_types", None)
-    if window is None or getattr(config, "use_sliding_window", True) is False:
-        return MaskPlan(additive_dtype=dtype)
-    if layers is None:
-        return MaskPlan(window=window, additive_dtype=dtype)
-    if SLIDING not in layers:
-        return MaskPlan(additive_dtype=dtype)
-    return MaskPlan(window=window, by_layer_type=True, additive_dtype=dtype)
+    if layers is not None:  # they decide, whatever `use_sliding_window` says
+        slides = SLIDING in layers
+        return MaskPlan(window=window if slides else None, by_layer_type=slides, additive_dtype=dtype)
+    if getattr(config, "use_sliding_window", True) is False:
+        window = None
+    return MaskPlan(window=window, additive_dtype=dtype)
 
 
 def _rope_types(config: Any) -> set[str]:
