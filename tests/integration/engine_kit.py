@@ -30,7 +30,13 @@ ALGORITHM = AlgorithmSpec.model_validate(
 RATE = 1e-3
 CPU = torch.device("cpu")
 Engine = TrainingEngine | RankedEngine
-WIDE: dict[str, Any] = {"vocab_size": 512, "hidden_size": 320, "intermediate_size": 512, "num_key_value_heads": 4}
+WIDE: dict[str, Any] = {
+    "vocab_size": 512,
+    "hidden_size": 320,
+    "intermediate_size": 512,
+    "num_key_value_heads": 4,
+    "num_hidden_layers": 1,
+}
 """Of a model whose matrices, embedding and head included, have more than the 100,000 entries below which ZeRO-3 keeps
 parameters whole."""
 

@@ -113,7 +113,7 @@ def run_two_ranks(model: Path, out: Path, stage: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "tests.integration.engine_rank", str(model), str(out), str(stage), "float32"]
     ranks = [subprocess.Popen(command, cwd=REPOSITORY, env={**base, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
     try:
-        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+        assert [rank.wait(timeout=500) for rank in ranks] == [0, 0]
     finally:
         for rank in ranks:
             rank.kill()

@@ -19,6 +19,7 @@ from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import CompletionEvent, GenerateRequest, Sampling
 from prorl_api.wire.sandbox import ScoreItem
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
+from prorl_trainer.algorithm.length_shaping import earned_rewards
 from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, SampledStep, Segment
 from prorl_trainer.data.prompts import source_weights
 from prorl_trainer.service.reward_client import RewardClient
@@ -156,7 +157,7 @@ class StepSampler:
             groups = await self._round(prompts, spec, step, weights_id, journalled)
             sampled += groups
             keep = has_signal if settings.enabled else is_scored
-            kept += [group for group in groups if keep(group.rewards)]
+            kept += [group for group in groups if keep(earned_rewards(spec.algorithm.length, group))]
         try:
             _raise_if_masked(sampled, spec)
             if not kept:

@@ -27,7 +27,8 @@ class Clip(SpecModel):
 
 
 class DynamicSampling(SpecModel):
-    """Groups in which all rewards are equal carry no gradient: they are dropped and replaced."""
+    """Groups in which all completions have earned the same carry no gradient: they are dropped and replaced. Earned is
+    the verifier's reward, times `length.stopProperly` where the completion was cut; `length.penalty` does not count."""
 
     enabled: bool = True
     """Off: groups without a signal stay in the batch and contribute nothing."""
@@ -39,7 +40,7 @@ class KL(SpecModel):
     """KL divergence from policy to reference, as a term of the loss."""
 
     coefficient: Annotated[float, Field(ge=0, le=100)] = 1e-4
-    """Weight in the loss; 0: no term, the KL is still measured."""
+    """Weight in the loss; 0: no term, and the KL is measured only if a trigger of `referenceReset` watches it."""
     estimator: KLEstimator = KLEstimator.K2
     log_ratio_clamp: Annotated[float, Field(gt=0, le=100)] = 10.0
     """log(policy / reference) is clamped to plus or minus this before the estimator."""
@@ -82,7 +83,7 @@ class EngineMismatch(SpecModel):
 
 
 class Length(SpecModel):
-    """Reward shaping by length. The verifier's reward decides dynamic sampling; shaping comes after."""
+    """Reward shaping by length. Dynamic sampling looks at rewards after `stopProperly` and before the penalty."""
 
     penalty: LengthPenalty = LengthPenalty.NONE
     buffer_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None

@@ -22,7 +22,7 @@ from prorl_api.spec.run import (
     ValidationSource,
     ValidationSpec,
 )
-from prorl_api.spec.values import ResetMode, ResetSource, Role
+from prorl_api.spec.values import KLEstimator, ResetMode, ResetSource, Role
 
 DEFAULT_VALIDATION_SIZE = 128
 """Prompts of a generated source when `validation.sources` is empty."""
@@ -299,6 +299,24 @@ class ProRLJobSpec(SpecModel):
                 raise ValueError(
                     f"stage {stage.name}: `minibatchPrompts` must divide `promptsPerStep`, "
                     f"got {minibatch} and {prompts}"
+                )
+
+    @rule(
+        Cel(
+            "self.algorithm.kl.estimator != 'k1' || self.schedule.stages.all(stage, "
+            "!has(stage.overrides.klCoefficient) || stage.overrides.klCoefficient == 0.0)",
+            "a stage's `klCoefficient` has no effect with `algorithm.kl.estimator: k1`: its expected gradient is 0",
+        ),
+    )
+    def stages_keep_k1_out_of_the_loss(self) -> None:
+        """The merged settings of every stage obey the same rule as the spec."""
+        if self.algorithm.kl.estimator is not KLEstimator.K1:
+            return
+        for stage in self.schedule.stages:
+            if stage.overrides.kl_coefficient:
+                raise ValueError(
+                    f"stage {stage.name}: `klCoefficient` {stage.overrides.kl_coefficient} has no effect with "
+                    "`algorithm.kl.estimator: k1`: its expected gradient is 0"
                 )
 
 

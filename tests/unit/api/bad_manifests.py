@@ -166,6 +166,38 @@ BROKEN_RULES: list[Bad] = [
         Tier.CEL,
         "EngineMismatch.floor_belongs_to_icepop",
     ),
+    Bad(
+        {"spec.algorithm.kl": {"estimator": "k1"}},  # with the default coefficient
+        "spec.algorithm.kl",
+        "`estimator: k1` has no effect with a `coefficient`, got 0.0001",
+        Tier.CEL,
+        "KL.k1_is_for_measuring",
+    ),
+    Bad(
+        {
+            "spec.algorithm.kl": {"estimator": "k1", "coefficient": 0},
+            "spec.schedule.stages": [make_stage("pulled", 5, klCoefficient=0.001)],
+        },
+        "spec",
+        "stage pulled: `klCoefficient` 0.001 has no effect with `algorithm.kl.estimator: k1`",
+        Tier.CEL,
+        "ProRLJobSpec.stages_keep_k1_out_of_the_loss",
+        server_says="a stage's `klCoefficient` has no effect",
+    ),
+    Bad(
+        {"spec.learner.precision": "float32", "spec.learner.headPrecision": "bfloat16"},
+        "spec.learner",
+        "`headPrecision: bfloat16` needs `precision: bfloat16`, got float32",
+        Tier.CEL,
+        "LearnerSpec.head_is_no_coarser_than_the_body",
+    ),
+    Bad(
+        {"spec.learner.deepspeed": {"zeroStage": 0, "offloadOptimizer": True}},
+        "spec.learner.deepspeed",
+        "`offloadOptimizer` has no effect with `zeroStage: 0`",
+        Tier.CEL,
+        "DeepSpeedSpec.only_zero_offloads",
+    ),
     Bad({LENGTH: {"weight": 1}}, LENGTH, "`weight` would have no effect", Tier.CEL, "Length.settings_fit_the_penalty"),
     Bad({LENGTH: {"penalty": "overlong"}}, LENGTH, "needs `bufferTokens`", Tier.CEL, "Length.settings_fit_the_penalty"),
     Bad(

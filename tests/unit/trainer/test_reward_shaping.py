@@ -11,7 +11,9 @@ from prorl_api.spec.roles import OptimizerSpec
 from prorl_api.spec.values import LengthPenalty
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
 from prorl_trainer.algorithm.learning_rate import learning_rate
-from prorl_trainer.algorithm.length_shaping import cosine_is_on, shaped_reward
+from prorl_trainer.algorithm.length_shaping import cosine_is_on, earned_rewards, shaped_reward
+from prorl_trainer.algorithm.types import RolloutGroup
+from tests.unit.trainer.trainer_builders import make_prompt, make_rollout
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,29 @@ from prorl_trainer.algorithm.length_shaping import cosine_is_on, shaped_reward
 def test_signal_needs_two_scored_rollouts_that_differ(rewards: list[float | None], signal: bool, scored: bool) -> None:
     assert has_signal(rewards) is signal
     assert is_scored(rewards) is scored
+
+
+@pytest.mark.parametrize(
+    ("rewards", "cut", "factor", "signal"),
+    [
+        ([1.0, 1.0], [True, False], 1.0, False),
+        ([1.0, 1.0], [True, False], 0.5, True),  # all right, some cut: it teaches to stop
+        ([1.0, 0.0], [True, False], 0.0, False),  # what was right was cut and earns nothing
+        ([1.0, 0.0], [True, True], 0.5, True),
+        ([0.0, 0.0], [True, False], 0.5, False),
+        ([1.0, None], [True, False], 0.5, False),
+    ],
+)
+def test_dynamic_sampling_looks_at_what_was_earned(
+    rewards: list[float | None], cut: list[bool], factor: float, signal: bool
+) -> None:
+    rollouts = tuple(
+        make_rollout(reward=reward, truncated=was_cut) for reward, was_cut in zip(rewards, cut, strict=True)
+    )
+    group = RolloutGroup(prompt=make_prompt(), rollouts=rollouts)
+    assert has_signal(earned_rewards(Length(stop_properly=factor), group)) is signal
+    overlong_too = Length(stop_properly=factor, penalty=LengthPenalty.OVERLONG, buffer_tokens=20)
+    assert has_signal(earned_rewards(overlong_too, group)) is signal, "penalties by length do not count"
 
 
 def shape(settings: Length, tokens: int, *, reward: float = 1.0, truncated: bool = False, step: int = 1) -> float:

@@ -1,7 +1,11 @@
 """Dynamic sampling (DAPO, arXiv 2503.14476 section 3.2; ProRL section 2.3).
 
 A group whose rewards are all equal has zero advantage everywhere: it costs an update and teaches nothing, so it is
-dropped and another prompt takes its place. The filter looks at the verifier's reward, before any shaping.
+dropped and another prompt takes its place. The filter looks at what completions have earned (`length_shaping`): the
+verifier's reward times `stopProperly` where they were cut, before any penalty by length. A group in which all are right
+and some were cut teaches to stop, and is kept; one whose only right completion was cut with a factor of 0 teaches
+nothing, and is dropped. The penalties do not count: with them hardly two rewards of a group are equal, and groups that
+are all wrong would be trained for length alone.
 """
 
 from __future__ import annotations

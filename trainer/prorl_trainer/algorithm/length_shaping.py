@@ -1,9 +1,12 @@
 """Reward shaping by completion length. Off unless the manifest asks for it.
 
+Stop properly comes first: it says what a completion that was cut has earned, and dynamic sampling looks at what was
+earned. The penalties come after it; they rank completions of a group that teaches something anyway.
+
 Overlong (DAPO, arXiv 2503.14476 eq. 13): no penalty up to limit - buffer, then linear down to -weight at the limit.
 Cosine (ProRL v2 section 3): eta(t) = eta_min + (eta_max - eta_min) (1 + cos(pi t / limit)) / 2, added with a weight
-during the "on" part of a cycle of steps. Stop properly: the reward of a truncated completion is multiplied by a
-factor, before the terms above.
+during the "on" part of a cycle of steps. Stop properly (ProRL v2's scripts): the reward of a truncated completion is
+multiplied by a factor, before the terms above.
 """
 
 from __future__ import annotations
@@ -12,6 +15,20 @@ import math
 
 from prorl_api.spec.algorithm import Length
 from prorl_api.spec.values import LengthPenalty
+from prorl_trainer.algorithm.types import RolloutGroup
+
+
+def earned_reward(settings: Length, reward: float, *, is_truncated: bool) -> float:
+    """What a completion has earned: the verifier's reward, less what is taken for not having stopped."""
+    return reward * settings.stop_properly if is_truncated else reward
+
+
+def earned_rewards(settings: Length, group: RolloutGroup) -> list[float | None]:
+    """Of a group, in order: what dynamic sampling looks at. None where the judge failed."""
+    return [
+        None if rollout.reward is None else earned_reward(settings, rollout.reward, is_truncated=rollout.is_truncated)
+        for rollout in group.rollouts
+    ]
 
 
 def shaped_reward(
@@ -27,8 +44,7 @@ def shaped_reward(
         is_truncated: Whether it was cut at the limit.
         step: Training step, counted from 1; decides the phase of the cosine cycle.
     """
-    if is_truncated:
-        reward *= settings.stop_properly
+    reward = earned_reward(settings, reward, is_truncated=is_truncated)
     weight = 1.0 if settings.weight is None else settings.weight
     if settings.penalty is LengthPenalty.OVERLONG:
         assert settings.buffer_tokens is not None  # a rule of the spec
