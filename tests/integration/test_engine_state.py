@@ -141,10 +141,10 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     seen = run_two_ranks(wide, tmp_path, stage)
     plain = make_engine(wide)
     assert min(tensor.numel() for _, tensor in plain.weights() if tensor.dim() > 1) > 100_000
-    assert_sums_agree(seen["sums"], [*train(plain, [1, 2]), *train(plain, [3], count=1)], 1e-5)
+    assert_sums_agree(seen["sums"], [*train(plain, [1, 2]), *train(plain, [3], count=1)], 1e-4)
     weights = weights_of(plain)
     stored, again = load_file(tmp_path / "weights.safetensors"), load_file(tmp_path / "again.safetensors")
-    assert distance(weights, {name: stored[name] for name in weights}) < 1e-5
+    assert distance(weights, {name: stored[name] for name in weights}) < 1e-4
     assert distance(stored, {name: again[name] for name in stored}) < 1e-6, "and so after saving and loading"
     plain.reference_from_policy()
     plain.clear_optimizer()
