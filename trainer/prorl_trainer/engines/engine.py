@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import pack_loss
 from prorl_trainer.algorithm.types import Batch, Pack
@@ -67,10 +66,8 @@ class TrainingEngine:
         """One optimizer step on one minibatch of the batch given to `prepare`.
 
         Returns:
-            Sums over the loss tokens of all ranks, maxima for names ending in `_max`, and `gradient_norm`.
-
-        Raises:
-            NonFiniteError: A loss or the gradient is not finite. The weights are as before.
+            Sums over the loss tokens of all ranks, maxima for names ending in `_max`, and `gradient_norm`. Where that
+            is not finite on one rank it is so on all: nothing was updated, and the sums mean nothing.
         """
         batch = self._require_batch()
         sums: Sums = {}
@@ -89,10 +86,10 @@ class TrainingEngine:
                 entropy=entropy,
             )
             _merge(sums, result.sums)
-            self._raise_unless_finite(float(result.loss.detach()), "the loss", step)
-            self._backend.backward(result.loss)
+            # A loss that is not finite may have a finite gradient: it makes every gradient NaN, so that no rank steps.
+            poison = torch.where(torch.isfinite(result.loss.detach()), 1.0, math.nan)
+            self._backend.backward(result.loss * poison)
         norm = self._backend.step(learning_rate)
-        self._raise_unless_finite(norm, "the gradient norm", step)
         return {**self._reduced(sums), "gradient_norm": norm}
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -147,18 +144,6 @@ class TrainingEngine:
             return self._backend.forward(inputs, temperature)[0]
         logprobs: Tensor = model(**inputs, temperature=temperature)[0]
         return logprobs
-
-    def _raise_unless_finite(self, value: float, what: str, step: int) -> None:
-        """All ranks raise together, or the others would wait for ever."""
-        finite = torch.tensor([float(math.isfinite(value))], device=self._backend.device)
-        if self._backend.num_ranks > 1:
-            torch.distributed.all_reduce(finite, op=torch.distributed.ReduceOp.MIN)
-        if not bool(finite.item()):
-            raise NonFiniteError(
-                f"{what} is {value} on rank {self._backend.rank}; nothing was updated. Lower "
-                "spec.learner.optimizer.learningRate, tighten the clip, or resume from an earlier checkpoint",
-                step=step,
-            )
 
     def _reduced(self, sums: Sums) -> Sums:
         if self._backend.num_ranks == 1:
