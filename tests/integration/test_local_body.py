@@ -87,6 +87,14 @@ def test_an_exit_that_no_restart_can_help_is_the_exit_code(bench: LocalWorld) ->
     assert "NO_SIGNAL" in bench.output
 
 
+def test_a_run_that_has_mastered_its_data_ends_well(bench: LocalWorld) -> None:
+    (bench.control / "exit-learner-0").write_text("69")
+    assert bench.finish() == 0
+    assert "MASTERED" in bench.output
+    assert "nothing left to learn from this data" in bench.output
+    assert succeeded(bench.status) is ConditionStatus.TRUE
+
+
 def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_resumes(bench: LocalWorld) -> None:
     bench.write_job(schedule={"totalSteps": 100}, checkpoint={"everySteps": 1000})
     body = bench.begin()
