@@ -167,6 +167,14 @@ IMMUTABLE_EDITS: list[tuple[str, Any]] = [
     ("spec.scheduling", REMOVED),
     ("spec.scheduling.gang", REMOVED),
     ("spec.scheduling.gang.scheduleTimeoutSeconds", 60),
+    ("spec.learner.engine", "plain"),
+    ("spec.learner.precision", "float32"),
+    ("spec.learner.deepspeed.zeroStage", 3),
+    ("spec.learner.deepspeed", {"zeroStage": 0}),
+    ("spec.learner.replicas", 2),
+    ("spec.learner.processesPerReplica", 8),
+    ("spec.local.learner.precision", "float32"),
+    ("spec.local.learner", {"engine": "deepspeed"}),
 ]
 LATER_EDITS: list[tuple[str, Any]] = [
     ("spec.rollout.replicas", 5),
@@ -178,6 +186,8 @@ LATER_EDITS: list[tuple[str, Any]] = [
     ("spec.referenceReset.mode", "approve"),
     ("spec.sandbox.podTemplate", {"spec": {"nodeSelector": {"a": "b"}}}),
     ("spec.local.modelPath", "./elsewhere"),
+    ("spec.learner", {"replicas": 1, "processesPerReplica": 1, "threads": 2, "deepspeed": {"offloadOptimizer": True}}),
+    ("spec.rollout.maxCompletionTokens", 10_000),
     ("metadata.labels", {"team": "a"}),
 ]
 BEGUN: dict[str, Any] = {
