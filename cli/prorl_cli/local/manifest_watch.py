@@ -18,6 +18,7 @@ from prorl_cli.local.job import LocalJob
 FIXED_HERE = frozenset({"spec.rollout.replicas", "spec.sandbox.replicas"})
 """Live in a cluster; one machine's members have their addresses for the whole start."""
 _NEXT_START = "holds from the next start on"
+_NEXT_STEP = "holds from the next step on"
 _LENGTH = "spec.rollout.maxCompletionTokens"
 
 
@@ -87,8 +88,8 @@ def write_effective(run: RunFolder, job: ProRLJob) -> None:
 
 def _when(change: FieldChange, late: Container[str]) -> str:
     """Say when a change holds; `late` are the fields that were not taken up."""
-    if change.path == _LENGTH and change.path in late:
-        return f"{_NEXT_START}: the engines are sized when they start"
+    if change.path == _LENGTH:  # its mark cannot tell what the engines were started for
+        return f"{_NEXT_START}: the engines are sized when they start" if change.path in late else _NEXT_STEP
     if change.path in FIXED_HERE or change.mark not in TAKEN_UP:
         return _NEXT_START
-    return "holds now" if change.mark is Change.LIVE else "holds from the next step on"
+    return "holds now" if change.mark is Change.LIVE else _NEXT_STEP
