@@ -62,6 +62,6 @@ def write_poisoned(folder: Path, token: int) -> Path:
     write_model(folder, tie_word_embeddings=False)
     model = LlamaForCausalLM.from_pretrained(folder)
     with torch.no_grad():
-        model.get_input_embeddings().weight[token] = torch.nan
+        model.get_input_embeddings().weight[token] = torch.inf  # normalised, it is NaN
     model.save_pretrained(folder)
     return folder
