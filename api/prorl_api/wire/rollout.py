@@ -47,8 +47,6 @@ class GenerateRequest(WireModel):
 
     request_id: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._:-]+$")]
     """Chosen by the caller; the same id is the same request."""
-    session_id: Annotated[str, Field(max_length=128)] = ""
-    """Turns of one conversation share it."""
     prompt_token_ids: Annotated[Int32List, Field(min_length=1)]
     """The whole prompt, as tokens."""
     num_completions: Annotated[int, Field(ge=1, le=4096)] = 1
