@@ -172,6 +172,10 @@ bench: setup ## Ratios against plain alternatives, in one run each
 	$(BIN)/python tests/bench/bench_shared_prompt.py
 	$(BIN)/python tests/bench/bench_sandbox.py
 
+.PHONY: bench-events
+bench-events: setup ## 500 steps of a tiny model with every real part, in which single events happen (STEPS=500)
+	$(BIN)/python -m tests.bench.bench_events $(or $(STEPS),500)
+
 .PHONY: bench-sandbox
 bench-sandbox: setup ## What judging and contained runs cost, next to plain ones and to bubblewrap
 	$(BIN)/python tests/bench/bench_sandbox.py

@@ -1,8 +1,8 @@
 """The errors of the project, by what a caller can do about them.
 
 A user's mistake is permanent until the user acts; a transient error is worth another try; a judge's failure is
-never a score; a non-finite loss stops the run. Messages say what happened, what was got, what was wanted, and the
-remedy.
+never a score; a loss that is not finite is never applied, and several in a row stop the run. Messages say what
+happened, what was got, what was wanted, and the remedy.
 """
 
 from __future__ import annotations
@@ -77,11 +77,16 @@ class CheckpointError(ProRLError):
 
 
 class NoSignalError(ProRLError):
-    """Every sampled group was filtered out in every allowed round: there is nothing to learn from."""
+    """Sampling after sampling found no group with a signal: there is nothing to learn from."""
+
+
+class MasteredError(NoSignalError):
+    """There is nothing to learn because every sampled group was all right: the good end of a run."""
 
 
 class NonFiniteError(ProRLError):
-    """A loss or gradient is not finite. Raised before the optimizer step, so the weights are intact."""
+    """The losses or gradients of several minibatches in a row are not finite. None was applied: the weights are
+    intact."""
 
     def __init__(self, message: str, *, step: int) -> None:
         self.step = step
@@ -98,13 +103,15 @@ class ExitCode(IntEnum):
     BAD_SPEC = 64
     """The manifest, model or data cannot work; a restart cannot help."""
     NO_SIGNAL = 65
-    """Nothing to learn from; a restart cannot help."""
+    """Nothing to learn from, sampling after sampling; a restart cannot help."""
     NON_FINITE = 66
-    """Diverged; a restart from the same state would diverge again."""
+    """Minibatch after minibatch was not finite; a restart from the same state would find the same."""
     STALE_ATTEMPT = 67
     """A newer attempt owns the run."""
     STORAGE = 68
     """The run folder cannot be written; a restart cannot help until there is room."""
+    MASTERED = 69
+    """Every sampled group is all right: the run has succeeded before its last step."""
 
     ENGINE_MISMATCH = 70
     """Rollout engine and learner compute different models; a restart cannot help."""

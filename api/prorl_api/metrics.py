@@ -75,7 +75,15 @@ TABLE: tuple[Metric, ...] = (
     _m("groups_sampled", "", "Groups sampled in this step, refills included."),
     _m("groups_kept", "ratio", "Share of sampled groups that carried a signal."),
     _m("sampling_rounds", "", "Sampling rounds this step took."),
+    _m("samplings_empty", "", "Samplings of this step before the last one; none of their groups had a signal."),
+    _m("prompts_passed_over", "", "Generated prompts longer than maxPromptTokens, which were left out."),
     _m("groups_trained", "", "Groups in the batch."),
+    _m(
+        "minibatches_skipped",
+        "",
+        "Optimizer steps not taken because a loss or the gradient was not finite.",
+        "Several in a row end the run.",
+    ),
     _m("rollouts_masked", "", "Rollouts without a reward because the judge failed."),
     _m(
         "rollouts_sampled", "", "Rollouts sampled in this step.", "What the masked ones are a share of.", by_source=True

@@ -23,10 +23,16 @@ _AGAIN = "run the same command again (in a cluster: edit the spec)"
 _REMEDIES = {
     ExitCode.BAD_SPEC: f"correct the manifest, model or data it names, then {_AGAIN}",
     ExitCode.NO_SIGNAL: (
-        "every group was filtered out: choose easier or harder tasks, a larger groupSize or a higher temperature"
+        "sampling after sampling found no group with a signal: choose easier or harder tasks, a larger groupSize or a "
+        f"higher temperature, then {_AGAIN}: it goes on with the next prompts"
     ),
     ExitCode.NON_FINITE: (
-        "a loss or gradient was not finite; lower the learning rate or raise precision; the checkpoint is intact"
+        "minibatch after minibatch was not finite, and none was applied: lower the learning rate, tighten the clip or "
+        f"raise precision, then {_AGAIN}: it goes on with the next prompts"
+    ),
+    ExitCode.MASTERED: (
+        "every sampled group is right, there is nothing left to learn from this data; to go on, continue the run with "
+        "harder tasks in a new job (initFrom)"
     ),
     ExitCode.STALE_ATTEMPT: "another body drives this run; stop one of the two",
     ExitCode.ENGINE_MISMATCH: (
@@ -46,13 +52,19 @@ def judge(plan: RunPlan, observed: Observed) -> Outcome:
     attempt = current_attempt(observed)
     for member in observed.members:
         is_stale = member.role is Role.LEARNER and (member.attempt < attempt or _was_taken(member, observed))
-        if member.exit is not None and not member.exit.restart_can_help and not is_stale:
+        if member.exit is not None and not member.exit.restart_can_help and not (is_stale or _is_foreign(member)):
             return _permanent(member)
     for role in Role:
         recent = losses_without_progress(observed, role)
         if len(recent) > plan.restarts.max_restarts:
             return _budget_spent(plan, role, recent)
     return Outcome(kind=OutcomeKind.RUNNING, reason="Running")
+
+
+def _is_foreign(member: Member) -> bool:
+    """Tell whether a code of ours must mean something else, because a member of that role never ends with it."""
+    assert member.exit is not None
+    return member.exit.known_code is ExitCode.MASTERED and member.role is not Role.LEARNER
 
 
 def _was_taken(member: Member, observed: Observed) -> bool:
@@ -141,7 +153,8 @@ def _permanent(member: Member) -> Outcome:
     assert code is not None
     reason = "".join(part.capitalize() for part in code.name.split("_"))
     message = f"{member.key.name}: {member.exit}; {_REMEDIES[code]}{_said_last(member.exit)}"
-    return Outcome(kind=OutcomeKind.FAILED, reason=reason, message=message, member=member.key, exit=member.exit)
+    kind = OutcomeKind.SUCCEEDED if code is ExitCode.MASTERED else OutcomeKind.FAILED
+    return Outcome(kind=kind, reason=reason, message=message, member=member.key, exit=member.exit)
 
 
 def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcome:

@@ -9,7 +9,7 @@ from typing import Any
 from prorl_api.crd import job_from_object
 from prorl_api.errors import Fault, SpecError
 from prorl_api.manifest import validate_job
-from prorl_api.spec.edits import taken_up
+from prorl_api.spec.edits import taken_up, waiting
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_operator.kube.views import Body, PlanView
@@ -84,7 +84,7 @@ def _accept(edited: ProRLJob | SpecError, running: PlanView | None) -> Acceptanc
         message = f"the edit holds from the next attempt on, as a whole: {error}"
         return Acceptance(job=now, reason="WaitsForNextAttempt", message=message)
     if job != edited:
-        message = "some edited fields hold from the next attempt on"
+        message = f"these edited fields hold from the next attempt on: {', '.join(waiting(job, edited))}"
         return Acceptance(job=job, reason="WaitsForNextAttempt", message=message)
     return Acceptance(job=job)
 

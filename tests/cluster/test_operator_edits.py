@@ -61,14 +61,18 @@ def test_an_edit_for_the_next_attempt_waits_and_then_holds(world: ClusterWorld) 
     world.write_job(schedule=LONG)
     world.start()
     wait_for_step(world, 6)
-    world.write_job(schedule=LONG, learner={"precision": "float32"})
+    world.write_job(schedule=LONG, rollout={"dtype": "float32", "maxCompletionTokens": 65})
     wait_for(lambda: accepted(world) == (ConditionStatus.TRUE, "WaitsForNextAttempt"), "the edit is said to wait")
-    assert plan(world)["spec"]["learner"]["precision"] == "bfloat16"
+    said = message(world.status, ConditionType.ACCEPTED)
+    assert "spec.rollout.dtype, spec.rollout.maxCompletionTokens (the engines are sized when they start)" in said
+    assert plan(world)["spec"]["rollout"]["dtype"] == "bfloat16"
+    assert plan(world)["spec"]["rollout"]["maxCompletionTokens"] == 64
     assert world.status.attempt == 1
     (world.control / "exit-learner-0").write_text("1")
     wait_for(lambda: world.status.attempt == 2, "the next attempt")
     wait_for(lambda: accepted(world) == (ConditionStatus.TRUE, "Valid"), "it waits no more")
-    assert plan(world)["spec"]["learner"]["precision"] == "float32"
+    assert plan(world)["spec"]["rollout"]["dtype"] == "float32"
+    assert plan(world)["spec"]["rollout"]["maxCompletionTokens"] == 65
 
 
 def test_a_job_that_failed_for_lack_of_room_goes_on_with_an_edit(world: ClusterWorld) -> None:
@@ -96,6 +100,9 @@ def test_a_fixed_field_cannot_be_edited(world: ClusterWorld) -> None:
     with pytest.raises(ApiException) as caught:
         world.write_job(schedule=LONG, seed=9)
     assert "seed" in refusal(caught.value).message
+    with pytest.raises(ApiException) as caught:
+        world.write_job(schedule=LONG, learner={"deepspeed": {"zeroStage": 3}})
+    assert "zeroStage" in refusal(caught.value).message
 
 
 def test_a_spec_that_cannot_run_creates_nothing_names_every_fault_and_heals_by_an_edit(world: ClusterWorld) -> None:

@@ -124,6 +124,15 @@ class Conformance:
         assert (succeeded(status), status.attempt) == (ConditionStatus.FALSE, 1)
         assert "NO_SIGNAL" in message(status)
 
+    def test_a_run_that_has_mastered_its_data_succeeds_before_its_last_step(self, world: World) -> None:
+        (world.control / "exit-learner-0").write_text("69")
+        world.start()
+        status = world.wait_until_over()
+        assert (succeeded(status), status.attempt) == (ConditionStatus.TRUE, 1)
+        assert status.condition(ConditionType.SUCCEEDED).reason == "Mastered"  # type: ignore[union-attr]
+        assert "nothing left to learn from this data" in message(status)
+        wait_for(lambda: not world.processes(), "nothing is left running")
+
     def test_suspension_saves_and_its_removal_resumes_without_losing_a_step(self, world: World) -> None:
         world.write_job(schedule={"totalSteps": 200}, checkpoint={"everySteps": 1000})
         world.start()

@@ -42,12 +42,13 @@ from prorl_api.wire.rollout import (
     LoadWeightsResponse,
     RefusedWeights,
 )
-from prorl_api.wire.sandbox import ScoreRequest, ScoreResponse, ScoreResult, Verdict
+from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, Verdict
 from prorl_trainer.storage.checkpoints import CheckpointStore, LearnerState
 from prorl_trainer.storage.fence import Fence
 from tests.unit.trainer.http_apps import served
 
 END_TOKEN = 1
+POISON = 120
 
 
 def manifest(model: Path, **sections: Any) -> dict[str, Any]:
@@ -87,6 +88,11 @@ class World:
         self.refusal: str | None = None
         """Why the rollout server does not serve the learner's weights."""
         self.reward: Callable[[str], float | None] = lambda text: float(zlib.crc32(text.encode()) % 2)
+        self.judge: Callable[[ScoreItem], float | None] = lambda item: self.reward(
+            f"{item.row['entry']['question']}/{item.completion}"
+        )
+        self.poison: Callable[[str], bool] = lambda _: False
+        """Whose completions hold the token that a model with `write_poisoned` cannot read."""
         self.app = self._build()
         self.url = ""
         self._listening = bind("127.0.0.1", 0)
@@ -119,10 +125,10 @@ class World:
             return IsolationReport(level="process", keeps_off_network=False)
 
         @app.post("/v1/score")
-        async def score(body: ScoreRequest) -> ScoreResponse:
-            return ScoreResponse(
-                results=tuple(self._judge(item.item_id, item.completion, item.row) for item in body.items)
-            )
+        async def score(body: ScoreRequest) -> Response:
+            # Not by the wire's models, which refuse to write NaN: a judge that fails may write anything.
+            results = [self._judge(item.item_id, self.judge(item)) for item in body.items]
+            return Response(json.dumps({"results": results}), media_type="application/json")
 
         return app
 
@@ -133,6 +139,8 @@ class World:
         for index in range(body.num_completions):
             dice = random.Random(f"{body.prompt_token_ids}/{body.sampling.seed + index}")
             ids = [dice.randrange(2, 100) for _ in range(dice.randint(1, 7))] + [END_TOKEN]
+            if self.poison(body.request_id):
+                ids.insert(0, POISON)
             segment = GeneratedSegment(
                 token_ids=ids, logprobs=[dice.uniform(-6, -4) for _ in ids], weights_id=body.weights_id
             )
@@ -140,10 +148,12 @@ class World:
             yield event.model_dump_json() + "\n"
         yield DoneEvent(prompt_tokens=1, completion_tokens=1).model_dump_json() + "\n"
 
-    def _judge(self, item_id: str, completion: str, row: dict[str, Any]) -> ScoreResult:
-        reward = self.reward(f"{row['entry']['question']}/{completion}")
+    def _judge(self, item_id: str, reward: float | None) -> dict[str, Any]:
         verdict = Verdict.SANDBOX_ERROR if reward is None else Verdict.CORRECT if reward == 1 else Verdict.WRONG
-        return ScoreResult(item_id=item_id, verdict=verdict, reward=reward, detail="out of memory" * (reward is None))
+        if reward is not None and 0 < reward < 1:
+            verdict = Verdict.PARTIAL
+        detail = "out of memory" if reward is None else ""
+        return {"item_id": item_id, "verdict": verdict.value, "reward": reward, "detail": detail}
 
     def beat(self) -> None:
         """Heartbeats, as a rollout server sends them, until the world ends."""

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from prorl_api.errors import NonFiniteError
-from prorl_trainer.algorithm.losses import token_losses
-from prorl_trainer.algorithm.types import Batch
-from prorl_trainer.engines import engine as engine_module
 from prorl_trainer.engines.build import load_policy
 from prorl_trainer.engines.masks import as_inputs
 from tests.integration.engine_kit import (
@@ -25,7 +18,6 @@ from tests.integration.engine_kit import (
     RATE,
     assert_sums_agree,
     distance,
-    is_equal,
     learner_spec,
     make_batch,
     make_engine,
@@ -127,44 +119,3 @@ def test_deepspeed_equals_plain_within_tolerance_in_bfloat16(model: Path, stage:
     deepspeed = make_engine(model, learner_spec("deepspeed", stage=stage, precision="bfloat16"))
     assert_sums_agree(train(deepspeed, [1]), train(plain, [1]), 0.03)
     assert distance(weights_of(plain), weights_of(deepspeed)) < 2**-7
-
-
-def with_advantage(batch: Batch, value: float) -> Batch:
-    """The first pack's first advantage replaced."""
-    (first, *packs), minibatch = batch.minibatches[0].packs_by_rank[0], batch.minibatches[0]
-    advantages = first.advantages.copy()
-    advantages[0] = value
-    spoilt = replace(minibatch, packs_by_rank=((replace(first, advantages=advantages), *packs),))
-    return replace(batch, minibatches=(spoilt, *batch.minibatches[1:]))
-
-
-@BOTH
-@pytest.mark.parametrize("value", [math.inf, math.nan])
-def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step(model: Path, kind: str, value: float) -> None:
-    engine = make_engine(model, learner_spec(kind))
-    train(engine, [1])
-    before = weights_of(engine)
-    engine.prepare(with_advantage(make_batch(2), value))
-    with pytest.raises(NonFiniteError, match="step 7: the loss is"):
-        engine.update(0, ALGORITHM, RATE, 7)
-    assert is_equal(before, weights_of(engine))
-
-
-@pytest.mark.parametrize(("kind", "stage"), [("plain", 2), *(("deepspeed", stage) for stage in range(4))])
-def test_a_gradient_that_is_not_finite_stops_before_the_optimizer_step(
-    model: Path, kind: str, stage: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    engine = make_engine(model, learner_spec(kind, stage=stage))
-    train(engine, [1])
-    before = weights_of(engine)
-
-    def finite_with_bad_gradient(*arguments: Any) -> Tensor:
-        losses = token_losses(*arguments)
-        losses.register_hook(lambda gradient: gradient * math.inf)  # type: ignore[no-untyped-call]
-        return losses
-
-    monkeypatch.setattr(engine_module, "token_losses", finite_with_bad_gradient)
-    engine.prepare(make_batch(2))
-    with pytest.raises(NonFiniteError, match="step 7: the gradient norm is"):
-        engine.update(0, ALGORITHM, RATE, 7)
-    assert is_equal(before, weights_of(engine))

@@ -87,6 +87,14 @@ def test_an_exit_that_no_restart_can_help_is_the_exit_code(bench: LocalWorld) ->
     assert "NO_SIGNAL" in bench.output
 
 
+def test_a_run_that_has_mastered_its_data_ends_well(bench: LocalWorld) -> None:
+    (bench.control / "exit-learner-0").write_text("69")
+    assert bench.finish() == 0
+    assert "MASTERED" in bench.output
+    assert "nothing left to learn from this data" in bench.output
+    assert succeeded(bench.status) is ConditionStatus.TRUE
+
+
 def test_ctrl_c_stops_with_a_checkpoint_and_the_same_command_resumes(bench: LocalWorld) -> None:
     bench.write_job(schedule={"totalSteps": 100}, checkpoint={"everySteps": 1000})
     body = bench.begin()
@@ -167,6 +175,8 @@ def test_an_edit_to_suspend_is_announced_and_ends_the_command_well(bench: LocalW
     [
         ({"seed": 9}, "spec.seed: got 9, was 0; fixed once a run has begun"),
         ({"rollout": {"temprature": 1.0}}, "did you mean `temperature`?"),
+        ({"learner": {"precision": "float32"}}, "checkpoints are written in this shape, no other can read them"),
+        ({"learner": {"deepspeed": {"zeroStage": 3}}}, "spec.learner.deepspeed.zeroStage: got 3, was 2"),
     ],
 )
 def test_an_edit_that_cannot_be_taken_up_changes_nothing(
@@ -184,11 +194,40 @@ def test_an_edit_that_cannot_be_taken_up_changes_nothing(
 def test_what_must_wait_is_said_to_wait(bench: LocalWorld) -> None:
     body = bench.begin()
     wait_for_step(bench, 2)
-    bench.write_job(learner={"precision": "float32"}, sandbox={"replicas": 3})
+    bench.write_job(rollout={"dtype": "float32"}, sandbox={"replicas": 3})
     wait_for(lambda: "manifest: " in bench.output, "the edit is noticed")
     assert bench.finish(body) == 0
-    for change in ('spec.learner.precision: "bfloat16" -> "float32"', "spec.sandbox.replicas: 1 -> 3"):
+    for change in ('spec.rollout.dtype: "bfloat16" -> "float32"', "spec.sandbox.replicas: 1 -> 3"):
         assert f"{change} (holds from the next start on)" in bench.output
+
+
+def test_longer_completions_than_the_engines_take_wait_and_shorter_ones_and_those_between_do_not(
+    bench: LocalWorld,
+) -> None:
+    bench.write_job(schedule={"totalSteps": 100_000})
+    body = bench.begin()
+    wait_for_step(bench, 2)
+    said = []
+    for length, when in ((65, "next start on: the engines are sized"), (40, "next step on"), (64, "next step on")):
+        bench.write_job(schedule={"totalSteps": 100_000}, rollout={"maxCompletionTokens": length})
+        said.append(f"-> {length} (holds from the {when}")
+        wait_for(lambda: said[-1] in bench.output, said[-1])
+    assert json.loads(bench.run.effective_manifest.read_text())["spec"]["rollout"]["maxCompletionTokens"] == 64
+    body.send_signal(signal.SIGINT)
+    assert bench.finish(body) == 130
+    assert bench.status.attempt == 1
+
+
+def test_the_shape_of_checkpoints_may_change_as_long_as_there_is_none(bench: LocalWorld) -> None:
+    """A first start that did not get far enough, for lack of memory for instance, is no dead end."""
+    (bench.control / "exit-learner-0").write_text("64")
+    assert bench.finish() == 64
+    bench.write_job(learner={"deepspeed": {"zeroStage": 3}})
+    assert bench.finish() == 0
+    assert "changed since the last start: spec.learner.deepspeed.zeroStage: 2 -> 3" in bench.output
+    bench.write_job(learner={"deepspeed": {"zeroStage": 2}}, schedule={"totalSteps": 50})
+    assert bench.finish() == 64
+    assert "spec.learner.deepspeed.zeroStage: got 2, was 3" in bench.output
 
 
 def test_a_lost_rank_0_process_is_gone_before_its_successor_starts(bench: LocalWorld) -> None:

@@ -52,3 +52,16 @@ def write_model(folder: Path, *, seed: int = 0, tokenizer: bool = True, **config
     if tokenizer:
         write_tokenizer(folder)
     return folder
+
+
+def write_poisoned(folder: Path, token: int) -> Path:
+    """A tiny model that turns everything after one token into NaN."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    write_model(folder, tie_word_embeddings=False)
+    model = LlamaForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.get_input_embeddings().weight[token] = torch.inf  # normalised, it is NaN
+    model.save_pretrained(folder)
+    return folder

@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from prorl_api.errors import (
     CheckpointError,
     EngineMismatchError,
     ExitCode,
+    MasteredError,
     NonFiniteError,
     NoSignalError,
     ProRLError,
@@ -22,6 +24,9 @@ from prorl_api.process.listen import listening_socket
 from prorl_api.process.logs import configure_logging
 from prorl_api.process.termination_message import tell_completed
 from prorl_api.process.tokens import hold_tokens
+
+if TYPE_CHECKING:
+    from prorl_trainer.loop import Learner
 
 _logger = logging.getLogger("prorl_trainer")
 _FEW_CORES = 8
@@ -85,7 +90,7 @@ def _run() -> ExitCode:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the body, which asks for a stop in good order
     try:
         learner = build_learner(settings, live, model, front)
-        learner.run()
+        code = _train(learner)
         learner.parts.engine.close()
         tell_completed(front.shared_status.status.step, front.shared_status.status.total_steps)
         if settings.final_report_seconds and not front.shared_status.wait_until_told(settings.final_report_seconds):
@@ -95,6 +100,16 @@ def _run() -> ExitCode:
         raise
     finally:
         remove_weights(front)
+    return code
+
+
+def _train(learner: Learner) -> ExitCode:
+    """Run the loop; the two good ends have codes of their own."""
+    try:
+        learner.run()
+    except MasteredError as error:
+        _logger.warning("%s", error)
+        return ExitCode.MASTERED
     return ExitCode.OK
 
 

@@ -29,10 +29,11 @@ class LiveSpec:
         self._path = path
         self._seen = path.read_bytes()
         self._job = read_job(path)
+        self._engine_tokens = self._job.spec.max_sequence_tokens
 
     @property
     def spec(self) -> ProRLJobSpec:
-        """As it holds now."""
+        """The spec as it holds now."""
         return self._job.spec
 
     @property
@@ -42,7 +43,7 @@ class LiveSpec:
         return f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
 
     def refresh(self) -> bool:
-        """Take up what has changed in the file; whether anything did.
+        """Take up what has changed in the file, and tell whether anything did.
 
         A fault in it is logged once and changes nothing.
         """
@@ -55,7 +56,7 @@ class LiveSpec:
             return False
         self._seen = content
         try:
-            job = taken_up(self._job, read_job(self._path))
+            job = taken_up(self._job, read_job(self._path), engine_tokens=self._engine_tokens)
         except SpecError as error:
             _logger.warning("going on without the edited manifest: %s", error)
             return False

@@ -1,10 +1,29 @@
 """The training loop.
 
-Back edges, all explicit: weights to the rollout servers after every step (`_publish`); resets and stops from outside
-at step boundaries (`_boundary`); the journal into `_sample` after a resume. Departures from ProRL's setup (verl):
-every batch is sampled by the weights of the step before, never older; the reference's log-probabilities are computed
-by the learner, per batch, in its own precision; a step that finds fewer groups than asked for in the allowed rounds
-trains on those it found.
+Two threads. The main thread owns the engine, the state and the checkpoints and does one thing after another. The event
+loop's thread (`IoLoop`) owns everything that speaks HTTP: the API, the clients, the registry of rollout servers.
+
+    main thread                          event loop
+    sample    ──── coroutine ───►        prompts to rollout servers, completions to sandboxes, groups to the journal
+              ◄──── groups ──────
+    score, update                        answers the body's questions and the servers' heartbeats
+    publish   ──── coroutine ───►        every rollout server loads the weights
+              ◄──── how many ────
+    validate  ──── coroutine ───►        as for sampling, with held-out prompts
+              ◄──── groups ──────
+    boundary  ◄── ResetQueue, SharedStatus: what was posted meanwhile
+
+The main thread waits for the event loop, in `_interruptible` alone, where a stop cancels what it waits for. The event
+loop never waits for the main thread; what both touch is behind locks (`SharedStatus`, `ResetQueue`).
+
+Two back edges. Weights go to the rollout servers after every step, so every batch is sampled by the weights of the step
+before, never older. Resets, stops and edits of the manifest come in between two steps.
+
+Single events do not end a run: a sampling in which no group has a signal is followed by another with the next prompts,
+a minibatch that is not finite is skipped. Several in a row do, after a checkpoint from which none of them is repeated.
+
+Departures from ProRL's setup (verl): the reference's log-probabilities are computed by the learner, per batch, in its
+own precision; a step that finds fewer groups than asked for in the allowed rounds trains on those it found.
 """
 
 from __future__ import annotations
@@ -13,30 +32,30 @@ import logging
 import time
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from prorl_api.errors import EngineMismatchError
+from prorl_api.errors import EngineMismatchError, MasteredError
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at, stage_at
 from prorl_api.wire.learner import LearnerPhase
-from prorl_trainer.algorithm.advantages import batch_advantages
-from prorl_trainer.algorithm.dynamic_sampling import is_scored
-from prorl_trainer.algorithm.learning_rate import learning_rate
-from prorl_trainer.algorithm.length_shaping import shaped_reward
-from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.scoring import score
 from prorl_trainer.algorithm.types import SampledStep, ScoredGroup, StepMetrics
+from prorl_trainer.checkpointing import Checkpointer
 from prorl_trainer.clock import StepClock
 from prorl_trainer.engine_mismatch import make_probe, raise_if_mismatched
 from prorl_trainer.engines.build import DTYPES
 from prorl_trainer.live_spec import LiveSpec
+from prorl_trainer.no_signal import without_signal
+from prorl_trainer.optimizer_steps import divergence, take_optimizer_steps
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.progress import beats_while_writing, with_beats
-from prorl_trainer.reference_reset import apply_resets, enter_stage, needs_reference
+from prorl_trainer.progress import with_beats
+from prorl_trainer.reference_reset import apply_resets, enter_stage
 from prorl_trainer.resume import spec_revision
-from prorl_trainer.sample_files import training_lines, validation_lines
+from prorl_trainer.sample_files import empty_lines, training_lines, validation_lines
 from prorl_trainer.service.publisher import Published
 from prorl_trainer.service.shared_status import StopRequested
-from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics, training_metrics
+from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics
 from prorl_trainer.storage.checkpoints import BestPolicy, LearnerState
 from prorl_trainer.validation import validate
 
@@ -46,7 +65,7 @@ PUBLISH_TIMEOUT_SECONDS = 600.0
 
 
 class Learner:
-    """One attempt of a run, rank 0."""
+    """Rank 0 of one attempt of a run."""
 
     def __init__(self, live: LiveSpec, parts: LearnerParts, state: LearnerState) -> None:
         """Continue from `state`, which the engine in `parts` already holds."""
@@ -54,121 +73,111 @@ class Learner:
         self.parts = parts
         self.state = state
         self.clock = StepClock()
-        self._published: Published | None = None
-        self._last_checkpoint_time = time.monotonic()
+        self._without_signal: SampledStep | None = None
+        self._checkpoints = Checkpointer(parts, self.clock)
         self._must_checkpoint = False
 
     @property
     def spec(self) -> ProRLJobSpec:
-        """As it holds now; it changes between steps alone."""
+        """The spec as it holds now; it changes between steps alone."""
         return self._live.spec
 
     def run(self) -> None:
         """Train until the last step or until a stop is asked for; a checkpoint is written either way.
 
         Raises:
+            MasteredError: There is nothing left to learn; the learner is done.
             NoSignalError, RewardError, NonFiniteError, CheckpointError, StaleAttemptError: The run cannot go on.
         """
         try:
-            if self.spec.init_from is not None and self.parts.checkpoints.current() is None:
-                self._checkpoint()  # from here on the other run may move on, or go
-            self._await_judges()
-            self._publish()
-            if self.state.unrecorded is not None:
-                self._validate_and_record(StepMetrics(values=dict(self.state.unrecorded)))
-            self._boundary()
-            while self.state.step < self.spec.schedule.total_steps:
-                self._train_one_step()
-                self._boundary()
+            self._train()
         except StopRequested:
             _logger.info("stopped on request", extra={"step": self.state.step})
             self._must_checkpoint = self.parts.shared_status.stop_with_checkpoint
+        except MasteredError:
+            self.parts.shared_status.enter(LearnerPhase.DONE)
+            raise
         if self._must_checkpoint or self.state.step >= self.spec.schedule.total_steps:
             self._checkpoint()
         self.parts.shared_status.enter(LearnerPhase.DONE)
 
+    def _train(self) -> None:
+        if self.spec.init_from is not None and self.parts.checkpoints.current() is None:
+            self._checkpoint()  # from here on the other run may move on, or go
+        self._await_judges()
+        published = self._publish(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
+        if self.state.unrecorded is not None:
+            self._validate_and_record(published, StepMetrics(values=dict(self.state.unrecorded)))
+        self._boundary()
+        while self.state.step < self.spec.schedule.total_steps:
+            published = self._step(published)
+            self._boundary()
+
     def _await_judges(self) -> None:
-        """Nothing is sampled before there is somebody to judge it."""
+        """Wait for a sandbox: nothing is sampled before there is somebody to judge it."""
         shared_status = self.parts.shared_status
         shared_status.enter(LearnerPhase.WAITING_FOR_SANDBOX)
         shared_status.update(isolation=self._interruptible(self.parts.judges.wait_until_fit(shared_status.beat)))
 
-    def _train_one_step(self) -> None:
+    def _step(self, published: Published) -> Published:
+        """Train one step and publish what came of it; or only look at prompts, if none has a signal."""
         step = self.state.step + 1
         spec = spec_at(self.spec, step)
-        sampled = self._sample(spec, step)
-        groups = self._score(spec, step, sampled)
+        sampled = self._sample(spec, step, published)
+        if not sampled.kept:
+            self._pass_over(spec, step, sampled)
+            return published
+        self._without_signal = None
+        groups = score(spec, step, sampled.kept)
         metrics = self._update(spec, step, sampled, groups)
         self._require_agreement(spec, step, metrics)
-        changes = {"step": step, "next_prompt_index": sampled.next_prompt_index, "unrecorded": metrics.finite()}
-        self.state = self.state.model_copy(update=changes)
+        metrics.add(policy_version=published.manifest.weights_id.step)
+        self.state = replace(
+            self.state, step=step, next_prompt_index=sampled.next_prompt_index, unrecorded=metrics.finite()
+        )
+        self._raise_if_diverged()
         self.parts.shared_status.update(step=step)
-        self._publish()
-        self._validate_and_record(metrics)
+        published = self._publish(LearnerPhase.PUBLISHING)
+        self._validate_and_record(published, metrics)
+        return published
 
-    def _sample(self, spec: ProRLJobSpec, step: int) -> SampledStep:
-        assert self._published is not None
-        weights_id = self._published.manifest.weights_id
+    def _sample(self, spec: ProRLJobSpec, step: int, published: Published) -> SampledStep:
+        """Sample the step's groups, from where an earlier sampling of the same step ended if it found nothing."""
         self.parts.shared_status.enter(LearnerPhase.SAMPLING)
+        earlier = self._without_signal
+        first_index = self.state.next_prompt_index if earlier is None else earlier.next_prompt_index
         with self.clock.part("sampling"):
-            return self._interruptible(
-                self.parts.step_sampler.sample(spec, step, self.state.next_prompt_index, weights_id)
+            sampled = self._interruptible(
+                self.parts.step_sampler.sample(spec, step, first_index, published.manifest.weights_id)
             )
+        return sampled if earlier is None else sampled.after(earlier)
 
-    def _score(self, spec: ProRLJobSpec, step: int, sampled: SampledStep) -> list[ScoredGroup]:
-        """Shape rewards, then fix the advantages of the whole batch."""
-        limit = spec.rollout.max_completion_tokens
-        shaped = [
-            tuple(
-                None
-                if rollout.reward is None
-                else shaped_reward(
-                    spec.algorithm.length,
-                    rollout.reward,
-                    num_tokens=rollout.num_tokens,
-                    limit_tokens=limit,
-                    is_truncated=rollout.is_truncated,
-                    step=step,
-                )
-                for rollout in group.rollouts
-            )
-            for group in sampled.kept
-        ]
-        advantages = batch_advantages(spec.algorithm.advantage, shaped)
-        return [
-            ScoredGroup(group=group, advantages=fixed, shaped_rewards=rewards)
-            for group, fixed, rewards in zip(sampled.kept, advantages, shaped, strict=True)
-            if is_scored(group.rewards)
-        ]
+    def _pass_over(self, spec: ProRLJobSpec, step: int, sampled: SampledStep) -> None:
+        """Go on with the next prompts, unless sampling after sampling found nothing.
+
+        The state stays as it is, so that a resumed step finds the same groups in its journal. The end of a run writes a
+        checkpoint from which it would go on with prompts that nobody has looked at.
+
+        Raises:
+            NoSignalError: There is nothing to learn from, or nothing left.
+        """
+        self._without_signal = sampled
+        limit = spec.algorithm.dynamic_sampling.max_empty_samplings
+        _logger.warning("sampling %d of %d without a signal", sampled.num_empty + 1, limit, extra={"step": step})
+        self.parts.samples.write(f"train-{step}.jsonl", empty_lines(sampled.shown, step, self.state.attempt))
+        if sampled.num_empty + 1 < limit:
+            return
+        self.state = replace(self.state, next_prompt_index=sampled.next_prompt_index)
+        self._checkpoint()
+        self.parts.journal.drop(step)
+        raise without_signal(sampled, spec, step)
 
     def _update(self, spec: ProRLJobSpec, step: int, sampled: SampledStep, groups: list[ScoredGroup]) -> StepMetrics:
-        """All optimizer steps of one batch."""
-        shared_status, engine = self.parts.shared_status, self.parts.engine
-        shared_status.enter(LearnerPhase.UPDATING)
-        batch = build_batch(
-            groups,
-            minibatch_prompts=spec.learner.minibatch_prompts,
-            microbatch_tokens=spec.learner.microbatch_tokens,
-            num_ranks=self.parts.num_ranks,
-            aggregation=spec.algorithm.loss_aggregation,
-            temperature=spec.rollout.temperature,
-        )
-        prepared = engine.prepare(batch, needs_reference(spec))
-        updates = []
-        rate = 0.0
-        with self.clock.part("updating"):
-            for index in range(len(batch.minibatches)):
-                rate = learning_rate(spec.learner.optimizer, self.state.optimizer_steps_since_clear)
-                updates.append(engine.update(index, spec.algorithm, rate, step))
-                done = self.state.optimizer_steps_since_clear + 1
-                self.state = self.state.model_copy(update={"optimizer_steps_since_clear": done})
-                shared_status.beat(f"optimizer step {index + 1} of {len(batch.minibatches)}")
-        assert self._published is not None
-        told = sampling_metrics(sampled) | masked_metrics(sampled)
-        metrics = merged(told, training_metrics(groups, batch, updates), prepared)
-        metrics.add(learning_rate=rate, policy_version=self._published.manifest.weights_id.step)
+        """Take all optimizer steps of one batch."""
+        self.parts.shared_status.enter(LearnerPhase.UPDATING)
+        self.state, trained = take_optimizer_steps(spec, step, groups, self.state, self.parts, self.clock)
         self.parts.samples.write(f"train-{step}.jsonl", training_lines(groups, step, self.state.attempt))
-        return metrics
+        return merged(sampling_metrics(sampled), masked_metrics(sampled), trained)
 
     def _require_agreement(self, spec: ProRLJobSpec, step: int, metrics: StepMetrics) -> None:
         """End the run at the first step that was sampled by another policy than the one that was trained."""
@@ -178,13 +187,22 @@ class Learner:
             self.parts.journal.drop(step)  # so that the step is sampled anew once the engine is put right
             raise
 
-    def _publish(self) -> None:
+    def _raise_if_diverged(self) -> None:
+        """End a run that has diverged; the checkpoint holds the step, so that other prompts come after it.
+
+        Raises:
+            NonFiniteError: Too many minibatches in a row were skipped.
+        """
+        error = divergence(self.state)
+        if error is not None:
+            self.state = replace(self.state, not_finite_in_a_row=0)
+            self._checkpoint()
+            raise error
+
+    def _publish(self, phase: LearnerPhase, detail: str = "") -> Published:
         """Offer the policy's weights and wait until at least one server serves them."""
         shared_status, parts = self.parts.shared_status, self.parts
-        if self._published is None:  # servers start with these: the run has not begun
-            shared_status.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
-        else:
-            shared_status.enter(LearnerPhase.PUBLISHING)
+        shared_status.enter(phase, detail)
         with self.clock.part("publishing"):
             probe = make_probe(parts.engine, parts.probe_tokens, self.spec.algorithm, self.state.step)
             weights = with_beats(parts.engine.served_weights(DTYPES[self.spec.rollout.dtype]), shared_status.beat)
@@ -192,45 +210,40 @@ class Learner:
             weights_id, sources = published.manifest.weights_id, parts.publisher.sources(published)
             parts.io.run(parts.want(weights_id, sources))
             served = self._interruptible(parts.rollouts.publish(weights_id, sources, PUBLISH_TIMEOUT_SECONDS))
-        self._published = published
         shared_status.update(weights_id=weights_id)
         if not served:
             shared_status.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "no rollout server serves the weights yet")
             self._interruptible(parts.rollouts.wait_ready())
+        return published
 
-    def _validate_and_record(self, metrics: StepMetrics) -> None:
+    def _validate_and_record(self, published: Published, metrics: StepMetrics) -> None:
         """Validate if it is due, then write the step's one snapshot."""
         step, every = self.state.step, self.spec.validation.every_steps
         if step % every == 0 or step == self.spec.schedule.total_steps:
             with self.clock.part("validating"):
-                self._validate(metrics)
-        assert self._published is not None
-        stage = stage_at(self.spec, max(step, 1))
+                self._validate(published, metrics)
         metrics.add(
             step=step,
             attempt=self.state.attempt,
-            weights_changed=self._published.changed_fraction,
+            weights_changed=published.changed_fraction,
             resets_total=len(self.state.applied_resets),
             **self.clock.lap(),
         )
+        stage = stage_at(self.spec, max(step, 1))
         line: dict[str, Any] = {**metrics.values, "step": step, "attempt": self.state.attempt, "time": time.time()}
         line["stage"] = stage.name if stage else ""
         self.parts.metrics_file.append(line)
         self.parts.shared_status.publish_metrics(line)
-        self.state = self.state.model_copy(update={"unrecorded": None})
-        _logger.info(
-            "step done",
-            extra={
-                key: round(line[key], 4) for key in ("step", "reward_mean", "kl", "validation_accuracy") if key in line
-            },
-        )
+        self.state = replace(self.state, unrecorded=None)
+        shown = ("step", "reward_mean", "kl", "validation_accuracy")
+        _logger.info("step done", extra={key: round(line[key], 4) for key in shown if key in line})
 
-    def _validate(self, metrics: StepMetrics) -> None:
-        assert self._published is not None
+    def _validate(self, published: Published, metrics: StepMetrics) -> None:
+        """Measure the policy on the held-out prompts, and keep it if it is the best so far."""
         step, parts = self.state.step, self.parts
         parts.shared_status.enter(LearnerPhase.VALIDATING)
         spec = spec_at(self.spec, max(step, 1))
-        weights_id = self._published.manifest.weights_id
+        weights_id = published.manifest.weights_id
         result = self._interruptible(validate(parts.sampler, parts.journal, spec, parts.held_out, step, weights_id))
         if result is None:
             _logger.warning("validation after step %d has no scored sample", step)
@@ -240,24 +253,20 @@ class Learner:
         parts.samples.write(f"validation-{step}.jsonl", validation_lines(result.groups, step, self.state.attempt))
         best = self.state.best
         if best is None or result.accuracy > best.accuracy:
-            digest = parts.keep_policy(step)
-            best = BestPolicy(step=step, accuracy=result.accuracy, digest=digest)
-        self.state = self.state.model_copy(update={"best": best, "last_validation": result.accuracy})
+            best = BestPolicy(step=step, accuracy=result.accuracy, digest=parts.keep_policy(step))
+            self.state = replace(self.state, best=best)
         parts.shared_status.update(best_accuracy=best.accuracy, best_step=best.step)
 
     def _boundary(self) -> None:
-        """Between two steps: edits of the manifest, resets, checkpoint, stop."""
+        """Between two steps: take up edits of the manifest and resets, write a checkpoint, stop."""
         shared_status, parts = self.parts.shared_status, self.parts
         parts.fence.check()
         if self._live.refresh():
             shared_status.update(total_steps=self.spec.schedule.total_steps)
-            self.state = self.state.model_copy(update={"spec_revision": spec_revision(self.spec)})
+            self.state = replace(self.state, spec_revision=spec_revision(self.spec))
         self.state = enter_stage(self.spec, self.state, parts)
         self.state, applied = apply_resets(self.state, parts)
-        settings = self.spec.checkpoint
-        minutes = (time.monotonic() - self._last_checkpoint_time) / 60
-        due = (self.state.step > 0 and self.state.step % settings.every_steps == 0) or minutes >= settings.every_minutes
-        if applied or due:
+        if applied or self._checkpoints.is_due(self.spec.checkpoint, self.state):
             self._checkpoint()
         for command, before, after in applied:
             parts.reset_queue.applied(command, step=self.state.step, before=before, after=after)
@@ -265,22 +274,10 @@ class Learner:
             raise StopRequested
 
     def _checkpoint(self) -> None:
-        parts, state = self.parts, self.state
-        current = parts.checkpoints.current()
-        if current is not None and parts.checkpoints.read_state(current) == state:
-            return
-        parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
-        watched = beats_while_writing(parts.checkpoints.attempt_folder, parts.shared_status.beat)
-        with self.clock.part("checkpointing"), watched:
-            written = parts.checkpoints.write(state, parts.engine.save)
-            parts.journal.forget(state.step)
-            kept = parts.checkpoints.prune(self.spec.checkpoint.keep, written)
-            parts.references.prune({digest for other in kept for digest in other.digests})
-        self._last_checkpoint_time = time.monotonic()
-        parts.shared_status.update(last_checkpoint_step=state.step)
+        self._checkpoints.write(self.spec.checkpoint, self.state)
 
     def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the event loop; a stop request cancels it."""
+        """Run a coroutine on the event loop and wait for it; a stop request cancels it."""
         future = self.parts.io.submit(coroutine)
         self.parts.shared_status.on_stop(future.cancel)
         try:

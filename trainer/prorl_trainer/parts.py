@@ -11,7 +11,7 @@ from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.engines.ranks import RankedEngine
 from prorl_trainer.progress import beats_while_writing, with_beats
 from prorl_trainer.sample_files import SampleFolder
-from prorl_trainer.sampling import Sampler, StepSampler
+from prorl_trainer.sampling import Sampler
 from prorl_trainer.service.io_loop import IoLoop
 from prorl_trainer.service.publisher import Publisher
 from prorl_trainer.service.reset_queue import ResetQueue
@@ -19,6 +19,7 @@ from prorl_trainer.service.rollout_client import RolloutClient
 from prorl_trainer.service.rollout_servers import RolloutServers
 from prorl_trainer.service.sandbox_wait import Judges
 from prorl_trainer.service.shared_status import SharedStatus
+from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.journal import Journal

@@ -7,6 +7,7 @@ the state; the caller then writes a checkpoint and acknowledges.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import stage_at
@@ -44,7 +45,7 @@ def enter_stage(spec: ProRLJobSpec, state: LearnerState, parts: LearnerParts) ->
         if uid not in state.applied_resets:
             parts.reset_queue.post(command, step=state.step)
     parts.shared_status.update(stage=stage.name)
-    return state.model_copy(update={"stage": stage.name})
+    return replace(state, stage=stage.name)
 
 
 def apply_resets(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState, list[Applied]]:
@@ -80,17 +81,16 @@ def _apply(command: ResetCommand, state: LearnerState, parts: LearnerParts) -> L
         digest = parts.keep_policy(state.step)
     parts.reset_queue.intend(command, step=state.step, before=state.reference_digest, after=digest)
     parts.engine.reference_from_file(parts.references.file(digest))
-    changes: dict[str, object] = {}
+    optimizer_steps = state.optimizer_steps_since_clear
     if command.optimizer is OptimizerAction.CLEAR:
         parts.engine.clear_optimizer()
-        changes["optimizer_steps_since_clear"] = 0
+        optimizer_steps = 0
     entry = LineageEntry(digest=digest, since_step=state.step, reset_uid=command.uid, trigger=command.trigger)
     parts.shared_status.update(reference_digest=digest)
-    return state.model_copy(
-        update={
-            **changes,
-            "reference_digest": digest,
-            "lineage": (*state.lineage, entry),
-            "applied_resets": (*state.applied_resets, command.uid),
-        }
+    return replace(
+        state,
+        optimizer_steps_since_clear=optimizer_steps,
+        reference_digest=digest,
+        lineage=(*state.lineage, entry),
+        applied_resets=(*state.applied_resets, command.uid),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from prorl_api.errors import CheckpointError, Fault, SpecError
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.roles import InitFrom
+from prorl_api.spec.values import EngineKind
 from prorl_trainer.engines.ranks import RankedEngine
 from prorl_trainer.storage.checkpoints import CheckpointStore, Current, LearnerState, LineageEntry
 from prorl_trainer.storage.fence import Fence
@@ -19,7 +21,7 @@ _logger = logging.getLogger(__name__)
 
 
 def spec_revision(spec: ProRLJobSpec) -> str:
-    """sha256 of the spec's canonical JSON."""
+    """Return the sha256 of the spec's canonical JSON."""
     return hashlib.sha256(spec.model_dump_json(by_alias=True).encode()).hexdigest()
 
 
@@ -32,13 +34,13 @@ def resume_or_begin(
     checkpoints: CheckpointStore,
     references: ReferenceStore,
 ) -> LearnerState:
-    """Bring the engine to where the run stands; the state that goes with it.
+    """Bring the engine to where the run stands; return the state that goes with it.
 
     Raises:
         CheckpointError: What the run needs is missing or damaged.
         SpecError: The checkpoint was made with settings that cannot be changed.
     """
-    fixed = {"attempt": attempt, "spec_revision": spec_revision(spec)}
+    revision = spec_revision(spec)
     current = checkpoints.current()
     if current is not None:
         state = checkpoints.read_state(current)
@@ -46,7 +48,7 @@ def resume_or_begin(
         engine.load(checkpoints.engine_folder(current))
         engine.reference_from_file(references.verified_file(state.reference_digest))
         _logger.info("resumed", extra={"step": state.step, "from_attempt": current.attempt})
-        return state.model_copy(update=fixed)
+        return replace(state, attempt=attempt, spec_revision=revision, zero_stage=zero_stage(spec))
     optimizer_steps = 0
     if spec.init_from is not None:
         other, found, state = _other_run(spec.init_from)
@@ -67,14 +69,15 @@ def resume_or_begin(
         engine=spec.learner.engine.value,
         precision=spec.learner.precision.value,
         num_ranks=num_ranks,
+        zero_stage=zero_stage(spec),
         unrecorded={},
         attempt=attempt,
-        spec_revision=fixed["spec_revision"],
+        spec_revision=revision,
     )
 
 
 def initial_weights(init_from: InitFrom | None) -> Path | None:
-    """The weights that policy and reference of a new run are built with, if not the base model's."""
+    """Return the weights that policy and reference of a new run are built with, if not the base model's."""
     if init_from is None:
         return None
     other, _, state = _other_run(init_from)
@@ -92,7 +95,7 @@ def _take_over(
     references: ReferenceStore,
     attempt: int,
 ) -> tuple[LineageEntry, ...]:
-    """The other run's policy into the engine, its reference into ours; the lineage continues."""
+    """Take the other run's policy into the engine and its reference into ours; the lineage continues."""
     if init_from.checkpoint != "best":
         engine.load(CheckpointStore(Fence(other, current.attempt)).engine_folder(current))
     if not init_from.optimizer:
@@ -129,7 +132,7 @@ def _other_run(init_from: InitFrom) -> tuple[RunFolder, Current, LearnerState]:
 
 
 def _raise_if_foreign(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> None:
-    """Whole weights fit every engine; the engine's own files, optimizer included, fit the engine that wrote them."""
+    """Refuse files of another shape: whole weights fit every engine, an engine's own files the one that wrote them."""
     assert spec.init_from is not None
     if spec.init_from.checkpoint != "best":
         _raise_if_different(_shape(state, spec, num_ranks), "keep it, or take initFrom.checkpoint: best")
@@ -147,12 +150,22 @@ def _raise_if_incompatible(state: LearnerState, spec: ProRLJobSpec, num_ranks: i
         raise CheckpointError("the checkpoint has no reference; it is damaged")
 
 
+def zero_stage(spec: ProRLJobSpec) -> int | None:
+    """Return the ZeRO stage of a spec's engine; None for an engine that has none."""
+    return spec.learner.deepspeed.zero_stage if spec.learner.engine is EngineKind.DEEPSPEED else None
+
+
 def _shape(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> dict[str, tuple[str, str]]:
-    return {
+    """Pair what the engine's files were written with and what would read them, by path."""
+    shape = {
         "spec.learner.engine": (state.engine, spec.learner.engine.value),
         "spec.learner.precision": (state.precision, spec.learner.precision.value),
         "number of ranks": (str(state.num_ranks), str(num_ranks)),
     }
+    stage = zero_stage(spec)
+    if state.zero_stage is not None and stage is not None:
+        shape["spec.learner.deepspeed.zeroStage"] = (str(state.zero_stage), str(stage))
+    return shape
 
 
 def _raise_if_different(values: dict[str, tuple[str, str]], remedy: str) -> None:

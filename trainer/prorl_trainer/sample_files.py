@@ -38,15 +38,22 @@ class SampleFolder:
 
 
 def training_lines(groups: Sequence[ScoredGroup], step: int, attempt: int) -> Iterator[dict[str, Any]]:
-    """The first groups of a batch."""
+    """Yield the samples of the first groups of a batch."""
     for scored in groups[:_MAX_TRAIN_GROUPS]:
         for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
             line = _line(scored.group, rollout, step, attempt)
             yield {**line, "prompt_index": scored.group.prompt.index, "advantage": advantage}
 
 
+def empty_lines(groups: Sequence[RolloutGroup], step: int, attempt: int) -> Iterator[dict[str, Any]]:
+    """Yield the samples of groups without a signal, of a step that has found no others so far."""
+    for group in groups:
+        for rollout in group.rollouts:
+            yield {**_line(group, rollout, step, attempt), "prompt_index": group.prompt.index, "advantage": None}
+
+
 def validation_lines(groups: Sequence[RolloutGroup], step: int, attempt: int) -> Iterator[dict[str, Any]]:
-    """Every sample of a validation."""
+    """Yield every sample of a validation."""
     for group in groups:
         for sample, rollout in enumerate(group.rollouts):
             yield {**_line(group, rollout, step, attempt), "index": group.prompt.index, "sample": sample}

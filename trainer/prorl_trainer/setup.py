@@ -28,7 +28,7 @@ from prorl_trainer.model_folder import load_tokenizer
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.resume import initial_weights, resume_or_begin
 from prorl_trainer.sample_files import SampleFolder
-from prorl_trainer.sampling import Sampler, StepSampler
+from prorl_trainer.sampling import Sampler
 from prorl_trainer.service.api import LearnerService, create_app, serve
 from prorl_trainer.service.io_loop import IoLoop
 from prorl_trainer.service.publisher import Publisher
@@ -39,6 +39,7 @@ from prorl_trainer.service.rollout_servers import RolloutServers
 from prorl_trainer.service.sandbox_wait import Judges
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.settings import LearnerSettings
+from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.durable import explained
 from prorl_trainer.storage.fence import Fence
@@ -150,7 +151,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         members=front.members,
         rollouts=rollouts,
         sampler=sampler,
-        step_sampler=StepSampler(sampler, prompts.train, journal, shared_status),
+        step_sampler=StepSampler(sampler, prompts.take, journal, shared_status),
         held_out=held_out,
         probe_tokens=probe_tokens(
             (prompt.token_ids for prompts in held_out.values() for prompt in prompts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from prorl_api.wire.sandbox import Verdict
@@ -10,19 +11,22 @@ from prorl_trainer.engines.engine import Sums
 
 
 def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
-    """What the sampled rollouts tell, before any is dropped."""
-    rollouts = [(group.prompt.source, rollout) for group in sampled.sampled for rollout in group.rollouts]
-    scored = [(source, rollout.reward) for source, rollout in rollouts if rollout.reward is not None]
+    """Compute what the sampled rollouts tell, before any is dropped."""
+    groups = sampled.sampled
+    lengths = [length for group in groups for length in group.num_tokens]
+    scored = [(group.source, reward) for group in groups for reward in group.rewards if reward is not None]
     values = {
-        "groups_sampled": float(len(sampled.sampled)),
-        "groups_kept": len(sampled.kept) / len(sampled.sampled),
+        "groups_sampled": float(len(groups)),
+        "groups_kept": len(sampled.kept) / len(groups),
         "sampling_rounds": float(sampled.rounds),
-        "rollouts_masked": float(len(rollouts) - len(scored)),
-        "completion_length": _mean([rollout.num_tokens for _, rollout in rollouts]),
-        "truncated": _mean([float(rollout.is_truncated) for _, rollout in rollouts]),
-        "tokens_generated": float(sum(rollout.num_tokens for _, rollout in rollouts)),
-        "tokens_prompt": float(sum(len(group.prompt.token_ids) for group in sampled.sampled)),
-        "seconds_scoring": sum(group.judge_seconds for group in sampled.sampled),
+        "samplings_empty": float(sampled.num_empty),
+        "prompts_passed_over": float(sampled.num_passed_over),
+        "rollouts_masked": float(sum(reward is None for group in groups for reward in group.rewards)),
+        "completion_length": _mean(lengths),
+        "truncated": sum(group.num_truncated for group in groups) / len(lengths),
+        "tokens_generated": float(sum(lengths)),
+        "tokens_prompt": float(sum(group.num_prompt_tokens for group in groups)),
+        "seconds_scoring": sum(group.judge_seconds for group in groups),
     }
     if scored:
         values["reward_mean"] = _mean([reward for _, reward in scored])
@@ -33,24 +37,42 @@ def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
 
 
 def masked_metrics(sampled: SampledStep) -> dict[str, float]:
-    """How many rollouts of each source have no reward, by cause; a source without any has a 0."""
+    """Count the rollouts of each source that have no reward, by cause; a source without any has a 0."""
+    causes = [cause for cause in Verdict if not cause.has_reward]
     values: dict[str, float] = {}
     for group in sampled.sampled:
-        source = group.prompt.source
-        counts = {cause: 0.0 for cause in Verdict if not cause.has_reward}
-        for rollout in group.rollouts:
-            if rollout.reward is None:
-                counts[rollout.verdict] += 1
-        found = {f"rollouts_masked_{cause}/{source}": count for cause, count in counts.items()}
-        for name, count in {f"rollouts_sampled/{source}": float(len(group.rollouts)), **found}.items():
+        found = {f"rollouts_sampled/{group.source}": float(len(group.rewards))}
+        found |= {f"rollouts_masked_{cause}/{group.source}": float(group.masked.count(cause)) for cause in causes}
+        for name, count in found.items():
             values[name] = values.get(name, 0.0) + count
     return values
 
 
 def training_metrics(groups: Sequence[ScoredGroup], batch: Batch, updates: Sequence[Sums]) -> dict[str, float]:
-    """What the optimizer steps tell; means over all loss tokens of the batch."""
+    """Compute what the optimizer steps tell; means over all loss tokens of those that were taken.
+
+    Args:
+        groups: The batch.
+        batch: The same, packed.
+        updates: Of each minibatch; of one that was skipped the gradient norm is not finite, and nothing else counts.
+    """
+    taken = [update for update in updates if is_taken(update)]
+    values = {
+        "minibatches_skipped": float(len(updates) - len(taken)),
+        "reward_shaped_mean": _mean([r for group in groups for r in group.shaped_rewards if r is not None]),
+        "groups_trained": float(len(groups)),
+        "positions_trained": float(sum(minibatch.num_positions for minibatch in batch.minibatches)),
+    }
+    return values | (_update_metrics(taken) if taken else {})
+
+
+def is_taken(update: Sums) -> bool:
+    """Tell whether an optimizer step was taken: one with a gradient that is not finite is not."""
+    return math.isfinite(update["gradient_norm"])
+
+
+def _update_metrics(updates: Sequence[Sums]) -> dict[str, float]:
     tokens = sum(update["tokens"] for update in updates)
-    shaped = [reward for group in groups for reward in group.shaped_rewards if reward is not None]
     policy = sum(update["policy_magnitude"] for update in updates)
     kl = sum(update["kl_magnitude"] for update in updates)
 
@@ -70,15 +92,12 @@ def training_metrics(groups: Sequence[ScoredGroup], batch: Batch, updates: Seque
         "kl_loss": _mean([update["kl_loss"] for update in updates]),
         "kl_loss_share": kl / (policy + kl) if policy + kl > 0 else 0.0,
         "gradient_norm": _mean([update["gradient_norm"] for update in updates]),
-        "reward_shaped_mean": _mean(shaped),
-        "groups_trained": float(len(groups)),
         "tokens_trained": tokens,
-        "positions_trained": float(sum(minibatch.num_positions for minibatch in batch.minibatches)),
     }
 
 
 def merged(*parts: Mapping[str, float]) -> StepMetrics:
-    """One snapshot of several parts."""
+    """Merge several parts into one snapshot."""
     metrics = StepMetrics()
     for part in parts:
         metrics.values |= part

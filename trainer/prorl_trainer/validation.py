@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_api.wire.base import WeightsId
 from prorl_trainer.algorithm.types import Prompt, RolloutGroup
-from prorl_trainer.sampling import GroupPlan, Sampler, made_with, sampling_seed
+from prorl_trainer.sampling import GroupPlan, JournalledSampler, Sampler, sampling_seed
 from prorl_trainer.storage.journal import Journal, Purpose
 
 
@@ -33,14 +32,12 @@ async def validate(
 ) -> ValidationResult | None:
     """Sample and score all held-out prompts after training step `step`; None if nothing could be scored.
 
-    A repeated step, if its weights are what they were, takes its groups from the journal; those with samples that the
-    judge failed on are not in it.
+    A repeated step, if its weights are what they were, takes its groups from the journal.
     """
     settings = spec.validation
-    journalled = journal.groups(step, Purpose.VALIDATION)
 
-    async def one(prompt: Prompt) -> RolloutGroup:
-        plan = GroupPlan(
+    def plan(prompt: Prompt) -> GroupPlan:
+        return GroupPlan(
             request_id=f"{weights_id.attempt}.validation.{step}.{prompt.source}.{prompt.index}",
             num_completions=settings.samples_per_prompt,
             temperature=settings.temperature,
@@ -49,22 +46,14 @@ async def validate(
             seed=sampling_seed(spec.seed, "validation", prompt.source, prompt.index),
             weights_id=weights_id,
         )
-        digest = f"{made_with(prompt, plan)}/{weights_id.digest}"
-        line = journalled.get((prompt.index, digest))
-        if line is not None:
-            return journal.restore(line, prompt)
-        group = await sampler.group(prompt, plan, spec)
-        if None not in group.rewards:
-            journal.append(step, group, digest, Purpose.VALIDATION)
-        return group
 
-    async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(one(prompt)) for prompts in held_out.values() for prompt in prompts]
-    return summarise(tuple(task.result() for task in running))
+    prompts = [prompt for prompts in held_out.values() for prompt in prompts]
+    groups = await JournalledSampler(sampler, journal, step, Purpose.VALIDATION).groups(prompts, plan, spec)
+    return summarise(tuple(groups))
 
 
 def summarise(groups: tuple[RolloutGroup, ...]) -> ValidationResult | None:
-    """Sum up the accuracies of judged samples; the judge's failures count neither way."""
+    """Compute the accuracies of judged samples; the judge's failures count neither way."""
     rewards = [(group.prompt.source, reward) for group in groups for reward in group.rewards if reward is not None]
     if not rewards:
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from prorl_api.wire.sandbox import Verdict
@@ -32,7 +33,12 @@ class Judgement:
 
     @classmethod
     def of_score(cls, score: float, detail: str) -> Judgement:
-        """The verdict that belongs to a score in [0, 1]; scores from `FULL_REWARD` count as 1."""
+        """The verdict that belongs to a score in [0, 1]; scores from `FULL_REWARD` count as 1.
+
+        A scorer that returns no number has failed itself: that says nothing about the answer.
+        """
+        if not math.isfinite(score):
+            return cls(verdict=Verdict.SANDBOX_ERROR, reward=None, detail=shorten(f"the score is {score}; {detail}"))
         if score >= FULL_REWARD:
             return cls(verdict=Verdict.CORRECT, reward=1.0, detail=shorten(detail))
         if score <= 0.0:

@@ -34,6 +34,9 @@ class DynamicSampling(SpecModel):
     """Off: groups without a signal stay in the batch and contribute nothing."""
     max_rounds: Annotated[int, Field(ge=1, le=1000)] = 8
     """Sampling rounds a step may take, the first included."""
+    max_empty_samplings: Annotated[int, Field(ge=1, le=1000)] = 5
+    """So many times in a row a step may find no group with a signal in all its rounds; each time it goes on with the
+    next prompts. After that the run ends: as mastered if all groups were right, else as failed."""
 
 
 class KL(SpecModel):

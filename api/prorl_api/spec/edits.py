@@ -27,8 +27,20 @@ class FieldChange:
         return f"{self.path}: {self.before} -> {self.after}"
 
 
+_MODEL_PATH = "local.modelPath"
+_LENGTH = "rollout.maxCompletionTokens"
+_RANKS = frozenset({"learner.replicas", "learner.processesPerReplica", "local.learner.processesPerReplica"})
+_SHAPE = _RANKS | {
+    f"{prefix}learner.{name}" for prefix in ("", "local.") for name in ("engine", "precision", "deepspeed.zeroStage")
+}
+"""What a checkpoint's files look like; a run that has none yet may change it."""
+
+TAKEN_UP = frozenset({Change.LIVE, Change.STEP_BOUNDARY})
+"""Marks of the fields that a learner takes up while it runs, at its next step boundary."""
+
+
 def changes(before: ProRLJob, after: ProRLJob) -> list[FieldChange]:
-    """Return every differing field of the spec, and the name, in the manifest's spelling."""
+    """Find every differing field of the spec, and the name, in the manifest's spelling."""
     found = []
     if before.metadata.name != after.metadata.name:
         found.append(_change("metadata.name", before.metadata.name, after.metadata.name, Change.IMMUTABLE))
@@ -36,25 +48,48 @@ def changes(before: ProRLJob, after: ProRLJob) -> list[FieldChange]:
     for path, mark in change_marks(ProRLJobSpec).items():
         was, now = _at(old, path), _at(new, path)
         if was != now:
-            is_model = path == "local.modelPath"
-            found.append(_change(f"spec.{path}", was, now, Change.IMMUTABLE if is_model else mark))
+            found.append(_change(f"spec.{path}", was, now, _mark(path, mark, before.spec, after.spec)))
     return found
 
 
-TAKEN_UP = frozenset({Change.LIVE, Change.STEP_BOUNDARY})
-"""Marks of the fields that a learner takes up while it runs, at its next step boundary."""
+def _mark(path: str, mark: Change, before: ProRLJobSpec, after: ProRLJobSpec) -> Change:
+    """Say when a changed field takes effect, where that hangs on more than the field."""
+    if path == _MODEL_PATH or (path in _RANKS and _ranks(before) != _ranks(after)):
+        return Change.IMMUTABLE
+    if path == _LENGTH and after.max_sequence_tokens > before.max_sequence_tokens:
+        return Change.NEXT_ATTEMPT  # engines are sized when they start
+    return mark
 
 
-def taken_up(now: ProRLJob, edited: ProRLJob, marks: Container[Change] = TAKEN_UP) -> ProRLJob:
-    """Return the job as it runs once an edit was noticed.
+def _ranks(spec: ProRLJobSpec) -> tuple[int, int]:
+    """Count the learner's ranks in a cluster, and on one machine."""
+    here = spec.local.learner.processes_per_replica or spec.learner.processes_per_replica
+    return spec.learner.replicas * spec.learner.processes_per_replica, here
 
-    Fields with one of `marks` from `edited`, all others as they are.
+
+def taken_up(
+    now: ProRLJob, edited: ProRLJob, marks: Container[Change] = TAKEN_UP, *, engine_tokens: int | None = None
+) -> ProRLJob:
+    """Return the job as it runs once an edit was noticed: fields with one of `marks` from `edited`, others as they are.
+
+    Completions that are longer than the running engines take wait as well, whatever the mark of the field says: every
+    request would be refused.
+
+    Args:
+        now: As it runs.
+        edited: As it is asked for.
+        marks: Of the fields to take.
+        engine_tokens: Longest prompt plus completion that the engines were started for; None: as `now` needs.
 
     Raises:
         SpecError: The mixture breaks a rule, since the edit also changes fields that must wait.
     """
     mixed, wanted = now.model_dump(mode="json", by_alias=True), _dumped(edited)
+    capacity = now.spec.max_sequence_tokens if engine_tokens is None else engine_tokens
+    room = capacity - now.spec.rollout.max_prompt_tokens
     for path, mark in change_marks(ProRLJobSpec).items():
+        if path == _LENGTH and edited.spec.rollout.max_completion_tokens > room:
+            continue
         if mark in marks:
             *sections, last = path.split(".")
             source, target = wanted, mixed["spec"]
@@ -64,16 +99,36 @@ def taken_up(now: ProRLJob, edited: ProRLJob, marks: Container[Change] = TAKEN_U
     return validate_job(mixed, source="the edited manifest")
 
 
-def immutable_faults(found: list[FieldChange]) -> list[Fault]:
-    """Return the changes that a begun run cannot take, each with its remedy."""
-    remedy = (
-        "fixed once a run has begun; put it back, or start a new run with another --run-dir (initFrom continues it)"
-    )
+def waiting(taken: ProRLJob, edited: ProRLJob) -> list[str]:
+    """Name the fields of an edit that hold from the next attempt on, each with the reason where the mark gives none."""
+    reason = " (the engines are sized when they start)"
+    return [f"{change.path}{reason if change.path == f'spec.{_LENGTH}' else ''}" for change in changes(taken, edited)]
+
+
+def immutable_faults(found: list[FieldChange], *, has_checkpoint: bool = True) -> list[Fault]:
+    """Name the changes that a begun run cannot take, each with its remedy.
+
+    Args:
+        found: All changes.
+        has_checkpoint: Whether the run has a checkpoint, or may write one before the edit would hold: without one, the
+            shape of checkpoints may still change.
+    """
+    elsewhere = "put it back, or start a new run with another --run-dir"
+    fixed = f"fixed once a run has begun; {elsewhere} (initFrom continues it)"
+    shape = f"checkpoints are written in this shape, no other can read them; {elsewhere} (initFrom, checkpoint: best)"
     return [
-        Fault(path=change.path, got=f"{change.after}, was {change.before}", want=remedy)
+        Fault(
+            path=change.path,
+            got=f"{change.after}, was {change.before}",
+            want=shape if _is_shape(change) else fixed,
+        )
         for change in found
-        if change.mark is Change.IMMUTABLE
+        if change.mark is Change.IMMUTABLE and (has_checkpoint or not _is_shape(change))
     ]
+
+
+def _is_shape(change: FieldChange) -> bool:
+    return change.path.removeprefix("spec.") in _SHAPE
 
 
 def _dumped(job: ProRLJob) -> dict[str, Any]:

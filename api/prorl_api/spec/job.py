@@ -73,8 +73,9 @@ class ProRLJobSpec(SpecModel):
 
     @property
     def max_sequence_tokens(self) -> int:
-        """Longest prompt plus longest completion."""
-        return self.rollout.max_prompt_tokens + self.rollout.max_completion_tokens
+        """Longest prompt plus the longest completion of any stage: what engines are sized for."""
+        stages = [stage.overrides.max_completion_tokens or 0 for stage in self.schedule.stages]
+        return self.rollout.max_prompt_tokens + max(self.rollout.max_completion_tokens, *stages, 0)
 
     @property
     def validated_sources(self) -> tuple[ValidationSource, ...]:
@@ -121,13 +122,24 @@ class ProRLJobSpec(SpecModel):
             "`learner.microbatchTokens` must be at least `rollout.maxPromptTokens` + `rollout.maxCompletionTokens` = "
             "{self.rollout.maxPromptTokens + self.rollout.maxCompletionTokens}, got {self.learner.microbatchTokens}",
         ),
+        Cel(
+            "self.schedule.stages.all(stage, !has(stage.overrides.maxCompletionTokens) || "
+            "self.learner.microbatchTokens >= self.rollout.maxPromptTokens + stage.overrides.maxCompletionTokens)",
+            "`learner.microbatchTokens` {self.learner.microbatchTokens} must be at least `rollout.maxPromptTokens` "
+            "{self.rollout.maxPromptTokens} + a stage's `maxCompletionTokens`",
+        ),
     )
     def microbatch_holds_a_sequence(self) -> None:
-        """One prompt with one completion must fit into one packed sequence."""
-        if self.learner.microbatch_tokens < self.max_sequence_tokens:
+        """One prompt with one completion must fit into one packed sequence, at every stage."""
+        lengths = {"`rollout.maxCompletionTokens`": self.rollout.max_completion_tokens}
+        for stage in self.schedule.stages:
+            if stage.overrides.max_completion_tokens is not None:
+                lengths[f"stage {stage.name}'s `maxCompletionTokens`"] = stage.overrides.max_completion_tokens
+        name, longest = max(lengths.items(), key=lambda item: item[1])
+        if self.learner.microbatch_tokens < self.rollout.max_prompt_tokens + longest:
             raise ValueError(
-                f"`learner.microbatchTokens` must be at least `rollout.maxPromptTokens` + "
-                f"`rollout.maxCompletionTokens` = {self.max_sequence_tokens}, got {self.learner.microbatch_tokens}"
+                f"`learner.microbatchTokens` must be at least `rollout.maxPromptTokens` + {name} = "
+                f"{self.rollout.max_prompt_tokens + longest}, got {self.learner.microbatch_tokens}"
             )
 
     @rule(
@@ -246,24 +258,6 @@ class ProRLJobSpec(SpecModel):
                 raise ValueError(
                     f"stage {stage.name}: `maxCompletionTokens` must be above `algorithm.length.bufferTokens` "
                     f"{buffer}, got {length}"
-                )
-
-    @rule(
-        Cel(
-            f"self.schedule.stages.all(stage, !{_LENGTH}.hasValue() || "
-            f"{_LENGTH}.value() <= self.rollout.maxCompletionTokens)",
-            "a stage's `maxCompletionTokens` is above `rollout.maxCompletionTokens` "
-            "{self.rollout.maxCompletionTokens}; raise the latter, which sizes the engines",
-        ),
-    )
-    def stage_lengths_fit_the_engines(self) -> None:
-        """Engines are sized once, by `spec.rollout`."""
-        for stage in self.schedule.stages:
-            length = stage.overrides.max_completion_tokens
-            if length is not None and length > self.rollout.max_completion_tokens:
-                raise ValueError(
-                    f"stage {stage.name}: `maxCompletionTokens` {length} is above `rollout.maxCompletionTokens` "
-                    f"{self.rollout.max_completion_tokens}; raise the latter, which sizes the engines"
                 )
 
     @rule(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from prorl_api.spec.base import SpecModel
+from prorl_api.spec.base import Change, SpecModel
 from prorl_api.spec.roles import Path
 from prorl_api.spec.values import EngineKind, Precision
 
@@ -36,8 +36,8 @@ class LocalLearner(SpecModel):
 
     processes_per_replica: Annotated[int, Field(ge=1, le=64)] | None = None
     """Ranks on this machine."""
-    precision: Precision | None = None
-    engine: EngineKind | None = None
+    precision: Annotated[Precision | None, Change.IMMUTABLE] = None
+    engine: Annotated[EngineKind | None, Change.IMMUTABLE] = None
     microbatch_tokens: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     """Positions in one packed sequence of the forward pass."""
     threads: Annotated[int, Field(ge=0, le=1024)] | None = None

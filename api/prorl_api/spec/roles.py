@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -73,9 +73,10 @@ class RolloutSpec(SpecModel):
     top_p: Annotated[float, Field(gt=0.0, le=1.0), Change.STEP_BOUNDARY] = 1.0
     """Nucleus sampling in training; below 1 is refused until the learner models the truncation."""
     max_prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
-    """Longer prompts are an error when the data is read."""
+    """Longer prompts are an error when they stand in a file; generated ones are passed over and counted."""
     max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000), Change.STEP_BOUNDARY] = 8192
-    """Completions are cut here and counted as truncated."""
+    """Completions are cut here and counted as truncated. Engines are sized for the longest of this and all stages when
+    they start: up to there an edit holds from the next step on, a longer one waits for the next attempt."""
     stop: Annotated[tuple[Annotated[str, Field(min_length=1, max_length=64)], ...], Field(max_length=16)] = ()
     """Strings that end a completion, beside the model's end tokens."""
     max_running_sequences: Annotated[int, Field(ge=1, le=4096)] = 256
@@ -129,8 +130,9 @@ class OptimizerSpec(SpecModel):
 class DeepSpeedSpec(SpecModel):
     """Settings of the DeepSpeed engine."""
 
-    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
-    """What is sharded over ranks: 0 nothing (and no DeepSpeed), 1 optimizer, 2 and gradients, 3 and parameters."""
+    zero_stage: Annotated[int, Field(ge=0, le=3), Change.IMMUTABLE] = 2
+    """What is sharded over ranks: 0 nothing (and no DeepSpeed), 1 optimizer, 2 and gradients, 3 and parameters. A
+    checkpoint is written in this shape."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory."""
 
@@ -152,12 +154,13 @@ class LearnerSpec(SpecModel):
     replicas: Annotated[int, Field(ge=1, le=1024)] = 1
     """Learner pods."""
     processes_per_replica: Annotated[int, Field(ge=1, le=64)] = 1
-    """Ranks in a pod, one a GPU."""
-    precision: Precision = Precision.BFLOAT16
+    """Ranks in a pod, one a GPU. `replicas` times this is the number of ranks, which a begun run keeps: a checkpoint is
+    written by so many."""
+    precision: Annotated[Precision, Change.IMMUTABLE] = Precision.BFLOAT16
     """Number format of weights and computation; bfloat16 keeps a float32 master copy."""
     head_precision: Precision = Precision.FLOAT32
     """Number format of the logits; bfloat16 rounds them to 8 bits, as much error as all the layers before add."""
-    engine: EngineKind = EngineKind.DEEPSPEED
+    engine: Annotated[EngineKind, Change.IMMUTABLE] = EngineKind.DEEPSPEED
     deepspeed: DeepSpeedSpec = DeepSpeedSpec()
     prompts_per_step: Annotated[int, Field(ge=1, le=65536), Change.STEP_BOUNDARY] = 256
     """Groups in a batch, after dynamic sampling."""
@@ -179,6 +182,15 @@ class LearnerSpec(SpecModel):
     """Resources of a learner pod."""
     pod_template: PodTemplate | None = None
     """Strategic additions to the pods."""
+
+    server_rules: ClassVar[tuple[Cel, ...]] = (
+        Cel(
+            "self.replicas * self.processesPerReplica == oldSelf.replicas * oldSelf.processesPerReplica",
+            "the number of ranks, `replicas` x `processesPerReplica`, cannot be changed; keep it at "
+            "{oldSelf.replicas * oldSelf.processesPerReplica}, or create another job, with `initFrom` and its "
+            "`checkpoint: best` to continue this one's weights",
+        ),
+    )
 
     @rule(
         Cel(

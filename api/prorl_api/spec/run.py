@@ -24,7 +24,7 @@ class StageOverrides(SpecModel):
     temperature: Annotated[float, Field(gt=0.0, le=5.0)] | None = None
     """Instead of `spec.rollout.temperature`."""
     max_completion_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    """At most `spec.rollout.maxCompletionTokens`, which sizes the engines."""
+    """Instead of `spec.rollout.maxCompletionTokens`; engines are sized for the longest of all stages."""
     kl_coefficient: Annotated[float, Field(ge=0, le=100)] | None = None
     """Instead of `spec.algorithm.kl.coefficient`."""
     clip_low: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -28,7 +29,7 @@ class WireModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-def _encode(typecode: str, values: list[Any]) -> str:
+def _encode(typecode: str, values: Iterable[Any]) -> str:
     packed = array(typecode, values)
     if sys.byteorder == "big":
         packed.byteswap()
@@ -62,6 +63,21 @@ Float32List = Annotated[
     WithJsonSchema({"type": "string", "contentEncoding": "base64", "description": "float32, little endian"}),
 ]
 """Real numbers; on the wire one base64 string of little-endian float32 (a JSON list is accepted too)."""
+
+
+Int32Tuple = Annotated[
+    tuple[int, ...],
+    BeforeValidator(lambda value: _decode("i", value)),
+    PlainSerializer(lambda values: _encode("i", values), when_used="json"),
+]
+"""As `Int32List`, for frozen dataclasses."""
+
+Float32Tuple = Annotated[
+    tuple[float, ...],
+    BeforeValidator(lambda value: _decode("f", value)),
+    PlainSerializer(lambda values: _encode("f", values), when_used="json"),
+]
+"""As `Float32List`, for frozen dataclasses."""
 
 
 class ErrorKind(StrEnum):

@@ -131,7 +131,7 @@ def adopt_changes(
     if identity.model is not None:
         accepted = with_model(accepted, identity.model)
     found = changes(accepted, job)
-    faults = immutable_faults(found)
+    faults = immutable_faults(found, has_checkpoint=run.current.exists())
     if faults:
         raise SpecError(faults, source=f"the manifest, compared with {run.manifest},")
     try:

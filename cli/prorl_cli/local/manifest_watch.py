@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
 
 from prorl_api.errors import SpecError
 from prorl_api.run_folder import RunFolder
+from prorl_api.spec.base import Change
 from prorl_api.spec.edits import TAKEN_UP, FieldChange, changes, immutable_faults, taken_up
 from prorl_api.spec.job import ProRLJob
 from prorl_cli.local.files import write_atomically
@@ -17,6 +18,8 @@ from prorl_cli.local.job import LocalJob
 FIXED_HERE = frozenset({"spec.rollout.replicas", "spec.sandbox.replicas"})
 """Live in a cluster; one machine's members have their addresses for the whole start."""
 _NEXT_START = "holds from the next start on"
+_NEXT_STEP = "holds from the next step on"
+_LENGTH = "spec.rollout.maxCompletionTokens"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class ManifestWatch:
         self._load = load
         self._text = job.text
         self._accepted = job.accepted
+        self._engine_tokens = job.effective.spec.max_sequence_tokens
         self.effective = job.effective
         """The job as it runs here now."""
 
@@ -62,7 +66,8 @@ class ManifestWatch:
         if effective != self.effective:
             self.effective = effective
             write_effective(self._run, effective)
-        return Edit(messages=tuple(f"{change} ({_when(change)})" for change in found))
+        late = frozenset(change.path for change in changes(self.effective, edited.effective))
+        return Edit(messages=tuple(f"{change} ({_when(change, late)})" for change in found))
 
     def _mixed(self, edited: ProRLJob) -> ProRLJob:
         rollout, sandbox = self.effective.spec.rollout, self.effective.spec.sandbox
@@ -70,7 +75,8 @@ class ManifestWatch:
             "rollout": edited.spec.rollout.model_copy(update={"replicas": rollout.replicas}),
             "sandbox": edited.spec.sandbox.model_copy(update={"replicas": sandbox.replicas}),
         }
-        return taken_up(self.effective, edited.model_copy(update={"spec": edited.spec.model_copy(update=fixed)}))
+        wanted = edited.model_copy(update={"spec": edited.spec.model_copy(update=fixed)})
+        return taken_up(self.effective, wanted, engine_tokens=self._engine_tokens)
 
 
 def write_effective(run: RunFolder, job: ProRLJob) -> None:
@@ -80,7 +86,10 @@ def write_effective(run: RunFolder, job: ProRLJob) -> None:
     write_atomically(run.effective_manifest, json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def _when(change: FieldChange) -> str:
+def _when(change: FieldChange, late: Container[str]) -> str:
+    """Say when a change holds; `late` are the fields that were not taken up."""
+    if change.path == _LENGTH:  # its mark cannot tell what the engines were started for
+        return f"{_NEXT_START}: the engines are sized when they start" if change.path in late else _NEXT_STEP
     if change.path in FIXED_HERE or change.mark not in TAKEN_UP:
         return _NEXT_START
-    return "holds now" if change.mark.value == "live" else "holds from the next step on"
+    return "holds now" if change.mark is Change.LIVE else _NEXT_STEP

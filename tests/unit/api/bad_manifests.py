@@ -422,11 +422,16 @@ BROKEN_RULES: list[Bad] = [
         "ProRLJobSpec.overlong_buffer_fits",
     ),
     Bad(
-        {"spec.schedule.stages": [make_stage("long", 5, maxCompletionTokens=8193)]},
+        {
+            "spec.schedule.stages": [
+                make_stage("short", 5, maxCompletionTokens=100),
+                make_stage("long", 6, maxCompletionTokens=15361),
+            ]
+        },
         "spec",
-        "stage long: `maxCompletionTokens` 8193 is above",
+        "`rollout.maxPromptTokens` + stage long's `maxCompletionTokens` = 16385, got 16384",
         Tier.CEL,
-        "ProRLJobSpec.stage_lengths_fit_the_engines",
+        "ProRLJobSpec.microbatch_holds_a_sequence",
     ),
     Bad(
         {"spec.schedule.stages": [make_stage("idle", 5, sourceWeights={"sums": 0})]},

@@ -138,10 +138,32 @@ def test_every_column_and_the_scale_point_to_fields(plural: str) -> None:
     assert {re.sub(r"\[\?\(@\.type==\"\w+\"\)\]", "[]", path) for path in paths} <= known
 
 
+def kept_fields(schema: dict[str, Any], path: str = "") -> Iterator[str]:
+    """Every field that a rule of its section compares with what it was."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        if "oldSelf" in rule["rule"] and "fieldPath" in rule:
+            yield f"{path}{rule['fieldPath']}".removeprefix(".")
+    for name, nested in schema.get("properties", {}).items():
+        yield from kept_fields(nested, f"{path}.{name}")
+
+
 def test_every_immutable_field_of_a_job_is_kept_by_a_rule_of_its_section() -> None:
-    marked = {path.partition(".")[0] for path, mark in change_marks(ProRLJobSpec).items() if mark is Change.IMMUTABLE}
-    rules = schema_of("prorljobs")["properties"]["spec"]["x-kubernetes-validations"]
-    assert {f".{name}" for name in marked} == {rule["fieldPath"] for rule in rules if "oldSelf" in rule["rule"]}
+    marked = {path for path, mark in change_marks(ProRLJobSpec).items() if mark is Change.IMMUTABLE}
+    kept = set(kept_fields(schema_of("prorljobs")["properties"]["spec"]))
+    assert all(any(f"{path}.".startswith(f"{field}.") for field in kept) for path in marked)
+    assert all(any(f"{path}.".startswith(f"{field}.") for path in marked) for field in kept)
+    assert {"seed", "data", "learner.engine", "learner.deepspeed.zeroStage", "local.learner.precision"} <= kept
+
+
+def test_the_number_of_ranks_is_kept_however_it_is_split_into_pods() -> None:
+    (rule,) = (
+        rule
+        for rule in schema_of("prorljobs")["properties"]["spec"]["properties"]["learner"]["x-kubernetes-validations"]
+        if "oldSelf.replicas" in rule["rule"]
+    )
+    assert rule["rule"] == (
+        "self.replicas * self.processesPerReplica == oldSelf.replicas * oldSelf.processesPerReplica"
+    )
 
 
 def test_names_and_subresources_are_the_agreed_ones() -> None:

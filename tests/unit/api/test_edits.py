@@ -9,8 +9,9 @@ import pytest
 from prorl_api.errors import SpecError
 from prorl_api.manifest import validate_job
 from prorl_api.spec.base import Change
-from prorl_api.spec.edits import changes, immutable_faults, taken_up
+from prorl_api.spec.edits import changes, immutable_faults, taken_up, waiting
 from prorl_api.spec.job import ProRLJob
+from prorl_control.plan import plan
 
 
 def make_job(name: str = "demo", **spec: Any) -> ProRLJob:
@@ -66,10 +67,116 @@ def test_taking_up_the_same_job_changes_nothing() -> None:
     assert taken_up(job, job) == job
 
 
+STAGE = {"name": "late", "fromStep": 5, "overrides": {"minibatchPrompts": 4}}
+
+
 def test_an_edit_whose_parts_only_hold_together_waits_as_a_whole() -> None:
-    edited = make_job(
-        rollout={"maxCompletionTokens": 20000},
-        learner={"promptsPerStep": 8, "minibatchPrompts": 4, "microbatchTokens": 30000},
+    now = make_job(schedule={"stages": [STAGE]})
+    edited = make_job(learner={"promptsPerStep": 6, "minibatchPrompts": 3})
+    with pytest.raises(SpecError, match=r"stage late: `minibatchPrompts` must divide `promptsPerStep`, got 4 and 6"):
+        taken_up(now, edited)
+
+
+def lengths(completion: int, prompt: int = 100, *stages: int, microbatch: int = 5000) -> ProRLJob:
+    found = [
+        {"name": f"s{number}", "fromStep": number + 2, "overrides": {"maxCompletionTokens": stage}}
+        for number, stage in enumerate(stages)
+    ]
+    return make_job(
+        rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
+        learner={"microbatchTokens": microbatch},
+        schedule={"stages": found},
     )
-    with pytest.raises(SpecError, match=r"`learner.microbatchTokens` must be at least"):
-        taken_up(make_job(), edited)
+
+
+@pytest.mark.parametrize(
+    ("now", "edited", "engine_tokens", "taken", "mark"),
+    [
+        (lengths(400), lengths(300), None, 300, Change.STEP_BOUNDARY),
+        (lengths(400), lengths(401), None, 400, Change.NEXT_ATTEMPT),
+        (lengths(400), lengths(4000), None, 400, Change.NEXT_ATTEMPT),
+        (lengths(400, 100, 900), lengths(900, 100, 900), None, 900, Change.STEP_BOUNDARY),
+        (lengths(400, 100, 900), lengths(901, 100, 900), None, 400, Change.NEXT_ATTEMPT),
+        (lengths(300), lengths(400), 500, 400, Change.NEXT_ATTEMPT),
+        (lengths(300), lengths(401), 500, 300, Change.NEXT_ATTEMPT),
+        (lengths(400), lengths(450, 50), None, 400, Change.STEP_BOUNDARY),
+    ],
+    ids=[
+        "shorter",
+        "longer by one",
+        "far longer",
+        "as long as the longest stage",
+        "longer than the longest stage",
+        "back to what the engines were started for",
+        "beyond that",
+        "longer where prompts get shorter, which waits",
+    ],
+)
+def test_completions_are_raised_at_most_to_what_the_engines_were_started_for(
+    now: ProRLJob, edited: ProRLJob, engine_tokens: int | None, taken: int, mark: Change
+) -> None:
+    job = taken_up(now, edited, engine_tokens=engine_tokens)
+    assert job.spec.rollout.max_completion_tokens == taken
+    assert job.spec.max_sequence_tokens <= (engine_tokens or now.spec.max_sequence_tokens)
+    (change,) = (found for found in changes(now, edited) if found.path == "spec.rollout.maxCompletionTokens")
+    assert change.mark is mark
+
+
+def test_the_rest_of_an_edit_that_raises_the_length_is_taken_up() -> None:
+    long = lengths(4000).spec
+    algorithm = make_job(algorithm={"kl": {"coefficient": 0.5}}).spec.algorithm
+    edited = lengths(4000).model_copy(update={"spec": long.model_copy(update={"algorithm": algorithm})})
+    job = taken_up(lengths(400), edited)
+    assert (job.spec.algorithm.kl.coefficient, job.spec.rollout.max_completion_tokens) == (0.5, 400)
+    assert waiting(job, edited) == ["spec.rollout.maxCompletionTokens (the engines are sized when they start)"]
+
+
+def test_engines_are_sized_for_the_longest_stage() -> None:
+    assert lengths(400).spec.max_sequence_tokens == 500
+    assert lengths(400, 100, 300, 900, 200).spec.max_sequence_tokens == 1000
+    assert plan(lengths(400, 100, 300, 900)).rollout_settings.max_model_tokens == 1000
+
+
+SHAPES: list[dict[str, Any]] = [
+    {"learner": {"deepspeed": {"zeroStage": 3}}},
+    {"learner": {"deepspeed": {"zeroStage": 0}}},
+    {"learner": {"precision": "float32"}},
+    {"learner": {"engine": "plain"}},
+    {"learner": {"replicas": 2}},
+    {"learner": {"processesPerReplica": 4}},
+    {"local": {"learner": {"processesPerReplica": 2}}},
+    {"local": {"learner": {"precision": "float32"}}},
+    {"local": {"learner": {"engine": "plain"}}},
+]
+
+
+@pytest.mark.parametrize("sections", SHAPES, ids=str)
+def test_the_shape_of_checkpoints_is_fixed_once_there_is_one(sections: dict[str, Any]) -> None:
+    base = {"promptsPerStep": 8, "minibatchPrompts": 4}
+    edited = make_job(**{**sections, "learner": {**base, **sections.get("learner", {})}})
+    found = changes(make_job(), edited)
+    (fault,) = immutable_faults(found)
+    assert "no other can read them; put it back" in fault.want
+    assert "checkpoint: best" in fault.want
+    assert immutable_faults(found, has_checkpoint=False) == []
+    assert taken_up(make_job(), edited).spec.learner == make_job().spec.learner
+
+
+def test_the_same_number_of_ranks_may_be_split_into_other_pods() -> None:
+    before, after = (
+        {"promptsPerStep": 8, "minibatchPrompts": 4, "replicas": n, "processesPerReplica": 8 // n} for n in (4, 2)
+    )
+    here = {"learner": {"processesPerReplica": 1}}
+    found = changes(make_job(learner=before, local=here), make_job(learner=after, local=here))
+    assert [change.mark for change in found] == [Change.NEXT_ATTEMPT] * 2
+
+
+def test_what_a_checkpoint_does_not_hold_may_change_at_the_next_attempt() -> None:
+    learner = {"promptsPerStep": 8, "minibatchPrompts": 4, "deepspeed": {"offloadOptimizer": True}, "threads": 2}
+    found = changes(make_job(), make_job(learner=learner, rollout={"dtype": "float32"}))
+    assert {change.mark for change in found} == {Change.NEXT_ATTEMPT}
+
+
+def test_seed_model_and_data_stay_fixed_without_a_checkpoint_too() -> None:
+    found = changes(make_job(), make_job(seed=3, model={"path": "./else"}))
+    assert len(immutable_faults(found, has_checkpoint=False)) == 2

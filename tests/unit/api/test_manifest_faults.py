@@ -39,7 +39,7 @@ def test_a_name_like_no_other_lists_the_known_ones() -> None:
 
 
 def test_faults_of_both_tiers_in_all_sections_are_reported_together() -> None:
-    stages = ["first", {"name": "b", "fromStep": "2"}, make_stage("c", 5, maxCompletionTokens=9999)]
+    stages = ["first", {"name": "b", "fromStep": "2"}, make_stage("c", 5, maxCompletionTokens=99999)]
     faults = faults_of(
         {
             "metadata.names": "x",

@@ -135,7 +135,26 @@ def test_a_spent_budget_fails_the_job_and_ends_everything() -> None:
     assert refilled.outcome.kind is OutcomeKind.RUNNING
 
 
-@pytest.mark.parametrize("code", [code for code in ExitCode if code and not code.restart_can_help])
+def test_a_learner_that_has_mastered_its_data_has_succeeded_before_its_last_step() -> None:
+    decision = at(200.0, make_member(Role.LEARNER, exit=Exit(code=ExitCode.MASTERED)), ROLLOUT, SANDBOX)
+    assert (decision.outcome.kind, decision.outcome.reason) == (OutcomeKind.SUCCEEDED, "Mastered")
+    assert "nothing left to learn" in decision.outcome.message
+    assert decision.ensure == ()
+    assert decision.status.condition(ConditionType.SUCCEEDED).status is ConditionStatus.TRUE  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("role", [Role.ROLLOUT, Role.SANDBOX])
+def test_the_same_code_of_another_member_says_nothing_about_the_data(role: Role) -> None:
+    """69 is `service unavailable` elsewhere: no success may come of it."""
+    others = [make_member(other) for other in Role if other is not role]
+    decision = at(200.0, make_member(role, exit=Exit(code=ExitCode.MASTERED)), *others)
+    assert decision.outcome.kind is OutcomeKind.RUNNING
+    assert [name for name, _ in ensured(decision)] == [f"{role.value}-0"]
+
+
+@pytest.mark.parametrize(
+    "code", sorted({code for code in ExitCode if code and not code.restart_can_help} - {ExitCode.MASTERED})
+)
 def test_an_exit_that_no_restart_can_help_fails_the_job_with_its_reason(code: ExitCode) -> None:
     decision = at(200.0, make_member(Role.LEARNER, exit=Exit(code=code)), ROLLOUT, SANDBOX)
     assert decision.outcome.kind is OutcomeKind.FAILED

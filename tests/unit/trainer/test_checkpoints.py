@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -165,17 +166,18 @@ def test_an_engine_that_cannot_save_leaves_the_previous_checkpoint_and_no_rubbis
 
 FULL_DISK = """
 import resource, sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from prorl_api.errors import CheckpointError
 from prorl_api.run_folder import RunFolder
-from prorl_trainer.storage.checkpoints import CheckpointStore, LearnerState
+from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.references import ReferenceStore
 
 run = RunFolder(Path(sys.argv[1]))
 store = CheckpointStore(Fence(run, 1))
-state = store.read_state(store.current()).model_copy(update={"step": 6})
+state = replace(store.read_state(store.current()), step=6)
 weights = {"w": torch.zeros(100_000)}
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 for attempt in (
@@ -215,3 +217,22 @@ def test_a_refused_write_names_path_bytes_and_remedy_and_keeps_the_old_file(tmp_
     with pytest.raises(CheckpointError, match=r"cannot write .*CURRENT \(3 bytes\).*Make room or fix the permissions"):
         write_file(path, "new")
     assert path.read_text() == "old"
+
+
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It says nothing of the ZeRO stage, and something that nobody asks for any more."""
+    store = store_of(tmp_path)
+    written = store.write(make_state(), save_engine)
+    path = store.folder(written) / "checkpoint.json"
+    values = json.loads(path.read_text())
+    del values["zero_stage"], values["not_finite_in_a_row"]
+    path.write_text(json.dumps({**values, "last_validation": 0.5}))
+    assert store.read_state(written) == make_state()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    store = store_of(tmp_path)
+    written = store.write(make_state(), save_engine)
+    (store.folder(written) / "checkpoint.json").write_text('{"step": "many"}')
+    with pytest.raises(CheckpointError, match=r"checkpoints/step-4 cannot be read"):
+        store.read_state(written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from prorl_api.errors import SpecError
 from prorl_api.spec.data import PromptFormat
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
+from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.data.prompts import PromptSource, render, source_weights
 from prorl_trainer.storage.lines import LineFile
+from prorl_trainer.storage.prompt_store import PromptStore
 from tests.unit.trainer.trainer_builders import make_spec
 
 SMALL = {"min_terms": 2, "max_terms": 2, "min_digits": 1, "max_digits": 1}
@@ -48,7 +51,13 @@ def open_source(folder: Path, spec: ProRLJobSpec) -> PromptSource:
 
 
 def texts(source: PromptSource, count: int, **weights: float) -> list[str]:
-    return [source.train(index, weights or {"sums": 1.0}).text for index in range(count)]
+    return [prompt(source, index, **weights).text for index in range(count)]
+
+
+def prompt(source: PromptSource, index: int, **weights: float) -> Prompt:
+    found = source.train(index, weights or {"sums": 1.0})
+    assert found is not None
+    return found
 
 
 def test_prompt_i_is_always_the_same_prompt(tmp_path: Path) -> None:
@@ -56,7 +65,7 @@ def test_prompt_i_is_always_the_same_prompt(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     first, second = make_source(tmp_path / "a", gym()), make_source(tmp_path / "b", gym())
     in_order = texts(first, 20)
-    backwards = [second.train(index, {"sums": 1.0}).text for index in reversed(range(20))]
+    backwards = [prompt(second, index).text for index in reversed(range(20))]
     assert in_order == backwards[::-1]
     assert len(set(in_order)) > 10
 
@@ -78,12 +87,12 @@ def test_too_small_a_task_for_validation_is_an_error(tmp_path: Path) -> None:
 def test_materialised_prompts_are_read_back_instead_of_generated(tmp_path: Path) -> None:
     wanted = ValidationSource(name="sums", size=3)
     first = make_source(tmp_path, gym(), validation={"sources": [wanted.model_dump()]})
-    before = [*first.held_out()[wanted], *(first.train(index, {"sums": 1.0}) for index in range(3))]
+    before = [*first.held_out()[wanted], *(prompt(first, index) for index in range(3))]
     path = tmp_path / "prompts.jsonl"
     path.write_text(path.read_text().replace("Calculate", "Work out").replace("State", "Tell"))
     changed = path.read_text()
     second = make_source(tmp_path, gym(), validation={"sources": [wanted.model_dump()]})
-    after = [*second.held_out()[wanted], *(second.train(index, {"sums": 1.0}) for index in range(3))]
+    after = [*second.held_out()[wanted], *(prompt(second, index) for index in range(3))]
     assert [prompt.text for prompt in after] != [prompt.text for prompt in before]
     assert [prompt.row["entry"]["answer"] for prompt in after] == [prompt.row["entry"]["answer"] for prompt in before]
     assert path.read_text() == changed, "nothing is written twice"
@@ -91,9 +100,9 @@ def test_materialised_prompts_are_read_back_instead_of_generated(tmp_path: Path)
 
 def test_sources_are_mixed_by_weight_and_tasks_independently_of_them(tmp_path: Path) -> None:
     source = make_source(tmp_path, gym("a", "chain_sum", "basic_arithmetic"), gym("b", "chain_sum", "basic_arithmetic"))
-    prompts = [source.train(index, {"a": 3.0, "b": 1.0}) for index in range(400)]
+    prompts = [prompt(source, index, a=3.0, b=1.0) for index in range(400)]
     counts = {
-        (name, task): sum(prompt.source == name and prompt.row["task"] == task for prompt in prompts)
+        (name, task): sum(one.source == name and one.row["task"] == task for one in prompts)
         for name in ("a", "b")
         for task in ("chain_sum", "basic_arithmetic")
     }
@@ -139,7 +148,7 @@ def make_jsonl(folder: Path, **fields: Any) -> PromptSource:
 
 def test_every_epoch_has_all_training_rows_in_its_own_order(tmp_path: Path) -> None:
     source = make_jsonl(folder_with(tmp_path, 12), heldOut=4)
-    epochs = [[source.train(8 * epoch + i, {"maths": 1.0}).text for i in range(8)] for epoch in range(3)]
+    epochs = [[prompt(source, 8 * epoch + i, maths=1.0).text for i in range(8)] for epoch in range(3)]
     assert len({frozenset(epoch) for epoch in epochs}) == 1
     assert len(set(epochs[0])) == 8
     assert len({tuple(epoch) for epoch in epochs}) == 3
@@ -152,7 +161,7 @@ def test_rows_keep_characters_that_look_like_line_ends(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, 0)
     row = {"prompt": "one\u2028two\x85three", "row": {"answer": 1}}
     (folder / "rows.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
-    assert make_jsonl(folder).train(0, {"maths": 1.0}).text == "one\u2028two\x85three"
+    assert prompt(make_jsonl(folder), 0, maths=1.0).text == "one\u2028two\x85three"
 
 
 def test_bad_rows_are_all_named_with_file_and_line(tmp_path: Path) -> None:
@@ -218,10 +227,65 @@ def test_rows_that_are_too_long_are_all_named_when_the_file_is_read(tmp_path: Pa
     ]
 
 
-def test_a_prompt_that_is_too_long_is_an_error(tmp_path: Path) -> None:
-    source = make_source(tmp_path, gym(), rollout={"maxPromptTokens": 2})
-    with pytest.raises(SpecError, match=r"prompt 0 of source sums.*at most spec.rollout.maxPromptTokens = 2"):
-        source.train(0, {"sums": 1.0})
+LONG = {"tasks": [{"name": "chain_sum", "config": {"min_terms": 2, "max_terms": 9}}], "seed": 3}
+"""Questions of 14 words and 2 more a term: 18 to 32 with the roles."""
+
+
+def long_source(folder: Path, limit: int = 26, size: int = 10) -> PromptSource:
+    folder.mkdir(exist_ok=True)
+    sections = {
+        "rollout": {"maxPromptTokens": limit},
+        "learner": {"microbatchTokens": 256},
+        "validation": {"sources": [{"name": "sums", "size": size}]},
+    }
+    return make_source(folder, gym(reasoningGym=LONG), **sections)
+
+
+def test_a_generated_prompt_that_is_too_long_is_passed_over_and_counted(tmp_path: Path) -> None:
+    weights = {"sums": 1.0}
+    everything, some = long_source(tmp_path / "all", 200), long_source(tmp_path / "some")
+    lengths = [len(prompt.token_ids) for i in range(60) if (prompt := everything.train(i, weights)) is not None]
+    fitting = [index for index, length in enumerate(lengths) if length <= 26]
+    assert 10 < len(fitting) < 50
+    taken = some.take(0, 10, weights)
+    assert [prompt.index for prompt in taken.prompts] == fitting[:10]
+    assert taken.next_index == fitting[9] + 1
+    assert taken.num_passed_over == taken.next_index - 10
+    rest = some.take(taken.next_index, 5, weights)
+    assert [prompt.index for prompt in rest.prompts] == fitting[10:15]
+
+
+def test_an_index_is_passed_over_after_a_resume_too(tmp_path: Path) -> None:
+    first = long_source(tmp_path).take(0, 20, {"sums": 1.0})
+    lines = len((tmp_path / "prompts.jsonl").read_text().splitlines())
+    assert long_source(tmp_path).take(0, 20, {"sums": 1.0}) == first
+    assert len((tmp_path / "prompts.jsonl").read_text().splitlines()) == lines, "nothing is made or written twice"
+
+
+def test_held_out_prompts_are_those_that_fit(tmp_path: Path) -> None:
+    held = long_source(tmp_path).held_out()[ValidationSource(name="sums", size=10)]
+    assert len(held) == 10
+    assert max(len(prompt.token_ids) for prompt in held) <= 26
+
+
+def test_held_out_prompts_that_no_longer_fit_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = long_source(tmp_path, 200).held_out()[ValidationSource(name="sums", size=10)]
+    after = long_source(tmp_path, 26).held_out()[ValidationSource(name="sums", size=10)]
+    assert after == [prompt for prompt in before if len(prompt.token_ids) <= 26]
+    assert 0 < len(after) < 10
+    assert f"{10 - len(after)} held-out prompts of source sums are too long" in caplog.text
+
+
+def test_a_limit_that_no_prompt_fits_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"source sums: got size 10; .* longer than spec.rollout.maxPromptTokens"):
+        long_source(tmp_path, 5)
+    sections = {"rollout": {"maxPromptTokens": 5}, "referenceReset": {"mode": "disabled"}}
+    (tmp_path / "other.jsonl").write_text('{"prompt": "a", "row": {"answer": 1}}\n')
+    held = jsonl(name="held", heldOut=1, weight=0, jsonl="other.jsonl")
+    validation = {"sources": [{"name": "held", "size": 1}]}
+    source = make_source(tmp_path, gym(reasoningGym=LONG), held, validation=validation, **sections)
+    with pytest.raises(SpecError, match=r"source sums: got prompts longer than spec.rollout.maxPromptTokens = 5"):
+        source.take(0, 1, {"sums": 1.0})
 
 
 def test_rendering() -> None:
@@ -261,7 +325,7 @@ def test_rows_that_repeat_a_held_out_question_are_not_trained_on(tmp_path: Path)
     write_rows(folder, 12, "again.jsonl")
     source = make_jsonl(folder, heldOut=4)
     held = {prompt.text for prompt in source.held_out()[ValidationSource(name="maths", size=4)]}
-    epoch = [source.train(index, {"maths": 1.0}).text for index in range(24 - 4 - len(held))]
+    epoch = [prompt(source, index, maths=1.0).text for index in range(24 - 4 - len(held))]
     assert not held & set(epoch)
     assert held | set(epoch) == {f"question {number}" for number in range(12)}
 
@@ -289,9 +353,7 @@ def test_a_prompt_setting_that_cannot_take_effect_on_a_conversation_is_an_error(
 ) -> None:
     folder = folder_with(tmp_path, 0)
     (folder / "rows.jsonl").write_text(json.dumps({"prompt": CONVERSATION, "row": {"answer": 2}}))
-    assert (
-        make_jsonl(folder, prompt={}).train(0, {"maths": 1.0}).text == "[system] Be brief. [user] 1 + 1? [assistant] "
-    )
+    assert prompt(make_jsonl(folder, prompt={}), 0, maths=1.0).text == "[system] Be brief. [user] 1 + 1? [assistant] "
     with pytest.raises(SpecError, match=r"rows.jsonl:1 prompt") as caught:
         make_jsonl(folder, prompt=form)
     assert want in caught.value.faults[0].want
@@ -306,3 +368,85 @@ def test_faults_of_all_sources_come_together(tmp_path: Path) -> None:
         open_source(tmp_path, spec)
     assert [Path(fault.path).name for fault in caught.value.faults[:2]] == ["a.jsonl:1", "b.jsonl:1"]
     assert "no_such_task" in caught.value.faults[2].path
+
+
+def big_rows(folder: Path, count: int = 20, size: int = 200_000) -> None:
+    rows = [
+        {"prompt": f"question {number}", "row": {"tests": [{"stdin": "7" * size, "expected_stdout": "7"}]}}
+        for number in range(count)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_rows_of_files_are_not_copied_into_the_run_folder(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 0)
+    big_rows(folder)
+    source = make_jsonl(folder, heldOut=4, domain="code")
+    used = [prompt(source, index, maths=1.0).row["tests"][0]["stdin"] for index in range(100)]
+    assert used == ["7" * 200_000] * 100
+    assert (tmp_path / "prompts.jsonl").stat().st_size < 200
+
+
+def test_rows_of_files_are_not_held_in_memory(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 0)
+    big_rows(folder)
+    make_jsonl(folder, heldOut=4, domain="code")
+    tracemalloc.start()
+    source = make_jsonl(folder, heldOut=4, domain="code")
+    for index in range(100):
+        prompt(source, index, maths=1.0)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 4 * 200_000 + 100_000, "the held-out rows, of 4 MB"
+
+
+def test_generated_items_are_stored_once_and_not_held_in_memory(tmp_path: Path) -> None:
+    source = make_source(tmp_path, gym())
+    first = texts(source, 300)
+    size = (tmp_path / "prompts.jsonl").stat().st_size
+    assert texts(source, 300) == first
+    assert texts(make_source(tmp_path, gym()), 300) == first
+    assert (tmp_path / "prompts.jsonl").stat().st_size == size
+    store = PromptStore(LineFile(tmp_path / "prompts.jsonl"))
+    tracemalloc.start()
+    again = PromptStore(LineFile(tmp_path / "prompts.jsonl"))
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert again.item("train", "sums", 299) == store.item("train", "sums", 299)
+    assert kept < size / 4
+
+
+def test_files_that_change_after_the_run_began_are_refused(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 12)
+    before = texts(make_jsonl(folder, heldOut=4), 8, maths=1.0)
+    (folder / "rows.jsonl").rename(folder / "renamed.jsonl")
+    assert texts(make_jsonl(folder, heldOut=4), 8, maths=1.0) == before, "names of files do not matter"
+    write_rows(folder, 1, "zz.jsonl")
+    with pytest.raises(SpecError, match=r"got 13 rows with sha256 .*the 12 rows .* that the run began with"):
+        make_jsonl(folder, heldOut=4)
+    (folder / "zz.jsonl").unlink()
+    assert texts(make_jsonl(folder, heldOut=4), 8, maths=1.0) == before
+
+
+def test_a_file_that_changes_while_the_run_goes_on_is_noticed(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 4)
+    source = make_jsonl(folder)
+    write_rows(folder, 3)
+    (folder / "rows.jsonl").write_text((folder / "rows.jsonl").read_text().replace("question", "Question"))
+    with pytest.raises(SpecError, match="a file that does not change while the run goes on"):
+        texts(source, 4, maths=1.0)
+
+
+def test_a_run_folder_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
+    """There every use of a row was written down, too."""
+    folder = folder_with(tmp_path, 4)
+    used = [("train/maths/0", "maths"), ("validation/maths/0", "maths"), ("train/sums/1", "sums")]
+    row = {"task": "chain_sum", "entry": {"question": "1 + 1?", "answer": "2", "metadata": {}}}
+    lines = [{"key": key, "source": name, "question": "1 + 1?", "row": row} for key, name in used]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    spec = make_spec(data={"sources": [gym(), jsonl(heldOut=1)]}, referenceReset={"mode": "disabled"})
+    source = PromptSource(spec, WordTokenizer(), folder, LineFile(path))
+    assert prompt(source, 1).text == "[user] 1 + 1? [assistant] "
+    assert prompt(source, 0, maths=1.0).text.startswith("question ")
+    assert path.read_text().count("question 0") == 0

@@ -66,7 +66,7 @@ def test_a_run_has_not_begun_before_the_first_weights_are_served(found_at_once: 
     state = SimpleNamespace(step=0)
     live = SimpleNamespace(spec=make_spec())
     learner = Learner(cast("LiveSpec", live), cast("LearnerParts", parts), cast("LearnerState", state))
-    learner._publish()
+    learner._publish(LearnerPhase.WAITING_FOR_ROLLOUT)
     assert set(rollouts.seen) <= EARLY_PHASES, "a job that is told to run would be told to start again"
-    learner._publish()
+    learner._publish(LearnerPhase.PUBLISHING)
     assert rollouts.seen[-1] is LearnerPhase.PUBLISHING

@@ -119,6 +119,8 @@ def test_init_from_best_builds_the_engine_with_the_best_weights(tmp_path: Path) 
     ("fields", "options", "message"),
     [
         ({"engine": "deepspeed"}, {}, r"spec.learner.engine: got plain; .* made with deepspeed.*checkpoint: best"),
+        ({"zero_stage": 3}, {}, r"spec.learner.deepspeed.zeroStage: got 2; the checkpoint was made with 3"),
+        ({"precision": "bfloat16"}, {}, r"spec.learner.precision: got float32; the checkpoint was made with bfloat16"),
         ({"num_ranks": 2}, {}, r"number of ranks: got 1; .* made with 2"),
         ({}, {"checkpoint": "step-9"}, r"initFrom.checkpoint: got step-9; one of step-4"),
         ({}, {"checkpoint": "best", "optimizer": True}, r"spec.initFrom.optimizer: got true; false with"),
@@ -127,9 +129,11 @@ def test_init_from_best_builds_the_engine_with_the_best_weights(tmp_path: Path) 
 def test_what_cannot_be_taken_over_is_named(
     tmp_path: Path, fields: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
-    other = other_run(tmp_path / "other", **fields)
+    engine = "deepspeed" if "zero_stage" in fields else "plain"
+    other = other_run(tmp_path / "other", **{"engine": engine, **fields})
+    spec = make_spec(initFrom={"run": str(other), "checkpoint": "last", **options}, learner={"engine": engine})
     with pytest.raises(SpecError, match=message):
-        begin(tmp_path / "new", taking(other, **options))
+        begin(tmp_path / "new", spec)
 
 
 def test_best_fits_every_engine(tmp_path: Path) -> None:
@@ -155,6 +159,32 @@ def test_settings_that_the_checkpoint_does_not_allow_are_named(
     other_run(tmp_path)
     with pytest.raises(SpecError, match=path):
         begin(tmp_path, make_spec(**sections), attempt=2)
+
+
+DEEPSPEED = {"engine": "deepspeed", "zero_stage": 2}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 3])
+def test_another_zero_stage_is_refused_before_the_engine_reads_anything(tmp_path: Path, stage: int) -> None:
+    other_run(tmp_path, **DEEPSPEED)
+    learner = {"engine": "deepspeed", "deepspeed": {"zeroStage": stage}}
+    wanted = rf"spec.learner.deepspeed.zeroStage: got {stage}; the checkpoint was made with 2; keep it"
+    with pytest.raises(SpecError, match=wanted):
+        begin(tmp_path, make_spec(learner=learner), attempt=2)
+
+
+@pytest.mark.parametrize("zero_stage", [2, None], ids=["as written", "by an earlier version"])
+def test_the_same_zero_stage_goes_on_and_is_noted(tmp_path: Path, zero_stage: int | None) -> None:
+    other_run(tmp_path, **{**DEEPSPEED, "zero_stage": zero_stage})
+    state, engine = begin(tmp_path, make_spec(learner={"engine": "deepspeed"}), attempt=2)
+    assert state.zero_stage == 2
+    assert engine.calls[0][0] == "load"
+
+
+def test_what_a_host_holds_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+    other_run(tmp_path, **DEEPSPEED)
+    learner = {"engine": "deepspeed", "deepspeed": {"offloadOptimizer": True}, "gradientCheckpointing": True}
+    assert begin(tmp_path, make_spec(learner=learner), attempt=2)[0].step == 4
 
 
 def test_a_checkpoint_without_its_reference_is_refused(tmp_path: Path) -> None:

@@ -113,6 +113,73 @@ async def test_an_answer_that_is_not_understood_is_no_score() -> None:
     assert len(sandbox.asked) == 8, "tries are bounded"
 
 
+def raw(body: str) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def raw_result(item_id: str, verdict: str = '"correct"', reward: str = "1.0", **more: str) -> str:
+    fields = {"item_id": f'"{item_id}"', "verdict": verdict, "reward": reward, **more}
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}"
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ([raw_result("i1", reward="NaN")], "reward is no answer"),
+        ([raw_result("i1", reward="Infinity")], "reward is no answer"),
+        ([raw_result("i1", reward="-Infinity")], "reward is no answer"),
+        ([raw_result("i1", reward="1.5")], "reward is no answer"),
+        ([raw_result("i1", reward="-0.1")], "reward is no answer"),
+        ([raw_result("i1", reward="null")], "contradict each other"),
+        ([raw_result("i1", reward="[]")], "reward is no answer"),
+        ([raw_result("i1", verdict='"splendid"')], "verdict is no answer"),
+        ([raw_result("i1", verdict='"sandbox_error"')], "contradict each other"),
+        ([raw_result("i1", answer='"42"')], "answer is no answer"),
+        ([raw_result("i1"), raw_result("i1", reward="0.5")], "2 results for i1"),
+        ([raw_result("i7")], "0 results for i1"),
+        ([], "0 results for i1"),
+        (["3", "[]", "null", '{"item_id": 1}'], "0 results for i1"),
+    ],
+    ids=str,
+)
+async def test_a_result_that_is_none_is_masked_and_leaves_the_others_alone(broken: list[str], why: str) -> None:
+    def answer(call: int, request: ScoreRequest) -> Response:
+        good = [
+            raw_result(item.item_id, reward="0.5", verdict='"partial"')
+            for item in request.items
+            if item.item_id != "i1"
+        ]
+        return raw('{"results": [' + ", ".join([*good, *broken]) + "]}")
+
+    sandbox = Sandbox(answer)
+    with served(sandbox.app) as url:
+        results = await judge(url, count=3)
+    assert rewards(results) == [0.5, None, 0.5]
+    assert results[1].verdict is Verdict.SANDBOX_ERROR
+    assert sandbox.asked == [["i0", "i1", "i2"], ["i1"], ["i1"]], "only the broken one is asked for again"
+    assert why in results[1].detail
+
+
+async def test_a_nan_that_passes_is_no_failure() -> None:
+    """Asked again, the judge may succeed."""
+    sandbox = Sandbox(
+        lambda call, request: (
+            raw('{"results": [' + raw_result("i0") + ", " + raw_result("i1", reward="NaN") + "]}")
+            if call == 1
+            else scores(request, 0.5)
+        )
+    )
+    with served(sandbox.app) as url:
+        assert rewards(await judge(url)) == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", '{"results": 3}', '{"results": []}', "{", "NaN"])
+async def test_an_answer_without_a_single_result_is_asked_for_again(body: str) -> None:
+    sandbox = Sandbox(lambda call, request: raw(body) if call < 3 else scores(request, 0.5, 1.0))
+    with served(sandbox.app) as url:
+        assert rewards(await judge(url)) == [0.5, 1.0]
+
+
 async def test_every_call_carries_the_attempt() -> None:
     sandbox = Sandbox(lambda _, request: scores(request, 1.0))
     with served(sandbox.app) as url:

@@ -9,15 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from prorl_api.errors import NoSignalError, RewardError
+from prorl_api.errors import RewardError
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
-from prorl_trainer.algorithm.types import Prompt, SampledStep
-from prorl_trainer.sampling import Sampler, StepSampler, sampling_seed
+from prorl_trainer.algorithm.types import SampledStep
+from prorl_trainer.data.prompts import TakenPrompts
+from prorl_trainer.sampling import Sampler, sampling_seed
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
 from prorl_trainer.service.shared_status import SharedStatus
+from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.journal import Journal
 from tests.unit.trainer.trainer_builders import WEIGHTS, begin_attempt, make_prompt, make_spec
 
@@ -79,11 +81,19 @@ class Bench:
             self.shared_status,
         )
         self.journal = Journal(begin_attempt(folder, number))
-        self.sampler = StepSampler(self.batch_sampler, self._prompt, self.journal, self.shared_status)
+        self.too_long: set[int] = set()
+        self.sampler = StepSampler(self.batch_sampler, self._take, self.journal, self.shared_status)
 
-    def _prompt(self, index: int, weights: dict[str, float]) -> Prompt:
+    def _take(self, first_index: int, count: int, weights: dict[str, float]) -> TakenPrompts:
         assert weights == {"sums": 1.0}
-        return make_prompt(index)
+        assert count > 0
+        found = [index for index in range(first_index, first_index + 100) if index not in self.too_long][:count]
+        end = found[-1] + 1
+        return TakenPrompts(
+            prompts=tuple(make_prompt(index) for index in found),
+            next_index=end,
+            num_passed_over=end - first_index - count,
+        )
 
     def sample(self, spec: ProRLJobSpec, first: int = 0, step: int = 1) -> SampledStep:
         return asyncio.run(self.sampler.sample(spec, step, first, WEIGHTS))
@@ -110,7 +120,8 @@ def test_groups_without_signal_are_replaced_by_the_next_prompts(tmp_path: Path) 
     step = Bench(tmp_path, only(1, 4)).sample(sampling_spec(prompts=2))
     assert indices(step) == [1, 4]
     # Round 1: 0 1, one kept; then one prompt a round.
-    assert [group.prompt.index for group in step.sampled] == [0, 1, 2, 3, 4]
+    assert [group.prompt.index for group in step.shown] == [0, 2, 3]
+    assert [group.rewards for group in step.sampled] == [(1.0, float(index not in (1, 4))) for index in range(5)]
     assert (step.rounds, step.next_prompt_index) == (4, 5)
 
 
@@ -128,20 +139,23 @@ def test_without_dynamic_sampling_equal_rewards_stay_but_unscored_groups_are_rep
     assert indices(step) == [1, 2]
 
 
-def test_no_signal_at_all_says_what_was_seen_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NoSignalError) as caught:
-        Bench(tmp_path, lambda _: [0.0, 0.0]).sample(sampling_spec(prompts=2, rounds=3))
-    text = str(caught.value)
-    assert "all 6 groups of 3 rounds" in text
-    assert "mean reward 0.000" in text
-    assert "always fails" in text
-    assert "spec.learner.groupSize (now 2)" in text
-    assert "'0 0'" in text, "it shows how completions begin"
+def test_a_sampling_without_signal_keeps_nothing_and_is_no_failure(tmp_path: Path) -> None:
+    step = Bench(tmp_path, lambda _: [0.0, 0.0]).sample(sampling_spec(prompts=2, rounds=3))
+    assert step.kept == ()
+    assert (step.rounds, step.next_prompt_index, len(step.sampled), len(step.shown)) == (3, 6, 6, 6)
 
 
-def test_always_right_is_told_from_always_wrong(tmp_path: Path) -> None:
-    with pytest.raises(NoSignalError, match="always succeeds"):
-        Bench(tmp_path, lambda _: [1.0, 1.0]).sample(sampling_spec(rounds=1))
+def test_what_is_kept_of_a_group_without_signal_is_bounded(tmp_path: Path) -> None:
+    step = Bench(tmp_path, lambda _: [0.0, 0.0]).sample(sampling_spec(prompts=2, rounds=20))
+    assert (len(step.sampled), len(step.shown)) == (40, 8)
+
+
+def test_prompts_that_are_too_long_are_passed_over_and_counted(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, only(1, 2, 5))
+    bench.too_long = {0, 3, 4}
+    step = bench.sample(sampling_spec(prompts=3))
+    assert bench.asked == [1, 2, 5]
+    assert (step.num_passed_over, step.next_prompt_index) == (3, 6)
 
 
 def test_a_judge_that_fails_too_often_stops_the_step(tmp_path: Path) -> None:
@@ -199,10 +213,18 @@ def test_a_group_made_under_other_settings_is_asked_for_again(tmp_path: Path) ->
     assert sorted(second.asked) == [0, 1]
 
 
-def test_a_step_without_signal_is_sampled_anew_when_it_is_tried_again(tmp_path: Path) -> None:
+def test_a_sampling_without_signal_is_read_back_as_it_was(tmp_path: Path) -> None:
     spec = sampling_spec(prompts=2, rounds=1)
-    with pytest.raises(NoSignalError):
-        Bench(tmp_path, only()).sample(spec)
+    first = Bench(tmp_path, only()).sample(spec)
+    second = Bench(tmp_path, only(0, 1))
+    assert second.sample(spec) == first
+    assert second.asked == []
+
+
+def test_a_step_on_which_the_judge_failed_is_sampled_anew(tmp_path: Path) -> None:
+    spec = sampling_spec(prompts=2, rounds=1)
+    with pytest.raises(RewardError):
+        Bench(tmp_path, lambda _: [None, None]).sample(spec)
     second = Bench(tmp_path, only(0, 1))
     assert indices(second.sample(spec)) == [0, 1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -30,12 +31,14 @@ def groups() -> tuple[RolloutGroup, RolloutGroup]:
 
 def test_sampling_metrics_by_hand() -> None:
     first, second = groups()
-    step = SampledStep(kept=(first,), sampled=(first, second), rounds=2, next_prompt_index=2)
+    step = SampledStep(kept=(first,), sampled=(first.summary, second.summary), rounds=2, next_prompt_index=2)
     assert sampling_metrics(step) == pytest.approx(
         {
             "groups_sampled": 2,
             "groups_kept": 0.5,
             "sampling_rounds": 2,
+            "samplings_empty": 0,
+            "prompts_passed_over": 0,
             "rollouts_masked": 1,
             "completion_length": 20 / 5,
             "truncated": 1 / 5,
@@ -54,7 +57,7 @@ def test_masked_rollouts_are_counted_by_source_and_cause() -> None:
     unsupported = replace(first.rollouts[0], reward=None, verdict=Verdict.UNSUPPORTED)
     failed = replace(first.rollouts[0], reward=None, verdict=Verdict.SANDBOX_ERROR)
     masked = replace(first, rollouts=(unsupported, failed, unsupported, *first.rollouts[:1]))
-    step = SampledStep(kept=(), sampled=(masked, second, masked), rounds=1, next_prompt_index=3)
+    step = SampledStep(kept=(), sampled=(masked.summary, second.summary, masked.summary), rounds=1, next_prompt_index=3)
     assert masked_metrics(step) == {
         "rollouts_sampled/a": 8,
         "rollouts_masked_unsupported/a": 4,
@@ -67,7 +70,7 @@ def test_masked_rollouts_are_counted_by_source_and_cause() -> None:
 
 def test_what_nothing_is_known_of_is_absent() -> None:
     group = make_group([None, None])
-    values = sampling_metrics(SampledStep(kept=(), sampled=(group,), rounds=1, next_prompt_index=1))
+    values = sampling_metrics(SampledStep(kept=(), sampled=(group.summary,), rounds=1, next_prompt_index=1))
     assert "reward_mean" not in values
     assert not any(name.startswith("accuracy_sampled") for name in values)
     metrics = StepMetrics()
@@ -75,27 +78,30 @@ def test_what_nothing_is_known_of_is_absent() -> None:
     assert metrics.values == {"step": 3.0}
 
 
+FIRST = {
+    "tokens": 30.0, "policy_loss": 0.2, "kl_loss": 0.1, "policy_magnitude": 0.6, "kl_magnitude": 0.1,
+    "clipped_low": 3.0, "clipped_high": 0.0, "clipped_dual": 1.0, "ratio_max": 1.5, "entropy": 60.0, "kl": 3.0,
+    "mismatch_logprob": 0.3, "mismatch_masked": 0.0, "gradient_norm": 2.0,
+}  # fmt: skip
+SECOND = {
+    "tokens": 10.0, "policy_loss": 0.4, "kl_loss": 0.3, "policy_magnitude": 0.2, "kl_magnitude": 0.1,
+    "clipped_low": 1.0, "clipped_high": 4.0, "clipped_dual": 1.0, "ratio_max": 2.5, "entropy": 60.0, "kl": 1.0,
+    "mismatch_logprob": 0.1, "mismatch_masked": 2.0, "gradient_norm": 4.0,
+}  # fmt: skip
+SKIPPED = {**dict.fromkeys(FIRST, math.nan), "tokens": 5.0, "gradient_norm": math.inf}
+SCORED = [make_scored(make_group([1.0, 0.0], lengths=[2, 4]), (1.0, -1.0))]
+BATCH = build_batch(
+    SCORED,
+    minibatch_prompts=1,
+    microbatch_tokens=32,
+    num_ranks=2,
+    aggregation=LossAggregation.TOKEN_MEAN,
+    temperature=1.0,
+)
+
+
 def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> None:
-    first = {
-        "tokens": 30.0, "policy_loss": 0.2, "kl_loss": 0.1, "policy_magnitude": 0.6, "kl_magnitude": 0.1,
-        "clipped_low": 3.0, "clipped_high": 0.0, "clipped_dual": 1.0, "ratio_max": 1.5, "entropy": 60.0, "kl": 3.0,
-        "mismatch_logprob": 0.3, "mismatch_masked": 0.0, "gradient_norm": 2.0,
-    }  # fmt: skip
-    second = {
-        "tokens": 10.0, "policy_loss": 0.4, "kl_loss": 0.3, "policy_magnitude": 0.2, "kl_magnitude": 0.1,
-        "clipped_low": 1.0, "clipped_high": 4.0, "clipped_dual": 1.0, "ratio_max": 2.5, "entropy": 60.0, "kl": 1.0,
-        "mismatch_logprob": 0.1, "mismatch_masked": 2.0, "gradient_norm": 4.0,
-    }  # fmt: skip
-    scored = [make_scored(make_group([1.0, 0.0], lengths=[2, 4]), (1.0, -1.0))]
-    batch = build_batch(
-        scored,
-        minibatch_prompts=1,
-        microbatch_tokens=32,
-        num_ranks=2,
-        aggregation=LossAggregation.TOKEN_MEAN,
-        temperature=1.0,
-    )
-    assert training_metrics(scored, batch, [first, second]) == pytest.approx(
+    assert training_metrics(SCORED, BATCH, [FIRST, SECOND]) == pytest.approx(
         {
             "kl": 4 / 40,
             "entropy": 120 / 40,
@@ -111,18 +117,39 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
             "gradient_norm": 3.0,
             "reward_shaped_mean": 0.5,
             "groups_trained": 1,
+            "minibatches_skipped": 0,
             "tokens_trained": 40,
             "positions_trained": 3 + 6 + 1,  # the second rank's empty pack is one position of padding
         }
     )
 
-    del first["kl"], second["kl"]
-    assert "kl" not in training_metrics(scored, batch, [first, second]), "without a reference it is absent, not 0"
+    without = [{name: value for name, value in update.items() if name != "kl"} for update in (FIRST, SECOND)]
+    assert "kl" not in training_metrics(SCORED, BATCH, without), "without a reference it is absent, not 0"
+
+
+def test_a_minibatch_that_was_skipped_is_counted_and_leaves_no_trace_in_the_means() -> None:
+    with_it = training_metrics(SCORED, BATCH, [FIRST, SKIPPED, SECOND])
+    assert with_it == {**training_metrics(SCORED, BATCH, [FIRST, SECOND]), "minibatches_skipped": 1.0}
+
+
+def test_of_a_step_that_took_no_optimizer_step_only_the_batch_is_told() -> None:
+    names = {"minibatches_skipped", "reward_shaped_mean", "groups_trained", "positions_trained"}
+    assert set(training_metrics(SCORED, BATCH, [SKIPPED])) == names
+
+
+def test_samplings_that_found_nothing_count_towards_the_step() -> None:
+    first, second = groups()
+    empty = SampledStep(kept=(), sampled=(first.summary,), rounds=2, next_prompt_index=3, num_passed_over=1)
+    found = SampledStep(kept=(second,), sampled=(second.summary,), rounds=1, next_prompt_index=6, num_passed_over=2)
+    values = sampling_metrics(found.after(empty.after(empty)))
+    wanted = {"groups_sampled": 3, "sampling_rounds": 5, "samplings_empty": 2, "prompts_passed_over": 4}
+    assert {name: values[name] for name in wanted} == wanted
+    assert values["reward_mean"] == pytest.approx((1 + 1 + 1.5) / 6)
 
 
 def test_every_name_is_in_the_table() -> None:
     first, second = groups()
-    sampled = SampledStep(kept=(first,), sampled=(first, second), rounds=1, next_prompt_index=2)
+    sampled = SampledStep(kept=(first,), sampled=(first.summary, second.summary), rounds=1, next_prompt_index=2)
     names = sampling_metrics(sampled) | masked_metrics(sampled)
     assert {name.partition("/")[0] for name in names} <= set(BY_NAME)
 

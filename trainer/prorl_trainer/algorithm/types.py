@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prorl_api.spec.values import AnswerFormat, Domain
-from prorl_api.wire.base import WeightsId
+from prorl_api.wire.base import Float32Tuple, Int32Tuple, WeightsId
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
 
@@ -48,8 +48,8 @@ class Segment:
     """Tokens of one origin within a rollout."""
 
     source: Literal["model", "environment"]
-    token_ids: tuple[int, ...]
-    logprobs: tuple[float, ...]
+    token_ids: Int32Tuple
+    logprobs: Float32Tuple
     """`rollout_logprobs`; zeros for environment tokens."""
     weights_id: WeightsId | None
     """Of the weights that sampled it; None for environment tokens."""
@@ -92,6 +92,34 @@ class RolloutGroup:
     def rewards(self) -> list[float | None]:
         """The verifier's rewards, in order."""
         return [rollout.reward for rollout in self.rollouts]
+
+    @property
+    def summary(self) -> GroupSummary:
+        """Its numbers."""
+        return GroupSummary(
+            source=self.prompt.source,
+            rewards=tuple(self.rewards),
+            num_tokens=tuple(rollout.num_tokens for rollout in self.rollouts),
+            num_truncated=sum(rollout.is_truncated for rollout in self.rollouts),
+            num_prompt_tokens=len(self.prompt.token_ids),
+            judge_seconds=self.judge_seconds,
+            masked=tuple(rollout.verdict for rollout in self.rollouts if rollout.reward is None),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSummary:
+    """What is kept of every sampled group: its numbers, without tokens and texts, which may be gigabytes."""
+
+    source: str
+    rewards: tuple[float | None, ...]
+    num_tokens: tuple[int, ...]
+    """Of each completion."""
+    num_truncated: int
+    num_prompt_tokens: int
+    judge_seconds: float
+    masked: tuple[Verdict, ...] = ()
+    """Why the judge gave no reward, of each completion without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,12 +202,28 @@ class SampledStep:
     """What sampling produced for one step."""
 
     kept: tuple[RolloutGroup, ...]
-    """Groups with a signal, in the order of their prompts."""
-    sampled: tuple[RolloutGroup, ...]
+    """Groups to train on, in the order of their prompts; none if no group had a signal."""
+    sampled: tuple[GroupSummary, ...]
     """All groups, kept or not."""
+    shown: tuple[RolloutGroup, ...] = ()
+    """The first groups that were not kept, for people."""
     rounds: int
     next_prompt_index: int
     """First index of the prompt stream that was not used."""
+    num_passed_over: int = 0
+    """Indices of the prompt stream whose prompt was too long."""
+    num_empty: int = 0
+    """Samplings before the last one, none of which found a group with a signal."""
+
+    def after(self, earlier: SampledStep) -> SampledStep:
+        """This sampling together with those before it, which found nothing."""
+        return replace(
+            self,
+            sampled=earlier.sampled + self.sampled,
+            rounds=earlier.rounds + self.rounds,
+            num_passed_over=earlier.num_passed_over + self.num_passed_over,
+            num_empty=earlier.num_empty + 1,
+        )
 
 
 @dataclass(slots=True, kw_only=True)

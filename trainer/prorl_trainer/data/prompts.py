@@ -1,33 +1,45 @@
 """The stream of training prompts and the held-out sets: seeded, by index, therefore resumable by one number.
 
-Prompt i of a run is always the same prompt. Generated ones are written to `prompts.jsonl` the first time, since some
-of reasoning-gym's tasks are not reproducible across processes; a resumed run reads them back.
+Prompt i of a run is always the same prompt, or always none: an index whose prompt is longer than the engines take is
+passed over and counted, since one such item in a stream of millions is no reason to end a run. Generated items are
+stored the first time they are used; a resumed run reads them back.
 """
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prorl_api.data_lines import BoundedFaults, Question
+from prorl_api.data_lines import GoodLine, Question
 from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_trainer.algorithm.types import Prompt
-from prorl_trainer.data.items import MAX_FAULTS, ItemSource, JsonlItems, ReasoningGymItems
+from prorl_trainer.data.gym_items import ReasoningGymItems
+from prorl_trainer.data.items import Item, ItemSource
+from prorl_trainer.data.jsonl_items import JsonlItems
 from prorl_trainer.storage.lines import LineFile
+from prorl_trainer.storage.prompt_store import PromptStore, StoredItem
+
+_logger = logging.getLogger(__name__)
+_MAX_PASSED_OVER = 1000
+"""So many prompts in a row that are too long mean that the limit does not fit the data."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Stored:
-    """A materialised item."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenPrompts:
+    """A stretch of the training stream."""
 
-    source: str
-    question: Question
-    row: dict[str, Any]
+    prompts: tuple[Prompt, ...]
+    next_index: int
+    """First index that was not looked at."""
+    num_passed_over: int
+    """Indices in between whose prompt is too long."""
 
 
 class PromptSource:
@@ -43,25 +55,20 @@ class PromptSource:
             store: `prompts.jsonl`.
 
         Raises:
-            SpecError: Data that is missing, malformed or too small.
+            SpecError: Data that is missing, malformed, too small, or not what the run began with.
         """
         self._spec = spec
         self._tokenizer = tokenizer
-        self._store = store
+        self._store = PromptStore(store)
         self._by_name = {source.name: source for source in spec.data.sources}
         self._items = self._opened(base)
-        self._stored = {
-            line["key"]: _Stored(line["source"], line["question"], line["row"])
-            for line in store.read()
-            if "key" in line
-        }
         # Materialised before the first training prompt, which must know them: some tasks never repeat an item.
-        self._held = {wanted: self._materialise_held_out(wanted) for wanted in spec.validated_sources}
-        for wanted, stored in self._held.items():
-            self._items[wanted.name].reserve(item.question for item in stored)
+        self._held = {wanted: self._held_out(wanted) for wanted in spec.validated_sources}
+        for wanted, held in self._held.items():
+            self._items[wanted.name].reserve(question for question, _ in held)
 
-    def train(self, index: int, weights: dict[str, float]) -> Prompt:
-        """The `index`-th prompt of the training stream.
+    def train(self, index: int, weights: dict[str, float]) -> Prompt | None:
+        """Return the `index`-th prompt of the training stream, or None if it is too long.
 
         Args:
             index: From 0.
@@ -70,30 +77,75 @@ class PromptSource:
         chooser = random.Random(f"{self._spec.seed}/{index}")  # noqa: S311 - reproducible choice, no secret
         names = sorted(weights)
         name = chooser.choices(names, weights=[weights[key] for key in names])[0]
-        stored = self._materialise(f"train/{name}/{index}", name, lambda: self._items[name].train(index))
-        return self._prompt(index, stored)
+        items = self._items[name]
+        if isinstance(items, JsonlItems):
+            return self._prompt(index, name, items.train(index))
+        stored = self._store.item("train", name, index)
+        if stored is None:
+            stored = StoredItem(name, *items.train(index))
+            self._store.add("train", index, stored)
+        return self._prompt(index, name, (stored.question, stored.row))
+
+    def take(self, first_index: int, count: int, weights: dict[str, float]) -> TakenPrompts:
+        """Return the next `count` prompts of the training stream from an index on.
+
+        Raises:
+            SpecError: Prompt after prompt is too long.
+        """
+        prompts: list[Prompt] = []
+        index, in_a_row = first_index, 0
+        while len(prompts) < count:
+            prompt = self.train(index, weights)
+            index += 1
+            in_a_row = 0 if prompt is not None else in_a_row + 1
+            if prompt is not None:
+                prompts.append(prompt)
+            elif in_a_row == _MAX_PASSED_OVER:
+                raise SpecError([self._all_too_long(weights)], source="the data")
+        passed_over = index - first_index - count
+        if passed_over:
+            limit = self._spec.rollout.max_prompt_tokens
+            _logger.warning("passed over %d prompts with more than %d tokens, up to %d", passed_over, limit, index)
+        return TakenPrompts(prompts=tuple(prompts), next_index=index, num_passed_over=passed_over)
 
     def held_out(self) -> dict[ValidationSource, list[Prompt]]:
-        """The held-out prompts of every validated source, always the same."""
-        return {
-            wanted: [self._prompt(index, stored) for index, stored in enumerate(items)]
-            for wanted, items in self._held.items()
-        }
+        """Return the held-out prompts of every validated source, always the same."""
+        return {wanted: self._held_prompts(wanted, items) for wanted, items in self._held.items()}
 
-    def _materialise_held_out(self, wanted: ValidationSource) -> list[_Stored]:
-        keys = [f"validation/{wanted.name}/{index}" for index in range(wanted.size)]
-        fresh = [] if all(key in self._stored for key in keys) else self._items[wanted.name].held_out(wanted.size)
-        return [self._materialise(key, wanted.name, lambda index=index: fresh[index]) for index, key in enumerate(keys)]
+    def _held_prompts(self, wanted: ValidationSource, items: Sequence[Item]) -> list[Prompt]:
+        found = [self._prompt(index, wanted.name, item) for index, item in enumerate(items)]
+        prompts = [prompt for prompt in found if prompt is not None]
+        if not prompts:
+            raise SpecError([self._all_too_long({wanted.name: 1.0})], source="the data")
+        if len(prompts) < len(found):
+            # They were stored under a higher limit.
+            left_out = len(found) - len(prompts)
+            _logger.warning("%d held-out prompts of source %s are too long and left out", left_out, wanted.name)
+        return prompts
+
+    def _held_out(self, wanted: ValidationSource) -> list[Item]:
+        """Return the items of a held-out set; of a generator, stored the first time."""
+        items = self._items[wanted.name]
+        if isinstance(items, JsonlItems):
+            return items.held_out(wanted.size, lambda _: True)
+        stored = [self._store.item("validation", wanted.name, index) for index in range(wanted.size)]
+        known = [(item.question, item.row) for item in stored if item is not None]
+        if len(known) == wanted.size:
+            return known
+        source = self._by_name[wanted.name]
+        fresh = items.held_out(wanted.size, lambda question: self._fits(source, question))
+        for index, item in enumerate(stored):
+            if item is None:
+                self._store.add("validation", index, StoredItem(wanted.name, *fresh[index]))
+        return [one if old is None else (old.question, old.row) for old, one in zip(stored, fresh, strict=True)]
 
     def _opened(self, base: Path) -> dict[str, ItemSource]:
-        """Every source, its rows checked; the faults of all sources are raised together."""
+        """Open every source and check its rows; the faults of all sources are raised together."""
         opened: dict[str, ItemSource] = {}
         errors: list[SpecError] = []
         for source in self._spec.data.sources:
             try:
-                items = opened[source.name] = _open(self._spec, source, base)
-                if isinstance(items, JsonlItems):
-                    self._check_lengths(source, items)
+                opened[source.name] = self._open(source, base)
             except SpecError as error:
                 errors.append(error)
         if len(errors) > 1:
@@ -102,47 +154,70 @@ class PromptSource:
             raise errors[0]
         return opened
 
-    def _check_lengths(self, source: DataSource, items: JsonlItems) -> None:
-        """Name every row that is too long, before anything is trained."""
+    def _open(self, source: DataSource, base: Path) -> ItemSource:
+        if source.reasoning_gym is not None:
+            return ReasoningGymItems(source, source.reasoning_gym)
+        items = JsonlItems(
+            source,
+            base,
+            self._spec.seed,
+            is_trained_on=self._spec.is_trained_on(source),
+            find_fault=lambda line: self._length_fault(source, line),
+        )
+        recorded = self._store.files(source.name)
+        if recorded is None:
+            self._store.add_files(source.name, items.record)
+        else:
+            items.raise_if_changed(recorded)
+        return items
+
+    def _length_fault(self, source: DataSource, line: GoodLine) -> Fault | None:
+        """Name a row of a file that is too long: all are known before anything is trained."""
+        length = self._excess(source, render(self._tokenizer, source.prompt, line.question))
+        if length is None:
+            return None
+        want = f"at most {self._limit}; raise it or shorten the prompt"
+        return Fault(path=line.where, got=f"{length} tokens", want=want)
+
+    def _fits(self, source: DataSource, question: Question) -> bool:
+        return self._excess(source, render(self._tokenizer, source.prompt, question)) is None
+
+    def _excess(self, source: DataSource, text: str) -> int | None:
+        """Return the number of tokens if they are too many, else None."""
         limit = self._spec.rollout.max_prompt_tokens
-        faults = BoundedFaults(MAX_FAULTS)
-        for row in items:
-            text = render(self._tokenizer, source.prompt, row.question)
-            if len(text.encode()) < limit:
-                continue  # a token is at least a byte; most rows need no tokenizer
-            length = len(self._tokens(source, text))
-            if length > limit:
-                faults.add(_too_long(row.where, length, limit))
-        if faults.total:
-            raise SpecError(faults.listed(f"source {source.name}"), source=f"source {source.name}")
+        if len(text.encode()) < limit:
+            return None  # a token is at least a byte; most rows need no tokenizer
+        length = len(self._tokens(source, text))
+        return length if length > limit else None
+
+    @property
+    def _limit(self) -> str:
+        return f"spec.rollout.maxPromptTokens = {self._spec.rollout.max_prompt_tokens}"
+
+    def _all_too_long(self, weights: dict[str, float]) -> Fault:
+        names = ", ".join(sorted(weights))
+        got = f"prompts longer than {self._limit}, one after another"
+        want = "a limit that its prompts fit into, or a task with shorter ones"
+        return Fault(path=f"source {names}", got=got, want=want)
 
     def _tokens(self, source: DataSource, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=not source.prompt.chat)["input_ids"])
 
-    def _materialise(self, key: str, name: str, make: Any) -> _Stored:
-        stored = self._stored.get(key)
-        if stored is None:
-            question, row = make()
-            stored = _Stored(name, question, row)
-            self._stored[key] = stored
-            self._store.append({"key": key, "source": name, "question": question, "row": row})
-        return stored
-
-    def _prompt(self, index: int, stored: _Stored) -> Prompt:
-        source = self._by_name[stored.source]
-        text = render(self._tokenizer, source.prompt, stored.question)
+    def _prompt(self, index: int, name: str, item: Item) -> Prompt | None:
+        source = self._by_name[name]
+        question, row = item
+        text = render(self._tokenizer, source.prompt, question)
         token_ids = self._tokens(source, text)
-        limit = self._spec.rollout.max_prompt_tokens
-        if len(token_ids) > limit:
-            raise SpecError([_too_long(f"prompt {index} of source {stored.source}", len(token_ids), limit)])
+        if len(token_ids) > self._spec.rollout.max_prompt_tokens:
+            return None
         return Prompt(
-            index=index, source=source.name, domain=source.domain, answer_format=source.answer_format, text=text,
-            token_ids=token_ids, row=stored.row,
+            index=index, source=name, domain=source.domain, answer_format=source.answer_format, text=text,
+            token_ids=token_ids, row=row,
         )  # fmt: skip
 
 
 def render(tokenizer: Any, form: PromptFormat, question: Question) -> str:
-    """The prompt's text: chat template with the generation prompt, then the assistant prefix."""
+    """Return the prompt's text: chat template with the generation prompt, then the assistant prefix."""
     if isinstance(question, str):
         user = form.template.replace("{question}", question)
         if not form.chat:
@@ -156,17 +231,6 @@ def render(tokenizer: Any, form: PromptFormat, question: Question) -> str:
     return text + form.assistant_prefix
 
 
-def _open(spec: ProRLJobSpec, source: DataSource, base: Path) -> ItemSource:
-    if source.reasoning_gym is not None:
-        return ReasoningGymItems(source, source.reasoning_gym)
-    return JsonlItems(source, base, spec.seed, is_trained_on=spec.is_trained_on(source))
-
-
-def _too_long(path: str, length: int, limit: int) -> Fault:
-    want = f"at most spec.rollout.maxPromptTokens = {limit}; raise it or shorten the prompt"
-    return Fault(path=path, got=f"{length} tokens", want=want)
-
-
 def source_weights(spec: ProRLJobSpec) -> dict[str, float]:
-    """Sources that are trained on, with their shares."""
+    """Return the sources that are trained on, with their shares."""
     return {source.name: source.weight for source in spec.data.sources if source.weight > 0}

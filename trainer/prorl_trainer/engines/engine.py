@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import LossInputs, loss_sums, token_losses
 from prorl_trainer.algorithm.types import Batch
@@ -76,11 +75,8 @@ class TrainingEngine:
 
         Returns:
             Sums over the loss tokens of all ranks, maxima for names ending in `_max`, and `gradient_norm`. `kl` only
-            with a reference.
-
-        Raises:
-            NonFiniteError: A loss or the gradient is not finite, on all ranks alike. Weights and optimizer are as
-                before, no gradient is left, and the next call may train.
+            with a reference. Where the gradient norm is not finite on one rank it is so on all: a loss or a gradient
+            was not, weights and optimizer are as before, and the next call may train.
         """
         batch = self._staged()
         sums: dict[str, Tensor] = {}
@@ -91,15 +87,7 @@ class TrainingEngine:
             _merge(sums, loss_sums(algorithm, output.logprobs, inputs, output.entropies))
             self._backend.backward(_contagious(output.loss))
         norm = self._backend.step(learning_rate)
-        reduced = self._reduced(sums)
-        for what, value in (("the loss", reduced["loss"]), ("the gradient norm", norm)):
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"{what} is {value}; nothing was updated. Lower spec.learner.optimizer.learningRate, tighten the "
-                    "clip, or resume from an earlier checkpoint",
-                    step=step,
-                )
-        return {**reduced, "gradient_norm": norm}
+        return {**self._reduced(sums), "gradient_norm": norm}
 
     @torch.no_grad()
     def logprobs(self, batch: Batch) -> list[float]:

@@ -7,7 +7,6 @@ there is nothing to broadcast.
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,12 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import Sums, TrainingEngine
 
-_logger = logging.getLogger(__name__)
 _PREPARE = "prepare"
 _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
 """Followers wait in a broadcast while rank 0 samples, which may take an hour; hangs are the watchdog's business."""
@@ -125,10 +122,7 @@ def follow(engine: TrainingEngine) -> None:
             return
         if name == _PREPARE:
             arguments = (_scatter(None), *arguments)
-        try:
-            getattr(engine, name)(*arguments)
-        except NonFiniteError as error:  # raised on every rank: rank 0 decides what becomes of the run
-            _logger.warning("%s", error)
+        getattr(engine, name)(*arguments)
 
 
 def _scatter(batches: list[Batch] | None) -> Batch:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import httpx
 from pydantic import ValidationError
@@ -17,7 +19,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import ATTEMPT_HEADER
-from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, ScoreResponse, ScoreResult, Verdict
+from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, ScoreResult, Verdict
 
 _logger = logging.getLogger(__name__)
 _TRIES = 8
@@ -75,7 +77,7 @@ class RewardClient:
                 del results[key]
             raise TransientError(f"the judge failed on {len(failed)} items")
 
-    async def _score_once(self, items: Sequence[ScoreItem], timeout_seconds: float) -> tuple[ScoreResult, ...]:
+    async def _score_once(self, items: Sequence[ScoreItem], timeout_seconds: float) -> list[ScoreResult]:
         request = ScoreRequest(items=tuple(items), timeout_seconds=timeout_seconds)
         limit = timeout_seconds * len(items) + _OVERHEAD_SECONDS
         try:
@@ -88,10 +90,45 @@ class RewardClient:
                 )
             if response.status_code != httpx.codes.OK:
                 raise TransientError(f"HTTP {response.status_code}: {response.text[:300]}")
-            return ScoreResponse.model_validate_json(response.content).results
-        except (httpx.HTTPError, TimeoutError, ValidationError) as error:
+            return _read_results(response.content, items)
+        except (httpx.HTTPError, TimeoutError, ValueError) as error:
             raise TransientError(repr(error)) from error
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+
+def _read_results(content: bytes, items: Sequence[ScoreItem]) -> list[ScoreResult]:
+    """Read one result for each item. A result that is not one, such as a reward of NaN, is the judge's failure on that
+    item alone: the others stand.
+
+    Raises:
+        ValueError: The answer is none: it has not a single result for several items.
+    """
+    answer = json.loads(content)
+    found: dict[str, list[Any]] = {}
+    for result in answer["results"] if isinstance(answer, dict) and isinstance(answer.get("results"), list) else ():
+        if isinstance(result, dict) and isinstance(result.get("item_id"), str):
+            found.setdefault(result["item_id"], []).append(result)
+    results = [_read_result(found.get(item.item_id, []), item) for item in items]
+    if len(items) > 1 and not any(isinstance(result, ScoreResult) for result in results):
+        raise ValueError(f"no result that can be read: {content[:300]!r}")
+    return [
+        ScoreResult(item_id=item.item_id, verdict=Verdict.SANDBOX_ERROR, reward=None, detail=result)
+        if isinstance(result, str)
+        else result
+        for item, result in zip(items, results, strict=True)
+    ]
+
+
+def _read_result(found: list[Any], item: ScoreItem) -> ScoreResult | str:
+    """Read the result for an item, or say why there is none."""
+    if len(found) != 1:
+        return f"the sandbox answered with {len(found)} results for {item.item_id}"
+    try:
+        return ScoreResult.model_validate(found[0])
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(map(str, problem["loc"])) or "result"
+        return f"the sandbox's {place} is no answer: {problem['msg']}, got {str(problem['input'])[:100]}"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from prorl_api.errors import CheckpointError, StaleAttemptError
 from prorl_api.wire.base import WireModel
@@ -42,7 +43,8 @@ class BestPolicy(WireModel):
     """Its weights are kept beside the references."""
 
 
-class LearnerState(WireModel):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerState:
     """Everything about a run that is not a tensor. With the engine's folder it is a checkpoint."""
 
     step: int
@@ -58,12 +60,15 @@ class LearnerState(WireModel):
     applied_resets: tuple[str, ...] = ()
     """Uids, in order."""
     best: BestPolicy | None = None
-    last_validation: float | None = None
     spec_revision: str
     """sha256 of the spec's canonical JSON."""
     engine: str
     precision: str
     num_ranks: int
+    zero_stage: int | None = None
+    """With engine `deepspeed`, whose stages write different files; None in checkpoints of before it was noted."""
+    not_finite_in_a_row: int = 0
+    """Minibatches up to here that were skipped, one after the other, because they were not finite."""
     unrecorded: dict[str, float] | None = None
     """Metrics of `step` as far as they go, while its line in `metrics.jsonl`, and its validation, are still to come."""
 
@@ -71,6 +76,9 @@ class LearnerState(WireModel):
     def digests(self) -> set[str]:
         """The kept weights that it needs."""
         return {self.reference_digest} | ({self.best.digest} if self.best else set())
+
+
+_STATE = TypeAdapter(LearnerState)
 
 
 class Current(WireModel):
@@ -123,7 +131,7 @@ class CheckpointStore:
         """
         path = self.folder(current) / _STATE_FILE
         try:
-            return LearnerState.model_validate_json(path.read_text(encoding="utf-8"))
+            return _STATE.validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError) as error:
             raise CheckpointError(f"checkpoint {path.parent} cannot be read: {error}") from error
 
@@ -152,7 +160,7 @@ class CheckpointStore:
             try:
                 (partial / _ENGINE_FOLDER).mkdir()
                 save_engine(partial / _ENGINE_FOLDER)
-                (partial / _STATE_FILE).write_text(state.model_dump_json(indent=2), encoding="utf-8")
+                (partial / _STATE_FILE).write_bytes(_STATE.dump_json(state, indent=2))
             except (RuntimeError, OSError) as error:  # torch reports a full disk as RuntimeError
                 size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
                 shutil.rmtree(partial, ignore_errors=True)

@@ -12,39 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from prorl_api.run_folder import RunFolder
-from prorl_api.wire.base import Float32List, Int32List, WeightsId, WireModel
-from prorl_api.wire.rollout import FinishReason
-from prorl_api.wire.sandbox import Verdict
-from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, Segment
+from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup
 from prorl_trainer.storage.durable import publish_folder
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
 
-
-class _SegmentLine(WireModel):
-    source: str
-    token_ids: Int32List
-    logprobs: Float32List
-    weights_id: WeightsId | None
-    loss_mask: bool
-
-
-class _RolloutLine(WireModel):
-    segments: tuple[_SegmentLine, ...]
-    finish_reason: FinishReason
-    text: str
-    reward: float | None
-    verdict: Verdict
-    detail: str
-
-
-class _GroupLine(WireModel):
-    prompt_index: int
-    source: str
-    made_with: str
-    rollouts: tuple[_RolloutLine, ...]
-    judge_seconds: float
+_ROLLOUTS = TypeAdapter(tuple[Rollout, ...])
 
 
 class Purpose(StrEnum):
@@ -58,40 +34,20 @@ class Journal:
     """The groups of the steps since the last checkpoint."""
 
     def __init__(self, fence: Fence) -> None:
-        """Of the fence's attempt, beginning with what its predecessor left."""
+        """Open the journal of the fence's attempt, beginning with what its predecessor left."""
         self._fence = fence
         self._folder = fence.run.journal(fence.attempt)
         self._adopt(fence.run)
         self._files: dict[tuple[Purpose, int], LineFile] = {}
 
     def groups(self, step: int, purpose: Purpose = Purpose.TRAINING) -> dict[tuple[int, str], Any]:
-        """Journalled groups of a step by prompt index and settings; turn one into a group with `restore`."""
+        """Return the journalled groups of a step by prompt index and settings; `restore` turns one into a group."""
         return {(line["prompt_index"], line["made_with"]): line for line in self._file(purpose, step).read()}
 
     def restore(self, line: Any, prompt: Prompt) -> RolloutGroup:
-        """The group that a journal line describes."""
-        stored = _GroupLine.model_validate(line)
-        rollouts = tuple(
-            Rollout(
-                segments=tuple(
-                    Segment(
-                        source="model" if part.source == "model" else "environment",
-                        token_ids=tuple(part.token_ids),
-                        logprobs=tuple(part.logprobs),
-                        weights_id=part.weights_id,
-                        loss_mask=part.loss_mask,
-                    )
-                    for part in rollout.segments
-                ),
-                finish_reason=rollout.finish_reason,
-                text=rollout.text,
-                reward=rollout.reward,
-                verdict=rollout.verdict,
-                detail=rollout.detail,
-            )
-            for rollout in stored.rollouts
-        )
-        return RolloutGroup(prompt=prompt, rollouts=rollouts, judge_seconds=stored.judge_seconds)
+        """Return the group that a journal line describes."""
+        rollouts = _ROLLOUTS.validate_python(line["rollouts"])
+        return RolloutGroup(prompt=prompt, rollouts=rollouts, judge_seconds=line["judge_seconds"])
 
     def append(self, step: int, group: RolloutGroup, made_with: str, purpose: Purpose = Purpose.TRAINING) -> None:
         """Make a group durable; those of a validation outlive the process, but perhaps not the machine.
@@ -102,33 +58,14 @@ class Journal:
             made_with: Digest of everything that it depends on but the weights: under other settings it is no answer.
             purpose: What it was sampled for.
         """
-        line = _GroupLine(
-            prompt_index=group.prompt.index,
-            source=group.prompt.source,
-            made_with=made_with,
-            rollouts=tuple(
-                _RolloutLine(
-                    segments=tuple(
-                        _SegmentLine(
-                            source=part.source,
-                            token_ids=list(part.token_ids),
-                            logprobs=list(part.logprobs),
-                            weights_id=part.weights_id,
-                            loss_mask=part.loss_mask,
-                        )
-                        for part in rollout.segments
-                    ),
-                    finish_reason=rollout.finish_reason,
-                    text=rollout.text,
-                    reward=rollout.reward,
-                    verdict=rollout.verdict,
-                    detail=rollout.detail,
-                )
-                for rollout in group.rollouts
-            ),
-            judge_seconds=group.judge_seconds,
-        )
-        self._file(purpose, step).append(line.model_dump(mode="json"))
+        line = {
+            "prompt_index": group.prompt.index,
+            "source": group.prompt.source,
+            "made_with": made_with,
+            "rollouts": _ROLLOUTS.dump_python(group.rollouts, mode="json"),
+            "judge_seconds": group.judge_seconds,
+        }
+        self._file(purpose, step).append(line)
 
     def forget(self, through_step: int) -> None:
         """Remove the steps that a checkpoint now contains."""

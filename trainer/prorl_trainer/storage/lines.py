@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from prorl_trainer.storage.durable import explained
 from prorl_trainer.storage.fence import Fence
+
+_TAIL_BYTES = 2**20
 
 
 class LineFile:
@@ -27,8 +30,8 @@ class LineFile:
         self._sync = sync
         self._checked_tail = False
 
-    def append(self, line: dict[str, Any]) -> None:
-        """Add one object.
+    def append(self, line: dict[str, Any]) -> int:
+        """Add one object; return where its line begins.
 
         Raises:
             StaleAttemptError: A newer attempt exists.
@@ -41,22 +44,46 @@ class LineFile:
             if not self._checked_tail:
                 self._cut_torn_tail()
                 self._checked_tail = True
+            offset = stream.seek(0, os.SEEK_END)
             stream.write(data)
             stream.flush()
             if self._sync:
                 os.fsync(stream.fileno())
+        return offset
 
     def read(self) -> list[dict[str, Any]]:
-        """All whole lines."""
+        """Return all whole lines."""
+        return [json.loads(line) for _, line in self.scan()]
+
+    def scan(self) -> Iterator[tuple[int, bytes]]:
+        """Yield every whole line that is not blank, with where it begins; one line in memory at a time."""
         try:
-            data = self.path.read_bytes()
+            stream = self.path.open("rb")
         except FileNotFoundError:
-            return []
-        lines = data.split(b"\n")[:-1]  # what follows the last newline is torn
-        return [json.loads(line) for line in lines if line.strip()]
+            return
+        with stream:
+            offset = 0
+            for line in stream:
+                if line.endswith(b"\n") and line.strip():  # without its end it is torn
+                    yield offset, line
+                offset += len(line)
+
+    def read_at(self, offset: int) -> dict[str, Any]:
+        """Return the object of the line that begins at `offset`."""
+        with self.path.open("rb") as stream:
+            stream.seek(offset)
+            value: dict[str, Any] = json.loads(stream.readline())
+            return value
 
     def _cut_torn_tail(self) -> None:
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
+        """Cut off what follows the last line's end; read backwards, because the file may be large."""
+        with self.path.open("rb") as stream:
+            size = start = stream.seek(0, os.SEEK_END)
+            whole = 0
+            while start > 0 and not whole:
+                start = max(0, start - _TAIL_BYTES)
+                stream.seek(start)
+                found = stream.read(_TAIL_BYTES).rfind(b"\n")
+                whole = start + found + 1 if found >= 0 else 0
+        if whole < size:
             os.truncate(self.path, whole)

@@ -1,0 +1,151 @@
+"""Items that reasoning-gym generates, made when they are asked for.
+
+The library makes item i of a dataset from the dataset's seed plus i, but some tasks also prepare something for each of
+their items when the dataset is built: for an endless one that takes tens of gigabytes, or hours, or is refused. So a
+stream is cut into chunks. A chunk is a dataset of its own whose seed is that of its first item, so that an item is what
+it would be in one endless dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from prorl_api.data_lines import Question
+from prorl_api.errors import Fault, SpecError
+from prorl_api.spec.data import DataSource, ReasoningGymSource
+from prorl_trainer.data.items import Item
+
+_CHUNK_ITEMS = 1000
+"""Small enough that the slowest task builds one in a fifth of a second, large enough that this is rare."""
+_KEPT_CHUNKS = 4
+"""Chunks of a stream in memory: the one in use, and those that replacements come from."""
+_MAX_REPLACEMENTS = 1000
+"""So many items in a row that cannot be used mean that the task has no more."""
+_REPLACEMENT_DISTANCE = 1_000_003
+_UNBOUNDED = 2**31 - 1
+_GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError)
+"""What the library's generators raise for an item that they cannot make."""
+
+
+class ReasoningGymItems:
+    """Items of one source; item i depends on the seed and i alone."""
+
+    def __init__(self, source: DataSource, spec: ReasoningGymSource) -> None:
+        """Set up generators for every task.
+
+        Raises:
+            SpecError: A task is unknown, or its settings are refused by the library.
+        """
+        self._name = source.name
+        self._seed = spec.seed
+        self._tasks = [task.name for task in spec.tasks]
+        self._weights = [task.weight for task in spec.tasks]
+        self._train, self._held = (
+            [
+                _Stream(source.name, task.name, _stream_seed(spec.seed, task.name, purpose), task.config)
+                for task in spec.tasks
+            ]
+            for purpose in ("train", "validation")
+        )
+        self._reserved: set[str] = set()
+
+    def train(self, index: int) -> Item:
+        """See `ItemSource.train`."""
+        for replacement in range(_MAX_REPLACEMENTS):
+            item = self._item(self._train, index + replacement * _REPLACEMENT_DISTANCE)
+            if item is not None and item[0] not in self._reserved:
+                return item
+        want = "a task with more distinct items, or a smaller size in spec.validation.sources"
+        got = f"{_MAX_REPLACEMENTS} items in a row that are held out for validation, or that the task fails to make"
+        raise SpecError([Fault(path=f"source {self._name}", got=got, want=want)])
+
+    def held_out(self, size: int, is_usable: Callable[[Question], bool]) -> list[Item]:
+        """See `ItemSource.held_out`."""
+        items: dict[str, Item] = {}
+        unusable: set[str] = set()
+        in_vain = index = 0
+        while len(items) < size and in_vain < _MAX_REPLACEMENTS:
+            item = self._item(self._held, index)
+            index += 1
+            if item is None or item[0] in items or item[0] in unusable:
+                in_vain += 1
+            elif is_usable(item[0]):
+                items[item[0]], in_vain = item, 0
+            else:
+                unusable.add(item[0])
+                in_vain += 1
+        if len(items) < size:
+            want = f"at most {len(items)} in spec.validation.sources, or a task with more items"
+            if unusable:
+                want += f"; {len(unusable)} were longer than spec.rollout.maxPromptTokens"
+            raise SpecError([Fault(path=f"source {self._name}", got=f"size {size}", want=want)])
+        return list(items.values())
+
+    def reserve(self, questions: Iterable[Question]) -> None:
+        """See `ItemSource.reserve`."""
+        self._reserved |= {question for question in questions if isinstance(question, str)}
+
+    def _item(self, streams: list[_Stream], index: int) -> tuple[str, dict[str, Any]] | None:
+        # Its own name in the seed: the stream's choice of the source must not decide the task as well.
+        chooser = random.Random(f"{self._seed}/task/{index}")  # noqa: S311 - reproducible choice, no secret
+        position = chooser.choices(range(len(streams)), weights=self._weights)[0]
+        entry = streams[position].entry(index)
+        if entry is None:
+            return None
+        # Through JSON, so that an item is the same whether it was just generated or read back from the run folder.
+        row = json.loads(json.dumps({"task": self._tasks[position], "entry": entry}, default=str))
+        return row["entry"]["question"], row
+
+
+class _Stream:
+    """The entries of one task for one purpose."""
+
+    def __init__(self, source: str, task: str, seed: int, config: dict[str, Any]) -> None:
+        """Build the first chunk, so that a mistake in the settings shows at once."""
+        self._path = f"spec.data.sources[{source}].reasoningGym.tasks[{task}]"
+        self._task = task
+        self._seed = seed
+        self._config = config
+        self._chunks: OrderedDict[int, Any] = OrderedDict()
+        self._chunk(0)
+
+    def entry(self, index: int) -> dict[str, Any] | None:
+        """Make the entry of an index; None if the task fails to."""
+        number, position = divmod(index % _UNBOUNDED, _CHUNK_ITEMS)
+        try:
+            entry: dict[str, Any] = self._chunk(number)[position]
+        except _GENERATOR_FAILURES:
+            # A dataset may take its failure for its end and refuse every later item: a new one does not know of it.
+            del self._chunks[number]
+            return None
+        return entry
+
+    def _chunk(self, number: int) -> Any:
+        """Return a chunk's dataset, built again if it was not used for a while."""
+        if number not in self._chunks:
+            self._chunks[number] = self._dataset(self._seed + number * _CHUNK_ITEMS)
+            while len(self._chunks) > _KEPT_CHUNKS:
+                self._chunks.popitem(last=False)
+        self._chunks.move_to_end(number)
+        return self._chunks[number]
+
+    def _dataset(self, seed: int) -> Any:
+        import reasoning_gym
+
+        try:
+            return reasoning_gym.create_dataset(self._task, size=_CHUNK_ITEMS, seed=seed, **self._config)
+        except (ValueError, TypeError, AssertionError) as error:
+            want = "a task of reasoning-gym with settings it accepts"
+            raise SpecError([Fault(path=self._path, got=str(error) or repr(error), want=want)]) from error
+
+
+def _stream_seed(seed: int, task: str, purpose: str) -> int:
+    """Return a base seed below 2^31. The library makes item i from base + i, so that neighbouring bases would share
+    their items."""
+    digest = hashlib.sha256(f"{seed}/{task}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1

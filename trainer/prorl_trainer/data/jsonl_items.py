@@ -1,0 +1,169 @@
+"""Rows of JSONL files, shuffled once by the seed; the first ones are held out.
+
+Rows stay in their files: some hold megabytes of tests. What is kept of one is where it lies and a digest, so that a row
+that has changed under a run is noticed.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from prorl_api.data_lines import BadLine, BoundedFaults, GoodLine, Question, judge_line
+from prorl_api.errors import Fault, SpecError
+from prorl_api.jsonl import line_at, parse_object, raw_lines
+from prorl_api.spec.data import DataSource, PromptFormat
+from prorl_trainer.data.items import MAX_FAULTS, Item
+from prorl_trainer.storage.prompt_store import FilesRecord
+
+FindFault = Callable[[GoodLine], Fault | None]
+"""Says what is wrong with a row beside its form."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where a row lies."""
+
+    file: str
+    offset: int
+    digest: bytes
+    """sha256 of the line."""
+    question: bytes
+    """sha256 of the question alone."""
+
+
+class JsonlItems:
+    """The rows of one source."""
+
+    def __init__(
+        self, source: DataSource, base: Path, seed: int, *, is_trained_on: bool, find_fault: FindFault
+    ) -> None:
+        """Read and check every row.
+
+        Args:
+            source: With a `jsonl` path or glob.
+            base: Folder that a relative path starts from.
+            seed: Of the shuffle.
+            is_trained_on: Whether rows beside the held-out ones are needed.
+            find_fault: Judges a row that its domain accepts.
+
+        Raises:
+            SpecError: With file and line number of each bad row, or that there are too few.
+        """
+        assert source.jsonl is not None
+        self._path = f"spec.data.sources[{source.name}].jsonl"
+        self._name = source.name
+        self._seed = seed
+        pattern = source.jsonl if Path(source.jsonl).is_absolute() else str(base / source.jsonl)
+        files = sorted(glob.glob(pattern, recursive=True))
+        rows, faults = _read_rows(files, source, find_fault)
+        needed = source.held_out + is_trained_on
+        if not files or (not rows and not faults.total):
+            want = "a path or glob that matches files with at least one row"
+            faults.add(Fault(path=self._path, got=pattern, want=want))
+        elif len(rows) < needed and not faults.total:
+            why = f"heldOut = {source.held_out}" + (" and some to train on" if is_trained_on else "")
+            faults.add(Fault(path=self._path, got=f"{len(rows)} rows", want=f"at least {needed} rows: {why}"))
+        if faults.total:
+            raise SpecError(faults.listed(self._path), source=f"source {source.name}")
+        self.record = _record(rows)
+        """What the files hold, in the order in which they were read."""
+        random.Random(f"{seed}/{source.name}").shuffle(rows)  # noqa: S311
+        self._held, rest = rows[: source.held_out], rows[source.held_out :]
+        held = {row.question for row in self._held}
+        self._train = [row for row in rest if row.question not in held]
+        if is_trained_on and not self._train:
+            got = f"{len(rest)} rows to train on, all with a question that is held out"
+            raise SpecError([Fault(path=self._path, got=got, want="more questions, or a smaller heldOut")])
+        self._orders: dict[int, list[int]] = {}
+
+    def raise_if_changed(self, recorded: FilesRecord) -> None:
+        """Make sure that the files hold what they held when the run began.
+
+        Raises:
+            SpecError: They do not: other rows would be held out, some of which the run has trained on.
+        """
+        if recorded != self.record:
+            got = f"{self.record.rows} rows with sha256 {self.record.sha256[:16]}…"
+            want = (
+                f"the {recorded.rows} rows with sha256 {recorded.sha256[:16]}… that the run began with, in that order: "
+                "others would be held out, some of which were trained on. Put the files back, or start a new run "
+                "(initFrom continues this one's policy)"
+            )
+            raise SpecError([Fault(path=self._path, got=got, want=want)], source=f"source {self._name}")
+
+    def train(self, index: int) -> Item:
+        """See `ItemSource.train`. Every epoch has its own order."""
+        epoch, position = divmod(index, len(self._train))
+        if epoch not in self._orders:
+            order = list(range(len(self._train)))
+            random.Random(f"{self._seed}/{self._name}/{epoch}").shuffle(order)  # noqa: S311
+            self._orders = {epoch: order}
+        return self._item(self._train[self._orders[epoch][position]])
+
+    def held_out(self, size: int, is_usable: Callable[[Question], bool]) -> list[Item]:
+        """See `ItemSource.held_out`; every row can be used, since each was checked when the files were read."""
+        if size > len(self._held):
+            want = "set heldOut of the source to at least the size in spec.validation.sources"
+            raise SpecError([Fault(path=f"source {self._name}", got=f"{len(self._held)} held-out rows", want=want)])
+        return [self._item(row) for row in self._held[:size]]
+
+    def reserve(self, questions: Iterable[Question]) -> None:
+        """Do nothing: no row with a held-out question is trained on. Within the rest, a question may be repeated."""
+
+    def _item(self, row: _Row) -> Item:
+        content = line_at(Path(row.file), row.offset)
+        if hashlib.sha256(content).digest() != row.digest:
+            got, want = "another row than when the run started", "a file that does not change while the run goes on"
+            raise SpecError([Fault(path=f"{row.file} at byte {row.offset}", got=got, want=want)])
+        value = parse_object(content)
+        return value["prompt"], value["row"]
+
+
+def _read_rows(files: list[str], source: DataSource, find_fault: FindFault) -> tuple[list[_Row], BoundedFaults]:
+    """Read all rows of all files, and collect what is wrong with the others."""
+    rows: list[_Row] = []
+    faults = BoundedFaults(MAX_FAULTS)
+    for file in files:
+        try:
+            for raw in raw_lines(Path(file)):
+                line = judge_line(raw, f"{file}:{raw.number}", source.domain)
+                if isinstance(line, BadLine):
+                    faults.add(*line.faults)
+                elif fault := _format_fault(line, source.prompt) or find_fault(line):
+                    faults.add(fault)
+                else:
+                    question = json.dumps(line.question, sort_keys=True).encode()
+                    digests = hashlib.sha256(raw.content).digest(), hashlib.sha256(question).digest()
+                    rows.append(_Row(file, raw.offset, *digests))
+        except OSError as error:
+            faults.add(Fault(path=file, got=error.strerror or str(error), want="a readable file"))
+    return rows, faults
+
+
+def _record(rows: list[_Row]) -> FilesRecord:
+    """Describe rows by their number and a digest over their digests; names of files do not matter."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.digest)
+    return FilesRecord(rows=len(rows), sha256=digest.hexdigest())
+
+
+def _format_fault(line: GoodLine, form: PromptFormat) -> Fault | None:
+    """Name a setting of `prompt` that cannot take effect on this row's conversation."""
+    if isinstance(line.question, str):
+        return None
+    got = f"a conversation of {len(line.question)} messages"
+    if not form.chat:
+        return Fault(path=f"{line.where} prompt", got=got, want="text, because the source says `prompt.chat: false`")
+    if form.template != "{question}":
+        return Fault(path=f"{line.where} prompt", got=got, want="text, because the source sets `prompt.template`")
+    if form.system is not None and line.question[0]["role"] == "system":
+        want = "no system message, because the source sets `prompt.system`"
+        return Fault(path=f"{line.where} prompt", got="a conversation with its own system message", want=want)
+    return None
