@@ -66,6 +66,9 @@ _PREFIXED = {
     "Sv": (_unit("1", 2, 0, -2, kind="equivalent dose"), "sievert"),
     "eVc": (_unit("5.344285992678308e-28", 1, 1, -1), "electronvolt per c"),
     "eVcc": (_unit("1.782661921627898e-36", 0, 1), "electronvolt per c squared"),
+    "lm": (_unit("1", 0, 0, 0, 0, 0, 0, 1, kind="light"), "lumen"), "kat": (_unit("1", 0, 0, -1, 0, 0, 1), "katal"),
+    "lx": (_unit("1", -2, 0, 0, 0, 0, 0, 1, kind="light"), "lux"),
+    "Eq": (_unit("1", 0, 0, 0, 0, 0, 1, kind="equivalents"), "equivalent"),
     "cP": (_unit("0.001", -1, 1, -1), "centipoise"), "St": (_unit("0.0001", 2, 0, -1), "stokes"),
     "M": (_unit("1000", -3, 0, 0, 0, 0, 1), "molar"), "Da": (_unit("1.66053906660e-27", 0, 1), "dalton"),
 }  # fmt: skip
@@ -98,7 +101,11 @@ _PLAIN = {
     # Angles, counts and parts have no dimension. A radian is 1, so that "2" and "2 rad" agree; the degree is apart.
     "rad": _unit("1", kind="angle"), "radian": _unit("1", kind="angle"), "%": _unit("1/100"),
     "percent": _unit("1/100"), "ppm": _unit("1e-6"),
-    "ppb": _unit("1e-9"), "unit": _unit("1"),
+    "ppb": _unit("1e-9"), "unit": _unit("1"), "cycle": _unit("1", kind="cycles"), "decay": _unit("1", kind="decays"),
+    "disintegration": _unit("1", kind="decays"), "dB": _unit("1", kind="level"), "decibel": _unit("1", kind="level"),
+    "au": _unit("149597870700", 1), "P": _unit("0.1", -1, 1, -1),
+    "poise": _unit("0.1", -1, 1, -1), "lux": _unit("1", -2, 0, 0, 0, 0, 0, 1, kind="light"),
+    "diopter": _unit("1", -1), "dioptre": _unit("1", -1),
 }  # fmt: skip
 _PI = Fraction("3.14159265358979323846264338327950288")
 for _name in ("deg", "°", "degree"):
@@ -108,18 +115,27 @@ _PLAIN["rpm"] = Unit(2 * _PI / 60, (0, 0, -1, 0, 0, 0, 0), kind="angle")
 _CELSIUS = Unit(Fraction(1), (0, 0, 0, 0, 1, 0, 0), Fraction("273.15"))
 _FAHRENHEIT = Unit(Fraction(5, 9), (0, 0, 0, 0, 1, 0, 0), Fraction("459.67") * Fraction(5, 9))
 _TEMPERATURES = {
-    "°C": _CELSIUS, "degC": _CELSIUS, "celsius": _CELSIUS, "degree celsius": _CELSIUS, "degrees celsius": _CELSIUS,
+    "°C": _CELSIUS, "degC": _CELSIUS, "deg C": _CELSIUS, "degrees C": _CELSIUS, "degree C": _CELSIUS,
+    "deg F": _FAHRENHEIT, "degrees F": _FAHRENHEIT,
+    "celsius": _CELSIUS, "degree celsius": _CELSIUS, "degrees celsius": _CELSIUS,
     "°F": _FAHRENHEIT, "degF": _FAHRENHEIT, "fahrenheit": _FAHRENHEIT, "degrees fahrenheit": _FAHRENHEIT,
 }  # fmt: skip
+_DIFFERENCES = {
+    "°C": _unit("1", 0, 0, 0, 0, 1), "degC": _unit("1", 0, 0, 0, 0, 1), "°F": _unit("5/9", 0, 0, 0, 0, 1),
+}  # fmt: skip
+"""Degrees beside other units are differences of temperature: J/(g·°C) is J/(g·K)."""
 _LETTER = "A-Za-zµμΩÅ°"
 _PART = re.compile(
     rf"\s*([/*·⋅× ]?)\s*([{_LETTER}%](?:[{_LETTER}]|-(?=[A-Za-z]))*)"
-    r"(?:\s*\^?\s*\{?\s*([-−⁻]?[0-9²³¹])\s*\}?)?(?![A-Za-z0-9])"
+    r"(?:\s*\^\s*\{?\s*([-−⁻]?[0-9²³¹])\s*\}?|([-−⁻][1-9²³¹]|[23²³¹]))?(?![A-Za-z0-9])"
 )
 _SUPERSCRIPTS = str.maketrans("²³¹⁻−", "231--")
 _BY_LIGHT = re.compile(r"eV\s*/\s*c(?![A-Za-z])(\s*\^?\s*\{?\s*[2²]\s*\}?)?")
 """Masses and momenta of particle physics: `MeV/c^2`, `GeV/c`."""
 _MAX_CHARACTERS = 60
+_RAISED_GROUP = re.compile(r"\)\s*(?:\^|[0-9²³¹⁻])")
+"""`(m/s)^2` would read as `m/s^2` without its parentheses."""
+_POWERS = {"square": 2, "squared": 2, "cubic": 3, "cubed": 3}
 
 
 def parse_unit(text: str) -> Unit | None:
@@ -127,26 +143,25 @@ def parse_unit(text: str) -> Unit | None:
     text = " ".join(text.replace("**", "^").split())
     if not text:
         return Unit(Fraction(1), _NONE)
-    if len(text) > _MAX_CHARACTERS:
+    if len(text) > _MAX_CHARACTERS or _RAISED_GROUP.search(text):
         return None
     temperature = _TEMPERATURES.get(text) or _TEMPERATURES.get(text.lower())
     if temperature is not None:
         return temperature
     factor, dimension, position, kinds = Fraction(1), list(_NONE), 0, []
-    text = re.sub(r"\bper\b", "/", text).replace("(", "").replace(")", "") if text.count("(") <= 1 else text
-    text = _BY_LIGHT.sub(lambda match: "eVcc" if match.group(1) else "eVc", text)
+    text = _one_spelling(text)
     divides = False
     while position < len(text):
         match = _PART.match(text, position)
         if match is None or match.end() == position:
             return None
-        separator, name, raised = match.groups()
+        separator, name, raised, adjacent = match.groups()
         # Everything behind a slash divides, as `J/(mol K)`, `J/mol K` and `J/mol/K` are all written.
         divides = divides or separator == "/"
-        part = _named(name)
+        part = _DIFFERENCES.get(name) or _named(name)
         if part is None:
             return None
-        exponent = int((raised or "1").translate(_SUPERSCRIPTS)) * (-1 if divides else 1)
+        exponent = int((raised or adjacent or "1").translate(_SUPERSCRIPTS)) * (-1 if divides else 1)
         factor *= part.factor**exponent
         if part.kind:
             kinds.append(part.kind if exponent == 1 else f"{part.kind}^{exponent}")
@@ -155,9 +170,27 @@ def parse_unit(text: str) -> Unit | None:
     return Unit(factor, tuple(dimension), kind=" ".join(sorted(kinds)))  # type: ignore[arg-type]
 
 
+def _one_spelling(text: str) -> str:
+    """Write words as signs: `square meters` is `meters^2`, `per second` is `/second`, `N-m` is `N·m`."""
+    text = re.sub(
+        r"\b(square|cubic)\s+([A-Za-z]+)", lambda match: f"{match[2]}^{_POWERS[match[1].lower()]}", text, flags=re.I
+    )
+    text = re.sub(
+        r"\b([A-Za-z]+)\s+(squared|cubed)\b", lambda match: f"{match[1]}^{_POWERS[match[2].lower()]}", text, flags=re.I
+    )
+    text = re.sub(r"\bmm\s+Hg\b", "mmHg", re.sub(r"\blight[ -](years?)\b", r"light-\1", text))
+    text = re.sub(r"[∙•∗]", "·", text)
+    text = re.sub(
+        r"\b[A-Za-z]+-[A-Za-z]+\b", lambda match: match[0] if _named(match[0]) else match[0].replace("-", "·"), text
+    )
+    text = re.sub(r"\bper\b", "/", text).replace("(", "").replace(")", "") if text.count("(") <= 1 else text
+    return _BY_LIGHT.sub(lambda match: "eVcc" if match.group(1) else "eVc", text)
+
+
 def _named(name: str) -> Unit | None:
     """One name, with prefix or plural; symbols are case-sensitive, long names are not."""
-    for candidate in (name, name[:-1] if name.endswith("s") and len(name) > 2 else name):
+    singular = f"{name[:-3]}y" if name.endswith("ries") else name[:-1] if name.endswith("s") and len(name) > 2 else name
+    for candidate in (name, singular):
         found = _PLAIN.get(candidate) or (_PLAIN.get(candidate.lower()) if len(candidate) > 2 else None)
         if found is not None:
             return found

@@ -13,6 +13,7 @@ from prorl_verifiers.stem.verifier import StemVerifier
 from tests.unit.verifiers.case_table import Case, load_cases
 
 CASES = load_cases("cases_stem.tsv")
+BROTHERS = load_cases("cases_stem_brothers.tsv")
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,13 @@ def verifier() -> StemVerifier:
 def test_case_of_a_public_report(verifier: StemVerifier, case: Case) -> None:
     judgement = verifier.judge(case.row, case.answer_format, case.completion)
     assert judgement.reward == case.right, (case.row, case.completion, judgement)
+
+
+@pytest.mark.parametrize("case", BROTHERS, ids=lambda case: case.name)
+def test_brothers_of_these_cases(verifier: StemVerifier, case: Case) -> None:
+    judgement = verifier.judge(case.row, case.answer_format, case.completion)
+    # A row whose own unit cannot be read is masked, and pays nothing either.
+    assert (judgement.reward or 0.0) == case.right, (case.row, case.completion, judgement)
 
 
 DENIED = (

@@ -16,7 +16,18 @@ from collections.abc import Mapping
 from prorl_api.spec.values import AnswerFormat
 from prorl_verifiers.algebra.checker import are_same
 from prorl_verifiers.extraction import boxed_contents, extract
-from prorl_verifiers.stem.choice_words import AFFIRMED, CLAUSE, DENIAL, DOUBT, MARKER, REASON, RETRACTION
+from prorl_verifiers.stem.choice_words import (
+    AFFIRMED,
+    CHOOSES,
+    CLAUSE,
+    DENIAL,
+    DOUBT,
+    MARKER,
+    MODIFIER,
+    REASON,
+    RETRACTION,
+    STRUCK,
+)
 
 HEDGE = "?"
 """Stands for the choice of several options, or of one that is taken back; no letter of an option."""
@@ -28,13 +39,16 @@ _WRAPPER = re.compile(
 _SPACE = re.compile(r"\\[ ,;:!]|~|\\(?:quad|qquad)(?![a-zA-Z])")
 _MARKS = re.compile(r"[*$`_]|\\[()\[\]]|^\s*#+|^\s*>+|\|")
 _LEADING_WORDS = re.compile(
-    r"^(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter|选项|選項)\s*(?:is)?\s*[:：]?\s*",
+    r"^(?:(?:so|hence|thus|therefore)\b\W*)?(?:the\s+)?(?:(?:correct|right|best|final)\s+)?(?:option|choice|answer|letter|选项|選項)?\s*(?:is\b)?\s*[:：]?\s*",
     re.IGNORECASE,
 )
 _LONE_LETTER = re.compile(r"[\[({（【]?\s*([A-Za-z])\s*[\])}）】]?\s*[.:,。]?")
+_TURKISH_IS = re.compile(r"\b([A-Z])['’]d[ıiuü]r\b")
 _AMBIGUOUS_SMALL = frozenset("ei")
 """Small letters that are numbers where they stand alone in a box."""
-_LETTER_FIRST = re.compile(r"[\[(（【]?\s*([A-Z])(?![A-Za-z0-9'’^])\s*([\])）】]?\s*[.:,;：，]?)\s*(.*)", re.DOTALL)
+_LETTER_FIRST = re.compile(
+    r"[\[(（【]?\s*([A-Z])(?![A-Za-z0-9'’^])\s*([\])）】]?\s*(?:[.:：]|[-–—](?=\s))?)\s*(.*)", re.DOTALL
+)
 _OTHER_LETTER = re.compile(r"(?<![A-Za-z0-9'’\\_^{])([B-Z]|A(?!\s+[a-z]))(?![A-Za-z0-9'’_^])")
 _SMALL_LETTER = re.compile(r"^\W*(?:(?:and|or)\s+)?\(?([b-hj-z])\)?\W*$|[(,;/&|]\s*([b-hj-z])\s*(?:[),;]|$)")
 _SEVERAL = re.compile(r"\W*(?:(?:both|either|options?|and|or|not|neither|nor)\b\W*|[A-Z](?![A-Za-z0-9])\W*){2,}")
@@ -45,9 +59,8 @@ _QUESTION = re.compile(
     r"\W*(?:is|are|was|could|can|does|do|did|should|why|how|what|which|ist|est|es|é|è)\b", re.IGNORECASE
 )
 _AFFIRMED_LETTER = re.compile(
-    r"(?<![A-Za-z0-9])[\[(（]?\**([A-Z])\**[\])）]?\s+is\s+(?:clearly\s+|indeed\s+|therefore\s+)?(?:the\s+)(?:only\s+)?"
-    r"(?:correct|right|best)\s+(?:one|answer|option|choice)",
-    re.IGNORECASE,
+    r"(?<![A-Za-z0-9'’])[\[(（]?\**([A-Z])\**[\])）]?\s+(?:is|has\s+to\s+be|must\s+be)\s+(?:clearly\s+|indeed\s+|therefore\s+)?"
+    r"(?:(?:the\s+)?(?:only\s+)?(?:correct|right|best)\s+(?:one|answer|option|choice)|(?:correct|right))\W*(?=\n|\.\s|$)",
 )
 
 
@@ -80,7 +93,9 @@ def _from_boxes(boxes: list[str], choices: Mapping[str, str]) -> str | None:
 
 def _of_whole(statement: str, choices: Mapping[str, str]) -> str | None:
     """Return the option that a box, a tag or a line consists of."""
-    plain = _unwrapped(statement)
+    if STRUCK.search(statement):
+        return HEDGE
+    plain = _TURKISH_IS.sub(r"\1", _unwrapped(statement))
     stripped = _LEADING_WORDS.sub("", plain).strip()
     if lone := _LONE_LETTER.fullmatch(stripped):
         return None if lone[1] in _AMBIGUOUS_SMALL else lone[1].upper()
@@ -95,7 +110,7 @@ def _of_whole(statement: str, choices: Mapping[str, str]) -> str | None:
 
 def _with_rest(letter: str, rest: str, choices: Mapping[str, str], *, has_mark: bool) -> str:
     """Return the letter, unless what stands behind it says something else; `has_mark`: behind `B)`, `B.` or `B:`."""
-    rest = rest.strip()
+    rest = rest.strip().rstrip("✓✔✅").rstrip()
     if not rest.strip(" .,:;)]}）】。") or AFFIRMED.match(rest):
         return letter
     named = _by_text(rest, choices)
@@ -105,7 +120,7 @@ def _with_rest(letter: str, rest: str, choices: Mapping[str, str], *, has_mark: 
         other for other in _OTHER_LETTER.findall(rest) if other not in (letter, "I") and _is_option(other, choices)
     }
     is_open = DOUBT.search(rest) or DENIAL.search(rest) or _SMALL_LETTER.search(rest)
-    if others or is_open:
+    if others or is_open or not re.search(r"\w", rest):
         return HEDGE
     # An option's text that is not known may be anything; one that is known was compared above.
     return letter if REASON.match(rest) or (has_mark and not choices) else HEDGE
@@ -117,7 +132,8 @@ def _from_prose(text: str, choices: Mapping[str, str]) -> str | None:
     affirmed = [*_AFFIRMED_LETTER.finditer(text)]
     if affirmed and (not marked or affirmed[-1].start() > marked[-1].start()):
         before, _ = _clause_before(text, affirmed[-1].start())
-        return affirmed[-1][1].upper() if not _leaves_open(before) else HEDGE
+        taken_back = RETRACTION.search(text[affirmed[-1].end() :].lstrip(". \n"))
+        return affirmed[-1][1] if CHOOSES.match(before) and not taken_back else HEDGE
     if not marked:
         last_line = text.rstrip().rpartition("\n")[2]
         several = len({letter for letter in _OTHER_LETTER.findall(last_line) if _is_option(letter, choices)}) > 1
@@ -127,17 +143,21 @@ def _from_prose(text: str, choices: Mapping[str, str]) -> str | None:
 
 def _from_marker(text: str, marker: re.Match[str], choices: Mapping[str, str]) -> str | None:
     """Read the sentence around a marker: it must affirm as a whole."""
-    before, _ = _clause_before(text, marker.start())
+    before, start = _clause_before(text, marker.start())
+    if marker["bare"] and not before.strip(" *_#>"):
+        before = text[start : marker.start()]
     after = re.sub(r"^[\s*:：|]+", "", text[marker.end() :])
     statement, behind = _first_sentence(after)
     if (
         _leaves_open(before)
         or _QUESTION.match(before)
-        or _leaves_open(marker.group())
-        or after[len(statement) :].lstrip("*_ ").startswith(("?", "？"))
+        or not (marker["bare"] or MODIFIER.search(before) or CHOOSES.match(before))
+        or re.match(r"[\s*_!！]*[?？]", after[len(statement) :])
     ):
         return HEDGE if _OTHER_LETTER.search(_unwrapped(statement)) else None
-    if RETRACTION.match(_unwrapped(behind)):
+    if RETRACTION.search(_unwrapped(behind)) or STRUCK.search(after[: len(statement)]):
+        return HEDGE
+    if marker["bare"] and not _is_chosen(text, before, statement):
         return HEDGE
     found = _of_whole(statement, choices)
     if found is not None:
@@ -147,6 +167,17 @@ def _from_marker(text: str, marker: re.Match[str], choices: Mapping[str, str]) -
     if first and _stands_alone(first, plain):
         return _with_rest(first[1], first[3], choices, has_mark=False)
     return HEDGE if _leaves_open(plain) and _OTHER_LETTER.search(plain) else None
+
+
+def _is_chosen(text: str, before: str, statement: str) -> bool:
+    """Tell whether an option that is only named is chosen: by a verb, as correct, or as the only one in the text."""
+    rest = re.sub(r"^\W*[A-Z]\W*", "", _unwrapped(statement))
+    if AFFIRMED.match(rest):
+        return True
+    if not CHOOSES.match(before):
+        return False
+    named = {match.string[match.end() :].lstrip(" (*[_$")[:1] for match in MARKER.finditer(text) if match["bare"]}
+    return before.strip(" *_#>") != "" or len(named) == 1
 
 
 def _stands_alone(first: re.Match[str], plain: str) -> bool:

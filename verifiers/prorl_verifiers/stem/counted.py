@@ -17,6 +17,8 @@ _KINDS = """
 different distinct possible total whole valence unpaired covalent stereogenic chiral lone sigma pi hydrogen carbon
 oxygen nitrogen base amino peptide double single disulfide ionic identical such
 """
+_SEVERAL = frozenset(("pair", "score", "prime", "quarter", "half", "dozen", "gross"))
+"""Words that make more or less of the number, unless something says what they count: five pairs are ten."""
 _ALL = COUNTED | frozenset(_NOUNS.split())
 _BEFORE = frozenset(_KINDS.split())
 
@@ -25,4 +27,6 @@ def counted_thing(words: str) -> str:
     """Return what is counted, in the singular: `12 apples`, `4 lone pairs`; empty if the words say something else."""
     *before, noun = words.lower().removeprefix("of ").split() or [""]
     noun = singular(noun)
+    if noun in _SEVERAL and not before:
+        return ""
     return noun if noun in _ALL and all(each in _BEFORE for each in before) else ""

@@ -21,12 +21,15 @@ from prorl_verifiers.stem.spelling import plain_quantity
 from prorl_verifiers.units import Unit, parse_unit
 
 _MAX_EXPONENT = 400
+_MAX_NUMBER_WORDS = 8
 _TEN_TO_THE = r"10\s*(?:\^|\*\*)\s*[{(]?\s*(?P<power>[-+]?[0-9]{1,4})\s*[)}]?"
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?)\s*(?P<digits>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(?:/(?P<divisor>[0-9]+(?![.0-9])))?"
     rf"(?:[eE](?P<e>[-+]?[0-9]{{1,4}})(?![0-9.])|\s*(?:\\times|\\cdot|x|\*|×|·)\s*{_TEN_TO_THE})?"
 )
 _WHOLE = re.compile(r"[-+]?[0-9]+")
+_SHORTENED = re.compile(r"[0-9][kKMB]$")
+"""`5K` and `5M` may be thousands and millions; a unit has a space before it."""
 _CURRENCY = re.compile(r"(?:\\?\$|USD|US\$)\s*(?=[0-9.])")
 _CURRENCY_WORDS = frozenset(("usd", "dollar", "dollars", "us dollars"))
 _SCALE = re.compile(rf"({'|'.join(SCALES)})s?(?![A-Za-z])", re.IGNORECASE)
@@ -64,6 +67,8 @@ def read_quantity(text: str) -> Quantity | None:
     value, rest = _scaled(value, rest)
     if currency:
         return None if rest else Quantity(value, None, "$")
+    if _SHORTENED.search(text):
+        return None
     return _with_unit(value, rest, is_whole=_WHOLE.fullmatch(text) is not None)
 
 
@@ -128,8 +133,12 @@ def _is_near(expected: Fraction, value: Fraction, tolerance: Fraction) -> bool:
 
 def _in_words(text: str) -> tuple[Fraction, str] | None:
     """Return the number that a text names in words."""
-    number = number_of_words(text) if text[:1].isalpha() else None
-    return (Fraction(number), "") if number is not None else None
+    words = text.split()[:_MAX_NUMBER_WORDS] if text[:1].isalpha() else []
+    for count in range(len(words), 0, -1):
+        number = number_of_words(" ".join(words[:count]))
+        if number is not None:
+            return Fraction(number), " ".join(text.split()[count:])
+    return None
 
 
 def _scaled(value: Fraction, rest: str) -> tuple[Fraction, str]:

@@ -14,22 +14,29 @@ _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])([0-9]{1,9})\{,\}([0-9]+)(?![0-9,])")
 _SPACED_THOUSANDS = re.compile(
     r"(?<![0-9.,/^ ])([0-9]{1,3}(?:(?:[ \u00a0\u2009\u202f~]|\\[,;: ]|\\thinspace)[0-9]{3})+)(?![0-9/,])"
 )
-_WRAPPER = re.compile(r"\\(?:text|mathrm|textrm|rm|mbox|mathbf|textbf|operatorname|unit|si|SI)\s*\{([^{}]*)\}")
-_EXPONENT = re.compile(r"\^\s*\{\s*(-?[0-9]{1,4})\s*\}")
-_UNIT_FRACTION = re.compile(
-    r"\\[dt]?frac\s*\{\s*([A-Za-zµμΩ][A-Za-zµμΩ^0-9 ]*?)\s*\}\s*\{\s*([A-Za-zµμΩ][A-Za-zµμΩ^0-9 ]*?)\s*\}$"
+_WRAPPER = re.compile(
+    r"\\(?:text|mathrm|textrm|textit|rm|mbox|math(?:bf|it|sf|tt|normal)|textbf|textnormal|operatorname|unit|si)\s*\{([^{}]*)\}"
 )
+_ROMAN = re.compile(r"\\(?:text|mathrm|rm|mathit|mathsf)(?:\s+|(?=\s*[A-Za-z]))([A-Za-z])|\{\s*\\rm\s+([^{}]*)\}")
+_PACKAGE = re.compile(r"\\(?:SI|qty)\s*\{([^{}]*)\}\s*\{([^{}]*)\}")
+"""The LaTeX package siunitx."""
+_OVER = re.compile(
+    r"\\(?:vec|bar|hat|overline|dot|mathbf|boldsymbol)\s*\{\s*([A-Za-z])\s*\}(?=[^=≈]{0,30}(?:=|≈|\\approx))"
+)
+_EXPONENT = re.compile(r"\^\s*\{\s*(-?[0-9]{1,4})\s*\}")
+_UNITS = r"[A-Za-zµμΩÅ°](?:[A-Za-zµμΩÅ°·*\s^()]|\\cdot|(?<=\^)-?[0-9])*?"
+_UNIT_FRACTION = re.compile(rf"\\[dt]?frac\s*\{{\s*({_UNITS}|1)\s*\}}\s*\{{\s*({_UNITS})\s*\}}$")
 _NAMES = {
     r"\Omega": "Ω", r"\mu": "μ", r"\%": "%", r"\circ": "°", r"\AA": "Å", r"\degree": "°", r"\degreeCelsius": "°C",
-    r"\ohm": "Ω", r"\micro": "μ", r"\angstrom": "Å",
+    r"\ohm": "Ω", r"\micro": "μ", r"\angstrom": "Å", r"\mathring{A}": "Å",
 }  # fmt: skip
 _NAME = re.compile(
-    r"\^\s*\{?\s*\\circ\s*\}?|\\(?:Omega|ohm|mu|micro|circ|AA|angstrom|degreeCelsius|degree)(?![A-Za-z])|\\%"
+    r"\^\s*\{?\s*\\circ\s*\}?|\\(?:Omega|ohm|mu|micro|circ|AA|angstrom|degreeCelsius|degree)(?![A-Za-z])|\\mathring\{A\}|\\%"
 )
 _SUBSCRIPT = r"(?:_\s*(?:\{[^{}]{1,24}\}|[A-Za-z0-9]{1,12}))?"
 _MARK = r"(?:\^\s*\{?\s*(?:°|\\circ|\\ominus|\*|'|0)\s*\}?|°|'|\*)?"
 _NAMED = r"(?:[A-Za-zμα-ωΑ-Ω]{1,3}|\\[A-Za-z]+)"
-_SYMBOL = rf"(?:\\?(?:Delta|delta|Δ|∆)\s*)?{_NAMED}\s*(?:{_SUBSCRIPT}{_MARK}|{_MARK}{_SUBSCRIPT})"
+_SYMBOL = rf"(?:\\?(?:Delta|delta|Δ|∆)\s*{_SUBSCRIPT}\s*|p\s+)?{_NAMED}\s*(?:{_SUBSCRIPT}{_MARK}|{_MARK}{_SUBSCRIPT})"
 _ASSIGNMENT = re.compile(rf"^\s*{_SYMBOL}(?:\s*\([A-Za-z0-9 ]{{1,8}}\))?\s*(?:=|≈|≃|\\approx|\\simeq)\s*")
 _ABOUT = re.compile(
     r"^\s*(?:\\approx|\\sim|\\simeq|≈|~|approximately|approx\.?|about|roughly|around)\s*", re.IGNORECASE
@@ -48,6 +55,9 @@ def plain_quantity(text: str) -> str:
         UnreadableError: It is too long.
     """
     text = _unicode(text)
+    text = _PACKAGE.sub(_of_package, text)
+    text = re.sub(r"^\s*~\s*(?=[0-9.])", "", text)
+    text = re.sub(r"^\s*(?:negative|minus)\s+(?=[0-9.])", "-", text, flags=re.IGNORECASE)
     text = _DECIMAL_COMMA.sub(_decimal, text)
     text = _SPACED_THOUSANDS.sub(lambda match: re.sub(r"[^0-9]", "", match.group(1)), text)
     text = normalise(text)
@@ -55,13 +65,32 @@ def plain_quantity(text: str) -> str:
     text = _EXPONENT.sub(r"^\1", text)
     for _ in range(2):
         text = _WRAPPER.sub(r" \1 ", text)
-    text = _UNIT_FRACTION.sub(r" \1/\2", text)
+    text = _ROMAN.sub(lambda match: f" {match[1] or match[2]} ", _OVER.sub(r"\1", text)).replace("{}", "")
+    text = re.sub(r"(?<![\\A-Za-z_^}])\{\s*([A-Za-zμΩ/ ]+)\s*\}", r" \1 ", text)
+    text = _UNIT_FRACTION.sub(_of_fraction, text)
     text = _REMARK.sub("", without_thousands_separators(text))
     text = _ABOUT.sub("", _ASSIGNMENT.sub("", text))
     text = re.sub(r"μ\s+(?=[A-Za-zΩ])", "μ", text)  # `\mu \mathrm{F}`
+    text = re.sub(r"(?<![A-Za-z])([kMG])\s+Ω", r"\1Ω", text)  # `\mathrm{k}\Omega`
+    text = re.sub(r"(?<=[0-9])\s+1\s*/\s*(?=[A-Za-zμ])", " /", text)
+    whole = re.fullmatch(r"\s*[({]([^(){},]*)[)}]\s*", text)
+    text = whole[1].strip() if whole else text
     text = re.sub(r"\(\s+", "(", re.sub(r"\s+\)", ")", text))
     # A space between digits and degree or percent sign, or none, is all the same.
     return re.sub(r"\s*°\s*", " °", text).replace(r"\cdot", "·").strip()
+
+
+def _of_package(match: re.Match[str]) -> str:
+    """Write `\\qty{5}{\\kilo\\meter\\per\\second}` as `5 kilometer/second`."""
+    unit = re.sub(r"\\(kilo|milli|micro|nano|mega|giga|centi|pico)\s*\\", r"\\\1", match[2])
+    return f"{match[1]} {re.sub(r'[ ]*per[ ]+', '/', unit.replace(chr(92), ' '))}"
+
+
+def _of_fraction(match: re.Match[str]) -> str:
+    """Write a fraction of units with a slash, and parentheses around several units below the bar."""
+    above, below = match.groups()
+    group = below if below.isalpha() else f"({re.sub('[()]', '', below)})"
+    return f" {above.removeprefix('1')}/{group}"
 
 
 def _unicode(text: str) -> str:

@@ -11,11 +11,12 @@ from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.extraction import extract
 from prorl_verifiers.judgement import Judgement, shorten
-from prorl_verifiers.math.statement import MAX_ANSWER_CHARACTERS, is_hedge, stated_answer
+from prorl_verifiers.math.statement import MAX_ANSWER_CHARACTERS, is_hedge
 from prorl_verifiers.math.verifier import MathVerifier
 from prorl_verifiers.rows import validated
 from prorl_verifiers.stem.choices import HEDGE, chosen_option
 from prorl_verifiers.stem.quantities import Quantity, agrees, read_quantity
+from prorl_verifiers.stem.statement import stated_quantity
 
 _HAS_UNIT = re.compile(r"(?<!\\)(?<![A-Za-z])[A-Za-zµμΩÅ°%]")
 """A letter that is no LaTeX command's: a unit that cannot be read, or words."""
@@ -57,7 +58,7 @@ def _judge_choice(row: StemRow, answer_format: AnswerFormat, completion: str) ->
 
 def _judge_number(row: StemRow, expected: Quantity, answer_format: AnswerFormat, completion: str) -> Judgement:
     extracted = extract(completion, answer_format)
-    stated = stated_answer(extracted, answer_format) if extracted is not None else None
+    stated = stated_quantity(extracted, answer_format) if extracted is not None else None
     if stated is None:
         return Judgement.failed(Verdict.FORMAT_ERROR, f"no answer in the form {answer_format.value!r} was found")
     detail = f"answer: {shorten(stated)}"
