@@ -46,7 +46,7 @@ def symbols(library: Path, *, defined: bool) -> Iterator[tuple[str, str]]:
 
 
 def source(library: str, functions: Iterable[str]) -> str:
-    """A C program in which every function says that the library is absent."""
+    """Return a C program in which every function says that the library is absent."""
     aliases = (f'void {name}(void) __attribute__((noreturn, alias("absent")));\n' for name in sorted(functions))
     return _TEMPLATE.format(library=library) + "".join(aliases)
 

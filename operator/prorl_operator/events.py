@@ -37,7 +37,10 @@ async def tell(api: Api, snapshot: Snapshot, memory: JobState, events: tuple[Eve
 
 
 def refusal_of(accepted: Acceptance, before: JobStatus) -> tuple[Event, ...]:
-    """The event of a spec that is not accepted, with its faults; none if the status has said the same already."""
+    """Return the event of a spec that is not accepted, with its faults.
+
+    None if the status has said the same already.
+    """
     if accepted.is_valid:
         return ()
     told = before.condition(ConditionType.ACCEPTED)

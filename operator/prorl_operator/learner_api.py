@@ -40,7 +40,7 @@ class LearnerApi:
         return cls(http, f"http://{address}", attempt, derive_token(key, job_uid, "body", "learner"))
 
     async def report(self, since_step: int) -> LearnerReport | None:
-        """What it is doing, the first surviving steps after `since_step`, and what became of the resets."""
+        """Ask what it is doing, for the first surviving steps after `since_step`, and what became of the resets."""
         path = f"/v1/report?since_step={since_step}&max_lines={LINES_A_PAGE}"
         return await self._ask("GET", path, LearnerReport)
 
@@ -85,7 +85,7 @@ class LearnerApi:
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """The body, up to one byte more than is taken: whoever sends without end is not listened to.
+    """Return the body, up to one byte more than is taken: whoever sends without end is not listened to.
 
     Raises:
         ValueError: It is packed, which nobody asked for: a small one may unpack to any size.

@@ -77,7 +77,7 @@ async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> N
 
 
 async def _report_of_the_attempt(pod: LearnerPod, memory: JobState, now: float) -> LearnerReport | None:
-    """The newest report, once every line is known: they come in pages, and an attempt that goes on from an earlier step
+    """Ask for every line that is not known yet: an attempt that goes on from an earlier step is asked twice.
     is asked from there again. None while lines are missing: nothing is decided on half a timeline."""
     series = memory.series
     for _ in range(_MAX_PAGES):

@@ -36,7 +36,7 @@ class UntrustedError(ValueError):
 
 
 def parsed(kind: type[_Model], body: bytes) -> _Model:
-    """An answer as its model.
+    """Return an answer as its model.
 
     Raises:
         UntrustedError: It is none, or larger than one could honestly be.
@@ -60,7 +60,7 @@ def parsed(kind: type[_Model], body: bytes) -> _Model:
 
 
 def shown(body: bytes, length: int = 300) -> str:
-    """The beginning of what a pod said, on one line of a log."""
+    """Return the beginning of what a pod said, on one line of a log."""
     return _clean(body[: 4 * length].decode(errors="replace"))[:length].replace("\n", " ")
 
 
@@ -96,7 +96,7 @@ def _clean(text: str) -> str:
 
 
 def _check_lines(report: LearnerReport) -> None:
-    """Steps and attempts are whole numbers that rise, and what resets are decided on is a number.
+    """Check that steps and attempts are whole numbers that rise, and what resets are decided on is a number.
 
     Raises:
         UntrustedError: They are not.

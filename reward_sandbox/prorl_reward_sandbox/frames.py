@@ -37,7 +37,7 @@ class Frame:
 
 
 def encode(header: dict[str, Any], blobs: Sequence[bytes] = ()) -> bytes:
-    """The frame's bytes: header length, blob count, blob lengths, header, blobs."""
+    """Return the frame's bytes: header length, blob count, blob lengths, header, blobs."""
     body = json.dumps(header, allow_nan=True).encode("ascii")
     lengths = b"".join(_BLOB_LENGTH.pack(len(blob)) for blob in blobs)
     return b"".join([_PREFIX.pack(len(body), len(blobs)), lengths, body, *blobs])

@@ -20,7 +20,7 @@ _libc = ctypes.PyDLL(None, use_errno=True)
 
 
 def helper_environment() -> dict[str, str]:
-    """The whole environment of a helper process."""
+    """Return the whole environment of a helper process."""
     return {
         "PATH": os.defpath,
         "LANG": "C.UTF-8",

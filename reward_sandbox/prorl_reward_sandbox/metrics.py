@@ -48,24 +48,24 @@ class SandboxMetrics:
         self._compilations.labels(self._job, language, verdict, "hit" if is_cached else "miss").inc()
 
     def set_queued_programs(self, count: int) -> None:
-        """How many programs wait now."""
+        """Return how many programs wait now."""
         self._queued_programs.set(count)
 
     def count_killed(self, reason: str) -> None:
-        """A worker ended before its time: `deadline`, `died`, `memory` or `error`."""
+        """Return a worker ended before its time: `deadline`, `died`, `memory` or `error`."""
         self._killed.labels(self._job, reason).inc()
 
     def observe(self, domain: str, *, queue_seconds: float, judge_seconds: float) -> None:
-        """How long one item waited and was judged."""
+        """Return how long one item waited and was judged."""
         self._queue.labels(self._job, domain).observe(queue_seconds)
         self._judge.labels(self._job, domain).observe(judge_seconds)
 
     def set_queued(self, count: int) -> None:
-        """How many items wait now."""
+        """Return how many items wait now."""
         self._queued.set(count)
 
     def render(self) -> bytes:
-        """The exposition text."""
+        """Return the exposition text."""
         return generate_latest(self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:

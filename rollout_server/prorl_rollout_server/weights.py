@@ -88,7 +88,9 @@ class WeightsFetcher:
         return bytes(content)
 
     def _headers(self, url: str) -> dict[str, str]:
-        """The learner's token for the learner that this server was told of. Who else offers weights gets no token.
+        """Return the learner's token for the learner that this server was told of.
+
+        Who else offers weights gets no token.
 
         Raises:
             WeightsError: It is no plain URL.
@@ -115,7 +117,7 @@ class WeightsFetcher:
 
 
 def _plain(response: httpx.Response) -> None:
-    """Raises for an answer that is an error, or packed: it could unpack to any size, and weights are dense anyway."""
+    """Raise for an answer that is an error, or packed: it could unpack to any size, and weights are dense anyway."""
     response.raise_for_status()
     if (packing := response.headers.get("Content-Encoding", "identity")) != "identity":
         raise WeightsError(f"{response.url} sends a body that is packed ({packing[:20]}), wanted it plain")

@@ -30,7 +30,7 @@ class StepClock:
         self._parts[key] = self._parts.get(key, 0.0) + seconds
 
     def lap(self) -> dict[str, float]:
-        """The parts of the step that ends here, with `seconds_total`; the next step begins."""
+        """Return the parts of the step that ends here, with `seconds_total`; the next step begins."""
         now = time.monotonic()
         parts = {**self._parts, "seconds_total": now - self._started}
         self._parts, self._started = {}, now

@@ -12,7 +12,7 @@ _PATH = "spec.model.path"
 
 
 def resolve_model(path: str, base: Path) -> Path:
-    """The model's folder: a path relative to `base`, or a snapshot from the hub if there is no such folder.
+    """Return the model's folder: a path relative to `base`, or a snapshot from the hub if there is no such folder.
 
     Raises:
         SpecError: Neither a folder nor a model that the hub gives.
@@ -34,7 +34,7 @@ def resolve_model(path: str, base: Path) -> Path:
 
 
 def _raise_if_unreadable(folder: Path) -> None:
-    """The loading libraries call a file that they may not read missing."""
+    """Return the loading libraries call a file that they may not read missing."""
     closed = sorted(file.name for file in folder.iterdir() if file.is_file() and not os.access(file, os.R_OK))
     if closed:
         got = f"{folder}, whose {', '.join(closed)} user {os.getuid()} may not read"
@@ -42,7 +42,7 @@ def _raise_if_unreadable(folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The folder's tokenizer, checked against its model.
+    """Return the folder's tokenizer, checked against its model.
 
     Raises:
         SpecError: There is none, or it knows tokens that the model does not.

@@ -22,7 +22,7 @@ Applied = tuple[ResetCommand, str, str]
 
 
 def needs_reference(spec: ProRLJobSpec) -> bool:
-    """Whether the KL to the reference is part of the loss, or watched by a trigger that may act."""
+    """Tell whether the KL to the reference is part of the loss, or watched by a trigger that may act."""
     resets = spec.reference_reset
     watched = any(trigger.kl_spike is not None and trigger.kl_spike.metric == "kl" for trigger in resets.triggers)
     return spec.algorithm.kl.coefficient > 0 or (watched and resets.mode is not ResetMode.DISABLED)

@@ -81,7 +81,7 @@ def open_front(settings: LearnerSettings, spec: ProRLJobSpec, model: Path, liste
 
 
 def build_rank_engine(settings: LearnerSettings, spec: ProRLJobSpec, model: Path) -> TrainingEngine:
-    """This rank's engine. Collective."""
+    """Build the engine of this rank. Collective."""
     device = training_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -20,7 +20,10 @@ class Verifier(Protocol):
     """Judges completions of one domain."""
 
     def judge(self, row: Mapping[str, Any], answer_format: AnswerFormat, completion: str) -> Judgement:
-        """The judgement of one completion. May hang or exhaust memory on a hostile answer: the caller kills it."""
+        """Return the judgement of one completion.
+
+        May hang or exhaust memory on a hostile answer: the caller kills it.
+        """
         ...
 
     def warm_up(self) -> None:
@@ -29,7 +32,7 @@ class Verifier(Protocol):
 
 
 def load_verifiers() -> dict[Domain, Verifier]:
-    """All verifiers, with their libraries imported. Takes seconds."""
+    """Return all verifiers, with their libraries imported. Takes seconds."""
     from prorl_verifiers.instructions.verifier import InstructionVerifier
     from prorl_verifiers.logic.verifier import LogicVerifier
     from prorl_verifiers.math.verifier import MathVerifier

@@ -16,7 +16,7 @@ _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)([^`\n]*)$")
 
 
 def find_program(completion: str, fences: frozenset[str]) -> str | None:
-    """The program; None if there is none.
+    """Return the program; None if there is none.
 
     Args:
         completion: What the model wrote.
@@ -34,7 +34,7 @@ def find_program(completion: str, fences: frozenset[str]) -> str | None:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """The label in lower case and the content of each closed block, as Markdown delimits them."""
+    """Return the label in lower case and the content of each closed block, as Markdown delimits them."""
     indent, fence, label = "", "", ""
     lines: list[str] = []
     for line in text.split("\n"):

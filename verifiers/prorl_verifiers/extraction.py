@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"\.?[0-9]+(?:\.[0-9]+)*")
 
 
 def extract(completion: str, answer_format: AnswerFormat) -> str | None:
-    """The answer, white space trimmed; None if there is none."""
+    """Return the answer, white space trimmed; None if there is none."""
     text = final_text(completion)
     match answer_format:
         case AnswerFormat.TEXT:
@@ -47,7 +47,7 @@ def final_text(completion: str) -> str:
 
 
 def boxed_contents(text: str) -> Iterator[str]:
-    r"""The contents of all `\boxed{...}` and `\fbox{...}` with balanced braces, in the order in which they close.
+    r"""Return the contents of all balanced `\boxed{...}` and `\fbox{...}`, in the order in which they close.
 
     A box that never closes is skipped, and so is not an answer.
     """
@@ -64,7 +64,7 @@ def boxed_contents(text: str) -> Iterator[str]:
 
 
 def last_or_none(values: Iterator[str]) -> str | None:
-    """The last of the values, without keeping the others."""
+    """Return the last of the values, without keeping the others."""
     last = None
     for value in values:
         last = value

@@ -23,17 +23,17 @@ class Judgement:
 
     @classmethod
     def failed(cls, verdict: Verdict, detail: str) -> Judgement:
-        """The model's failure: reward 0."""
+        """Return the model's failure: reward 0."""
         return cls(verdict=verdict, reward=0.0, detail=shorten(detail))
 
     @classmethod
     def unsupported(cls, detail: str) -> Judgement:
-        """The row cannot be judged: no reward."""
+        """Return the row cannot be judged: no reward."""
         return cls(verdict=Verdict.UNSUPPORTED, reward=None, detail=shorten(detail))
 
     @classmethod
     def of_score(cls, score: float, detail: str) -> Judgement:
-        """The verdict that belongs to a score in [0, 1]; scores from `FULL_REWARD` count as 1.
+        """Return the verdict that belongs to a score in [0, 1]; scores from `FULL_REWARD` count as 1.
 
         A scorer that returns no number has failed itself: that says nothing about the answer.
         """

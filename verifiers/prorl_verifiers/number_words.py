@@ -42,7 +42,7 @@ SCALES = {
 
 
 def number_of_words(text: str) -> int | None:
-    """The number that the words name, or None if they name none."""
+    """Return the number that the words name, or None if they name none."""
     words = [word for word in text.lower().replace("-", " ").split() if word != "and"]
     if not words or len(words) > 8:
         return None

@@ -14,7 +14,7 @@ R = TypeVar("R", bound=Row)
 
 
 def validated(model: type[R], row: Mapping[str, Any]) -> tuple[R | None, str]:
-    """The row as its model, or None and what is wrong with it, without the row's secrets."""
+    """Return the row as its model, or None and what is wrong with it, without the row's secrets."""
     try:
         return model.model_validate(dict(row)), ""
     except ValidationError as error:
@@ -23,7 +23,7 @@ def validated(model: type[R], row: Mapping[str, Any]) -> tuple[R | None, str]:
 
 
 def math_answers(row: Mapping[str, Any]) -> tuple[list[str], str]:
-    """The expected answers of a math row as text, or what is wrong with it."""
+    """Return the expected answers of a math row as text, or what is wrong with it."""
     if "answer" not in row:
         return [], "the row has no 'answer'"
     parsed, fault = validated(MathRow, row)

@@ -139,7 +139,7 @@ _POWERS = {"square": 2, "squared": 2, "cubic": 3, "cubed": 3}
 
 
 def parse_unit(text: str) -> Unit | None:
-    """The unit that a text names, or None. An empty text is the unit 1."""
+    """Return the unit that a text names, or None. An empty text is the unit 1."""
     text = " ".join(text.replace("**", "^").split())
     if not text:
         return Unit(Fraction(1), _NONE)

@@ -96,7 +96,7 @@ def _structural(node: dict[str, Any], definitions: dict[str, Any], path: str) ->
 
 
 def _without_defaults_in_lists(node: dict[str, Any], *, is_in_list: bool = False) -> dict[str, Any]:
-    """The schema without defaults below lists.
+    """Return the schema without defaults below lists.
 
     `kubectl apply` compares a list as a whole: one whose items the server completed differs from the manifest for ever,
     so that every apply would be a change, and a server-side one a conflict. The models fill those defaults in.

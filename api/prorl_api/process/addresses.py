@@ -33,7 +33,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of any URL.
+        """Return the origin of any URL.
 
         Raises:
             AddressError: It has none that could be told for sure.
@@ -45,7 +45,7 @@ class Origin:
 
 
 def base_url_origin(url: str) -> Origin:
-    """The origin of a base URL, which has neither path nor query.
+    """Return the origin of a base URL, which has neither path nor query.
 
     Raises:
         AddressError: It is none.
@@ -57,7 +57,7 @@ def base_url_origin(url: str) -> Origin:
 
 
 async def own_address(url: str, caller: str | None) -> str:
-    """The base URL of a caller whose connection comes from the address `caller`, as it is to be called.
+    """Return the base URL of a caller whose connection comes from the address `caller`, as it is to be called.
 
     It names that very address: a name may resolve to another one by the time of the call.
 
@@ -91,7 +91,7 @@ async def _resolved(host: str) -> set[IpAddress]:
 
 
 def _split(url: str) -> SplitResult:
-    """Raises AddressError for what different readers would read differently, too."""
+    """Split it; raise AddressError for what different readers would read differently, too."""
     shown = url[:_MAX_LENGTH]
     if len(url) > _MAX_LENGTH * 4 or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise AddressError(f"got {shown!r}, wanted a plain URL")
@@ -110,7 +110,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _ip(text: str) -> IpAddress | None:
-    """An address, an IPv4 one that is written as IPv6 as itself."""
+    """Return an address, an IPv4 one that is written as IPv6 as itself."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

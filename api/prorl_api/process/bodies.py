@@ -51,7 +51,7 @@ class Bodies:
 
     @contextlib.asynccontextmanager
     async def taken(self, scope: Scope, receive: Receive) -> AsyncIterator[bytes]:
-        """The whole body; its memory counts until the context ends.
+        """Return the whole body; its memory counts until the context ends.
 
         Raises:
             ApiError: It is too large, too slow, or there was no memory for it in time.

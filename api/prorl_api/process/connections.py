@@ -54,7 +54,7 @@ class ConnectionTable:
         return len(self._busy) + len(self._waiting)
 
     def waits(self, connection: object, transport: asyncio.Transport) -> None:
-        """A connection is new, or its request was answered. Those that have waited longest make room for it."""
+        """Return a connection is new, or its request was answered. Those that have waited longest make room for it."""
         self._busy.discard(connection)
         self._waiting.pop(connection, None)
         self._waiting[connection] = transport
@@ -68,7 +68,7 @@ class ConnectionTable:
             self._busy.add(connection)
 
     def ended(self, connection: object) -> None:
-        """It is closed."""
+        """Note that it is closed."""
         self._busy.discard(connection)
         self._waiting.pop(connection, None)
 
@@ -83,21 +83,21 @@ class BoundedConnection(asyncio.Protocol):
         self._end: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It begins, and its end is set."""
+        """Begin it, and set its end."""
         transport = cast("asyncio.Transport", transport)  # uvloop's are none by name
         self._end = asyncio.get_running_loop().call_later(self._life_seconds, transport.abort)
         self._inner.connection_made(transport)
         self._table.waits(self, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It ended."""
+        """Note that it ended."""
         if self._end is not None:
             self._end.cancel()
         self._table.ended(self)
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Passed on, as all that follows."""
+        """Pass it on, as all that follows."""
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -199,7 +199,9 @@ class _LimitedProtocol(asyncio.Protocol):
 
 
 def limited_config(app: Any, limits: ConnectionLimits | None = None, **more: Any) -> uvicorn.Config:
-    """A uvicorn configuration whose connections are bounded. It speaks HTTP alone, and believes no header about who
+    """Return a uvicorn configuration whose connections are bounded.
+
+    It speaks HTTP alone, and believes no header about who
     the caller is.
 
     Args:

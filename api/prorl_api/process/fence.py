@@ -21,7 +21,7 @@ class AttemptFence:
         self.attempt = attempt
 
     def advance(self, attempt: int) -> None:
-        """A source that this process was told to believe knows of an attempt. The fence moves forward only."""
+        """Return a source that this process was told to believe knows of an attempt. The fence moves forward only."""
         self.attempt = max(self.attempt, attempt)
 
     def check(self, header: str | None) -> None:
@@ -45,7 +45,7 @@ class OwnAttempt(AttemptFence):
     """Of a process that is part of one attempt: it serves callers of that attempt alone."""
 
     def advance(self, attempt: int) -> None:
-        """A process belongs to its attempt for as long as it lives."""
+        """Return a process belongs to its attempt for as long as it lives."""
         raise AssertionError(f"attempt {attempt} for a process of attempt {self.attempt}")
 
     def _judge(self, attempt: int) -> None:

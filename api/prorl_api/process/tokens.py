@@ -38,7 +38,7 @@ def digest_of(token: str) -> str:
 
 
 def accepted_text(tokens: Mapping[str, str]) -> str:
-    """The value of `ACCEPTED_VARIABLE` for tokens by caller."""
+    """Return the value of `ACCEPTED_VARIABLE` for tokens by caller."""
     return ",".join(f"{caller}={digest_of(token)}" for caller, token in tokens.items())
 
 
@@ -49,7 +49,7 @@ def hold_tokens() -> None:
 
 
 def without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a child that calls nobody and serves nobody."""
+    """Return an environment for a child that calls nobody and serves nobody."""
     return {
         name: value
         for name, value in environment.items()
@@ -58,7 +58,7 @@ def without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def bearer_headers(callee: str) -> dict[str, str]:
-    """The `Authorization` header to present to `callee` (`learner`, `rollout` or `sandbox`), if a token was given."""
+    """Return the `Authorization` header for `callee` (`learner`, `rollout` or `sandbox`), if a token was given."""
     name = TOKEN_VARIABLE_PREFIX + callee.upper()
     token = _held.get(name) or os.environ.get(name)
     return {"Authorization": f"Bearer {token}"} if token else {}
@@ -88,5 +88,5 @@ class AcceptedTokens:
         return self._caller_of.get(digest_of(token)) if scheme.lower() == "bearer" else None
 
     def admits(self, authorization: str | None) -> bool:
-        """Whether a request with this `Authorization` header may pass; always, when no token is asked for."""
+        """Tell whether a request with this `Authorization` header may pass; always, when no token is asked for."""
         return self.caller(authorization) is not None

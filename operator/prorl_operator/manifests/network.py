@@ -90,7 +90,10 @@ def _scrape(context: JobContext) -> _Rules:
 
 
 def _dns(context: JobContext) -> dict[str, Any]:
-    """To the cluster's own servers alone: whatever else answers on that port carries data out, a question at a time."""
+    """Allow DNS to whoever answers.
+
+    Its pods have other labels everywhere, and a cache on the node has no pod address.
+    """
     ports = [{"protocol": protocol, "port": port} for port in context.dns.ports for protocol in ("UDP", "TCP")]
     return {"to": [dict(peer) for peer in context.dns.peers], "ports": ports}
 

@@ -65,7 +65,7 @@ def token_value(context: JobContext, caller: Role, callee: Role) -> Manifest:
 
 
 def accepted_value(context: JobContext, callers: list[str], callee: Role) -> Manifest:
-    """The variable with the digests of what `callee` accepts; digests are no secret."""
+    """Return the variable with the digests of what `callee` accepts; digests are no secret."""
     return value(ACCEPTED_VARIABLE, accepted_text({caller: context.token(caller, callee) for caller in callers}))
 
 

@@ -62,7 +62,7 @@ class ProgramQueue:
             raise
 
     def give_back(self) -> None:
-        """A turn is over: the next batch's first waiting program has it."""
+        """Return a turn is over: the next batch's first waiting program has it."""
         while self._batches:
             line = self._batches.popleft()
             turn = line.popleft()

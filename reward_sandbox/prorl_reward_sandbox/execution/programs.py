@@ -155,7 +155,7 @@ class ProgramService:
     async def _cached(
         self, request: ExecuteRequest, installed: Installed, shown_bytes: int
     ) -> tuple[ExecuteResponse, bool]:
-        """The response, and whether it is that of an equal request."""
+        """Return the response, and whether it is that of an equal request."""
         if not request.deterministic:
             return await self._judge(request, installed, shown_bytes), False
         digest = digest_of(self.isolation_level, installed.version, shown_bytes, request.model_dump(mode="json"))

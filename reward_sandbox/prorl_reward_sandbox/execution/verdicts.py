@@ -13,7 +13,7 @@ _TRACEBACK = b"Traceback (most recent call last)"
 
 
 def find_fault(outcome: RawOutcome, limits: ExecutionLimits, language: Language) -> Verdict | None:
-    """What went wrong in a run, the most telling first; None if it ended well by itself."""
+    """Return what went wrong in a run, the most telling first; None if it ended well by itself."""
     tail = outcome.stderr[-_STDERR_TAIL:]
     failed = outcome.exit_code != 0
     too_much_cpu = outcome.signal == signal.SIGXCPU or outcome.cpu_seconds > limits.cpu_seconds
@@ -33,7 +33,7 @@ def find_fault(outcome: RawOutcome, limits: ExecutionLimits, language: Language)
 
 
 def result_of(outcome: RawOutcome, verdict: Verdict, detail: str = "") -> ProgramTestResult:
-    """The result of a test with a verdict."""
+    """Return the result of a test with a verdict."""
     return ProgramTestResult(
         verdict=verdict,
         detail=detail,

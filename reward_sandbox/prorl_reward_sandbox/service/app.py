@@ -42,7 +42,7 @@ LIMITS = BodyLimits(max_bytes=64 * 2**20, total_bytes=256 * 2**20)
 def create_app(
     settings: SandboxSettings, isolation: StrongestIsolation, tokens: AcceptedTokens, *, job_name: str
 ) -> FastAPI:
-    """The application. Its lifespan owns all helper processes.
+    """Return the application. Its lifespan owns all helper processes.
 
     The isolation must allow `execution.companions.num_jails(settings.workers)` runs at once.
     """
@@ -72,7 +72,7 @@ def create_app(
 
 
 def _canary(settings: SandboxSettings) -> NetworkCanary | None:
-    """What to try where a network policy must be enforced.
+    """Return what to try where a network policy must be enforced.
 
     Raises:
         SpecError: There is nothing to try: no cluster.
@@ -119,13 +119,13 @@ def _add_probes(
 ) -> None:
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
-        """Whether the process works at all."""
+        """Tell whether the process works at all."""
         pool.raise_if_broken()
         return {"status": "ok"}
 
     @app.get("/readyz", responses={503: ERRORS[503]})
     async def readyz() -> Response:
-        """Whether it judges: a real answer and a real program prove it."""
+        """Tell whether it judges: a real answer and a real program prove it."""
         fault = await readiness.fault()
         if fault:
             return error_response(ErrorInfo(kind=ErrorKind.NOT_READY, message=fault, retryable=True))

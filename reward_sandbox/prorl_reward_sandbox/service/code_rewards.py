@@ -53,7 +53,7 @@ class CodeJudge:
 
 
 def _prepare(item: ScoreItem, row: CodeRow, timeout_seconds: float) -> ExecuteRequest | Judgement:
-    """What to run, or the judgement where there is nothing to run."""
+    """Return what to run, or the judgement where there is nothing to run."""
     if item.answer_format not in _FORMATS:
         return Judgement.unsupported(
             f"answerFormat {item.answer_format.value!r} finds no program; use `text`, or `answer-tag` for code blocks "
@@ -70,7 +70,7 @@ def _prepare(item: ScoreItem, row: CodeRow, timeout_seconds: float) -> ExecuteRe
 
 
 def request_of(row: CodeRow, source: str, timeout_seconds: float) -> ExecuteRequest:
-    """The run of a program that a row asks for."""
+    """Return the run of a program that a row asks for."""
     longest = max((len(test.expected_stdout) for test in row.tests if isinstance(test, StdioTest)), default=0)
     limits = ExecutionLimits(
         wall_seconds=row.test_wall_seconds,
@@ -97,7 +97,7 @@ def request_of(row: CodeRow, source: str, timeout_seconds: float) -> ExecuteRequ
 
 
 def _find_source(item: ScoreItem, row: CodeRow) -> str | None:
-    """The program in a completion, which with `answer-tag` must be inside of the last <answer>."""
+    """Return the program in a completion, which with `answer-tag` must be inside of the last <answer>."""
     if item.answer_format is AnswerFormat.ANSWER_TAG:
         text = extract(item.completion, AnswerFormat.ANSWER_TAG) or ""
     else:

@@ -26,7 +26,7 @@ def add_isolation_report(app: FastAPI, isolation: StrongestIsolation, canary: Ne
 
     @app.get("/v1/isolation", responses=never_busy)
     async def report() -> IsolationReport:
-        """What contains programs here."""
+        """Return what contains programs here."""
         policy, detail = (PolicyFinding.UNCHECKED, "") if canary is None else await canary.finding()
         *stronger, used = isolation.findings
         return IsolationReport(

@@ -36,7 +36,7 @@ class NetworkCanary:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def finding(self) -> tuple[PolicyFinding, str]:
-        """What was found, and in words."""
+        """Return what was found, and in words."""
         async with self._lock:
             is_old = time.monotonic() - self._found_at > _KEPT_SECONDS
             if self._found is None or is_old or self._found[0] is PolicyFinding.NOT_ENFORCED:

@@ -37,7 +37,7 @@ class Readiness:
         self._fault = ""
 
     async def fault(self) -> str:
-        """Why the service cannot work now; empty if it can."""
+        """Return why the service cannot work now; empty if it can."""
         async with self._lock:
             if time.monotonic() - self._found_at > _CACHE_SECONDS:
                 self._fault = await self._probe()

@@ -15,7 +15,10 @@ _LONGEST_VALUE = 60
 
 
 def read_row(domain: Domain, row: Mapping[str, Any]) -> Row | str:
-    """The row as its domain's model, or all that is wrong with it in one line: where, what, and what stands there."""
+    """Return the row as its domain's model, or all that is wrong with it in one line.
+
+    Where, what, and what stands there.
+    """
     try:
         return ROWS[domain].model_validate(row)
     except ValidationError as error:

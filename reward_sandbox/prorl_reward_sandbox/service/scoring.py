@@ -104,7 +104,7 @@ class ScoringService:
 
 
 def _read(item: ScoreItem) -> Row | Judgement:
-    """The item's row, or why the item cannot be judged here."""
+    """Return the item's row, or why the item cannot be judged here."""
     if item.domain not in JUDGED_DOMAINS:
         available = ", ".join(domain.value for domain in JUDGED_DOMAINS)
         return Judgement.unsupported(f"no verifier for domain {item.domain.value!r} here; available: {available}")

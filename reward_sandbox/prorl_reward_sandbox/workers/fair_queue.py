@@ -49,7 +49,7 @@ class FairQueue(Generic[T]):
             self._available.release()
 
     async def get(self) -> T:
-        """The next item, waiting for one."""
+        """Return the next item, waiting for one."""
         await self._available.acquire()
         batch = self._batches.popleft()
         item = batch.popleft()

@@ -158,7 +158,7 @@ class VerifierPool:
         return current
 
     async def _ask(self, worker: WorkerProcess, job: _Job, *, is_last: bool) -> tuple[Judgement | None, str]:
-        """The judgement, or None and the reason why there is none. With a reason the worker must go."""
+        """Return the judgement, or None and the reason why there is none. With a reason the worker must go."""
         try:
             async with asyncio.timeout(job.timeout_seconds):
                 reply = (await worker.exchange(job.message)).header
@@ -179,7 +179,7 @@ class VerifierPool:
         return None, str(failure)
 
     async def _spawn(self) -> WorkerProcess:
-        """A fresh worker, however long it takes to have one."""
+        """Return a fresh worker, however long it takes to have one."""
         while True:
             zygote = self._zygote
             if zygote is not None:
@@ -199,7 +199,7 @@ class VerifierPool:
 
 
 def _judgement(reply: dict[str, Any]) -> tuple[Judgement | None, str]:
-    """The judgement in a reply; a worker that answers nonsense has been tampered with and counts as failed."""
+    """Return the judgement in a reply; a worker that answers nonsense has been tampered with and counts as failed."""
     try:
         judgement = Judgement(
             verdict=Verdict(reply["verdict"]), reward=reply["reward"], detail=shorten(str(reply["detail"]))

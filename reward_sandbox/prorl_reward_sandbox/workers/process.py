@@ -33,7 +33,7 @@ class WorkerProcess:
     judged: int = 0
 
     def is_gone(self) -> bool:
-        """Whether it closed its connection, which it does only by ending."""
+        """Tell whether it closed its connection, which it does only by ending."""
         return self.reader.at_eof()
 
     async def exchange(self, message: bytes) -> frames.Frame:
@@ -103,7 +103,7 @@ class ZygoteProcess:
             raise ConnectionError(message.decode())
 
     async def fork_worker(self) -> WorkerProcess:
-        """A new worker, ready to judge.
+        """Return a new worker, ready to judge.
 
         Raises:
             OSError: The zygote is gone, or no process can be had.
@@ -121,7 +121,7 @@ class ZygoteProcess:
             raise
 
     async def wait(self) -> int:
-        """The exit code, once it has ended."""
+        """Return the exit code, once it has ended."""
         return await self._process.wait()
 
     async def stop(self) -> None:

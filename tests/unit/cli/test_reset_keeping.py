@@ -72,8 +72,8 @@ STAGE = ResetOutcome(
     name="stage-late",
     state=ResetState.APPLIED,
     applied_step=6,
-    digest_before="a",
-    digest_after="b",
+    digest_before="a" * 64,
+    digest_after="b" * 64,
     optimizer=OptimizerAction.KEEP,
     trigger="stage late begins",
 )
@@ -84,7 +84,7 @@ def test_a_reset_that_the_learner_did_by_itself_gets_one_record(keeper: ResetKee
         keeper.take([STAGE], attempt=3, now=5.0)
     (record,) = keeper.read()
     assert (record.name, record.uid, record.attempt) == ("demo-reset-1", "stage-late", 3)
-    assert (record.condition, record.applied_step, record.digest_after) == (ResetCondition.APPLIED, 6, "b")
+    assert (record.condition, record.applied_step, record.digest_after) == (ResetCondition.APPLIED, 6, "b" * 64)
     assert (record.evidence.trigger, record.evidence.reason) == ("stage", "stage late begins")
     assert record.optimizer is OptimizerAction.KEEP
 
@@ -110,7 +110,9 @@ def write_log(run: RunFolder, *uids: str) -> None:
     lines = []
     for uid in uids:
         command = ResetCommand(uid=uid, name=uid, trigger=f"{uid} begins").model_dump(mode="json")
-        lines.append({"event": "intent", "step": 7, "digest_before": "a", "digest_after": "b", "command": command})
+        lines.append(
+            {"event": "intent", "step": 7, "digest_before": "a" * 64, "digest_after": "b" * 64, "command": command}
+        )
     run.reset_log.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
@@ -124,7 +126,7 @@ def test_what_is_open_when_the_run_succeeds_is_settled_by_the_learners_log(run: 
         keeper.take(intended_resets(run.reset_log), attempt=2, now=9.0)
         keeper.conclude([])
     applied, never, still_dry, stage = keeper.read()
-    assert (applied.condition, applied.applied_step, applied.digest_after) == (ResetCondition.APPLIED, 7, "b")
+    assert (applied.condition, applied.applied_step, applied.digest_after) == (ResetCondition.APPLIED, 7, "b" * 64)
     assert never.condition is ResetCondition.EXPIRED
     assert still_dry == dry
     assert (stage.uid, stage.condition, stage.evidence.reason) == (

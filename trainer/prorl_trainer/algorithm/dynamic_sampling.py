@@ -17,11 +17,11 @@ MIN_SCORED = 2
 
 
 def has_signal(rewards: Sequence[float | None]) -> bool:
-    """Whether a group can teach something: at least two scored rollouts that differ."""
+    """Tell whether a group can teach something: at least two scored rollouts that differ."""
     known = [reward for reward in rewards if reward is not None]
     return len(known) >= MIN_SCORED and max(known) > min(known)
 
 
 def is_scored(rewards: Sequence[float | None]) -> bool:
-    """Whether a group has enough scored rollouts for a statistic, signal or not."""
+    """Tell whether a group has enough scored rollouts for a statistic, signal or not."""
     return sum(reward is not None for reward in rewards) >= MIN_SCORED

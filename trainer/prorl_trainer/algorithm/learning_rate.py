@@ -6,7 +6,7 @@ from prorl_api.spec.roles import OptimizerSpec
 
 
 def learning_rate(optimizer: OptimizerSpec, steps_done: int) -> float:
-    """The rate of the next optimizer step.
+    """Return the rate of the next optimizer step.
 
     Args:
         optimizer: Rate and length of the warm-up.

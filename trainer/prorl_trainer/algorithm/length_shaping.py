@@ -19,7 +19,7 @@ from prorl_trainer.algorithm.types import RolloutGroup
 
 
 def earned_reward(settings: Length, reward: float, *, is_truncated: bool) -> float:
-    """What a completion has earned: the verifier's reward, less what is taken for not having stopped."""
+    """Return what a completion has earned: the verifier's reward, less what is taken for not having stopped."""
     return reward * settings.stop_properly if is_truncated else reward
 
 
@@ -34,7 +34,7 @@ def earned_rewards(settings: Length, group: RolloutGroup) -> list[float | None]:
 def shaped_reward(
     settings: Length, reward: float, *, num_tokens: int, limit_tokens: int, is_truncated: bool, step: int
 ) -> float:
-    """The reward that advantages are made of.
+    """Return the reward that advantages are made of.
 
     Args:
         settings: `spec.algorithm.length`.
@@ -59,7 +59,7 @@ def shaped_reward(
 
 
 def cosine_is_on(settings: Length, step: int) -> bool:
-    """Whether the cosine term acts at a training step (counted from 1): the cycle begins with its "on" part."""
+    """Tell whether the cosine term acts at a training step (counted from 1): the cycle begins with its "on" part."""
     if settings.on_steps is None or settings.off_steps is None:
         return True
     return (step - 1) % (settings.on_steps + settings.off_steps) < settings.on_steps

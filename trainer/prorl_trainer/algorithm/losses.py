@@ -118,7 +118,7 @@ def token_losses(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: Loss
 def loss_sums(
     algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs, entropies: Tensor
 ) -> dict[str, Tensor]:
-    """Sums over the tokens (or maxima, for names ending in `_max`), to be reduced over packs and ranks.
+    """Sum over the tokens (or take maxima, for names ending in `_max`), to be reduced over packs and ranks.
 
     Scalars in float64 on the tensors' device: nothing waits for a GPU here.
     """
@@ -151,7 +151,7 @@ def loss_sums(
 
 
 def _terms(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs) -> tuple[Tensor, Tensor]:
-    """The corrected surrogate and the weighted KL term of each token."""
+    """Return the corrected surrogate and the weighted KL term of each token."""
     old = policy_logprobs.detach() if inputs.old_logprobs is None else inputs.old_logprobs
     correction = mismatch_weights(algorithm, old, inputs.rollout_logprobs)
     surrogate = correction * clipped_surrogate(policy_logprobs, old, inputs.advantages, algorithm.clip)

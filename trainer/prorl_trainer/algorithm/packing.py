@@ -142,7 +142,7 @@ def _spread(packs: Sequence[Pack], num_ranks: int) -> tuple[tuple[Pack, ...], ..
 
 
 def empty_pack() -> Pack:
-    """A pack that trains nothing: it keeps ranks in step."""
+    """Return a pack that trains nothing: it keeps ranks in step."""
     none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     zero, padding = np.zeros(1, dtype=np.int64), np.full(1, -1, dtype=np.int64)
     return Pack(

@@ -170,7 +170,7 @@ class Minibatch:
     num_groups: int
 
     def of_rank(self, rank: int) -> Minibatch:
-        """The other ranks' packs left out."""
+        """Return the other ranks' packs left out."""
         kept = tuple(packs if number == rank else () for number, packs in enumerate(self.packs_by_rank))
         return replace(self, packs_by_rank=kept)
 
@@ -193,7 +193,7 @@ class Batch:
     temperature: float
 
     def of_rank(self, rank: int) -> Batch:
-        """What a rank needs of it: the other ranks' packs are left out."""
+        """Return what a rank needs of it: the other ranks' packs are left out."""
         return replace(self, minibatches=tuple(minibatch.of_rank(rank) for minibatch in self.minibatches))
 
 
@@ -216,7 +216,7 @@ class SampledStep:
     """Samplings before the last one, none of which found a group with a signal."""
 
     def after(self, earlier: SampledStep) -> SampledStep:
-        """This sampling together with those before it, which found nothing."""
+        """Return this sampling together with those before it, which found nothing."""
         return replace(
             self,
             sampled=earlier.sampled + self.sampled,
@@ -237,5 +237,5 @@ class StepMetrics:
         self.values |= {name: float(value) for name, value in values.items() if value is not None}
 
     def finite(self) -> dict[str, float]:
-        """The values that JSON can hold."""
+        """Return the values that JSON can hold."""
         return {name: value for name, value in self.values.items() if math.isfinite(value)}

@@ -55,7 +55,7 @@ class Backend(Protocol):
 
 
 def adamw(parameters: Sequence[Tensor], settings: OptimizerSpec) -> torch.optim.AdamW:
-    """The manifest's optimizer. Fused: one pass over the state instead of eight."""
+    """Return the manifest's optimizer. Fused: one pass over the state instead of eight."""
     return torch.optim.AdamW(
         parameters,
         lr=settings.learning_rate,

@@ -26,14 +26,14 @@ DTYPES = {Precision.BFLOAT16: torch.bfloat16, Precision.FLOAT32: torch.float32}
 
 
 def training_device() -> torch.device:
-    """This rank's GPU if there is one, else the CPU."""
+    """Return the GPU of this rank if there is one, else the CPU."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
 
 def load_policy(model_path: str, learner: LearnerSpec, device: torch.device) -> PackedPolicy:
-    """A causal language model in training precision.
+    """Return a causal language model in training precision.
 
     Raises:
         SpecError: The folder does not hold a model that transformers can load, or one that cannot be trained packed;
@@ -70,7 +70,7 @@ def _raise_if_refused(model_path: str, reasons: Iterable[str]) -> None:
 def build_engine(
     model_path: str, learner: LearnerSpec, device: torch.device, initial_weights: Path | None
 ) -> TrainingEngine:
-    """The engine of this rank, policy and reference both at the base model (or at `initial_weights`).
+    """Return the engine of this rank, policy and reference both at the base model (or at `initial_weights`).
 
     `torch.distributed` must be initialised for engine `deepspeed`.
 

@@ -105,16 +105,16 @@ class TrainingEngine:
         return in_checkpoint_form(self._backend.policy.model, self._backend.weights(), dtype)
 
     def export_weights(self) -> None:
-        """What ranks other than 0 do while rank 0 iterates `weights` or `served_weights`."""
+        """Return what ranks other than 0 do while rank 0 iterates `weights` or `served_weights`."""
         for _ in self._backend.weights():
             pass
 
     def reference_from_policy(self) -> None:
-        """Reference := policy."""
+        """Set reference := policy."""
         copy_weights(self._backend, self._reference)
 
     def reference_from_file(self, file: Path) -> None:
-        """Reference := the weights of a safetensors file."""
+        """Set reference := the weights of a safetensors file."""
         read_weights(file, self._reference)
 
     def clear_optimizer(self) -> None:
@@ -143,7 +143,7 @@ class TrainingEngine:
         return self._batch
 
     def _finished(self) -> float:
-        """The time, once what was asked of a GPU is done: it works behind the program's back."""
+        """Return the time, once what was asked of a GPU is done: it works behind the program's back."""
         if self._backend.device.type == "cuda":
             torch.cuda.synchronize(self._backend.device)
         return time.monotonic()
@@ -171,7 +171,7 @@ class TrainingEngine:
 
 
 def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
-    """The loss of a slice of a pack's tokens, with its gradient."""
+    """Return the loss of a slice of a pack's tokens, with its gradient."""
 
     def slope(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
         leaf = logprobs.detach().requires_grad_()
@@ -184,7 +184,7 @@ def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
 
 
 def _contagious(loss: Tensor) -> Tensor:
-    """The loss; one that is not finite has gradients that are no numbers, whatever it depends on.
+    """Return the loss; one that is not finite has gradients that are no numbers, whatever it depends on.
 
     So that the optimizer step is skipped on every rank, and nobody has to wait for a pack's loss to know.
     """

@@ -58,7 +58,10 @@ _ROPES_BY_LENGTH = frozenset({"dynamic", "longrope"})
 
 
 def refusals(config: Any) -> Iterator[str]:
-    """Why a model of this configuration cannot be run packed, each as a clause. None: as far as is known it can."""
+    """Return why a model of this configuration cannot be run packed, each as a clause.
+
+    None: as far as is known it can.
+    """
     name = config.model_type
     layers = tuple(getattr(config, "layer_types", None) or ())
     odd = sorted(set(layers) - {FULL, SLIDING})
@@ -79,7 +82,7 @@ def refusals(config: Any) -> Iterator[str]:
 
 
 def family_of(config: Any, model_class: Any, dtype: torch.dtype) -> Family:
-    """How a model of this configuration, none of `refusals`, is run.
+    """Return how a model of this configuration, none of `refusals`, is run.
 
     Args:
         config: The decoder's configuration, of transformers.
@@ -99,7 +102,7 @@ def family_of(config: Any, model_class: Any, dtype: torch.dtype) -> Family:
 
 
 def mask_plan(config: Any, dtype: torch.dtype | None) -> MaskPlan:
-    """The masks that a model of this configuration takes; `dtype` as `MaskPlan.additive_dtype`."""
+    """Return the masks that a model of this configuration takes; `dtype` as `MaskPlan.additive_dtype`."""
     window = getattr(config, "sliding_window", None)
     layers = getattr(config, "layer_types", None)
     if layers is not None:  # they decide, whatever `use_sliding_window` says
@@ -111,7 +114,7 @@ def mask_plan(config: Any, dtype: torch.dtype | None) -> MaskPlan:
 
 
 def _rope_types(config: Any) -> set[str]:
-    """All kinds of rotary embedding in a configuration; it has one, or one for each kind of layer."""
+    """Return all kinds of rotary embedding in a configuration; it has one, or one for each kind of layer."""
     parameters = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
     nested = [value for value in parameters.values() if isinstance(value, dict)]
     return {str(one.get("rope_type", one.get("type", "default"))) for one in (parameters, *nested)}

@@ -162,6 +162,6 @@ class _Gradients:
             self._by_weight += torch.mm(by_raw.t(), self._hidden[start:stop])
 
     def scaled(self, factor: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """All of them times d objective / d loss. May be called once."""
+        """Return all of them times d objective / d loss. May be called once."""
         by_bias = None if self._by_bias is None else self._by_bias.mul_(factor)
         return self._by_hidden.mul_(factor), self._by_weight.mul_(factor), by_bias

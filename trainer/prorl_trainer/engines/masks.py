@@ -50,7 +50,7 @@ def attention_allowed(pack: Pack, device: torch.device, window: int | None = Non
 
 
 def pack_masks(pack: Pack, plan: MaskPlan, device: torch.device) -> Masks:
-    """The masks of a pack as the model takes them."""
+    """Return the masks of a pack as the model takes them."""
 
     def mask(window: int | None) -> Tensor:
         allowed = attention_allowed(pack, device, window)[None, None]
@@ -71,7 +71,7 @@ def mask_bytes(pack: Pack, plan: MaskPlan) -> int:
 
 
 def as_inputs(pack: Pack, plan: MaskPlan, device: torch.device) -> dict[str, Any]:
-    """The tensors of a pack, as `PackedPolicy.forward` takes them."""
+    """Return the tensors of a pack, as `PackedPolicy.forward` takes them."""
 
     def tensor(values: Any) -> Tensor:
         return torch.from_numpy(values).to(device)

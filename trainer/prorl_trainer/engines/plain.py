@@ -123,7 +123,7 @@ class PlainBackend:
 
 
 def _adder(master: Tensor) -> Any:
-    """Moves a parameter's gradient into its master's, once autograd has it whole."""
+    """Move a parameter's gradient into its master's, once autograd has it whole."""
 
     def add(parameter: Tensor) -> None:
         assert parameter.grad is not None

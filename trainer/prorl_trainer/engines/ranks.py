@@ -113,7 +113,7 @@ class RankedEngine:
 
 
 def follow(engine: TrainingEngine) -> None:
-    """What a rank other than 0 does: repeat rank 0's calls until it lets go."""
+    """Return what a rank other than 0 does: repeat rank 0's calls until it lets go."""
     while True:
         message: list[Any] = [None]
         torch.distributed.broadcast_object_list(message, src=0)
@@ -126,7 +126,7 @@ def follow(engine: TrainingEngine) -> None:
 
 
 def _scatter(batches: list[Batch] | None) -> Batch:
-    """This rank's batch of those that rank 0 gives; None on the others."""
+    """Return the batch of this rank of those that rank 0 gives; None on the others."""
     received: list[Any] = [None]
     torch.distributed.scatter_object_list(received, batches, src=0)
     batch: Batch = received[0]

@@ -32,11 +32,11 @@ class StagedBatch:
         return len(self._packs)
 
     def num_packs(self, minibatch: int) -> int:
-        """The same on every rank."""
+        """Return the same on every rank."""
         return len(self._packs[minibatch])
 
     def inputs(self, minibatch: int, index: int) -> dict[str, Any]:
-        """What `PackedPolicy.forward` takes of a pack."""
+        """Return what `PackedPolicy.forward` takes of a pack."""
         found = self._kept.get((minibatch, index))
         if found is not None:
             return found
@@ -48,7 +48,7 @@ class StagedBatch:
         return inputs
 
     def loss_inputs(self, minibatch: int, index: int, old: Tensor | None, ref: Tensor | None) -> LossInputs:
-        """What the loss of a pack depends on."""
+        """Return what the loss of a pack depends on."""
         pack: Pack = self._packs[minibatch][index]
         return LossInputs(
             old_logprobs=old,

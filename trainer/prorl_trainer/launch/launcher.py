@@ -79,11 +79,11 @@ class Topology:
         return cls(replica=replica, num_replicas=replicas, processes=processes, rendezvous=rendezvous)
 
     def rank(self, local: int) -> int:
-        """Number over all pods of this pod's `local`-th rank."""
+        """Return the number over all pods of this pod's `local`-th rank."""
         return self.replica * self.processes + local
 
     def variables(self, local: int) -> dict[str, str]:
-        """What `torch.distributed` reads, for this pod's `local`-th rank."""
+        """Return what `torch.distributed` reads, for this pod's `local`-th rank."""
         host, _, port = self.rendezvous.rpartition(":")
         return {
             "RANK": str(self.rank(local)),

@@ -70,7 +70,7 @@ class LearnerService:
         model_folder: Path,
         job: str,
     ) -> None:
-        """Everything but the publisher, which exists only once the address is known."""
+        """Return everything but the publisher, which exists only once the address is known."""
         self.shared_status = shared_status
         self.members = members
         self.reset_queue = reset_queue
@@ -83,7 +83,7 @@ class LearnerService:
         }
 
     def model_files(self) -> ModelFiles:
-        """Configuration and tokenizer with digests."""
+        """Return configuration and tokenizer with digests."""
         return ModelFiles(
             files={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in self._model_files.items()}
         )
@@ -113,7 +113,7 @@ class LearnerService:
 
 
 def create_app(service: LearnerService, tokens: AcceptedTokens, fence: AttemptFence) -> FastAPI:
-    """The application; routes only, the work is the service's."""
+    """Return the application; routes only, the work is the service's."""
     from fastapi import FastAPI
 
     app = FastAPI(title="ProRL learner", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
@@ -184,7 +184,7 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
     shared_status, reset_queue = service.shared_status, service.reset_queue
 
     def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
-        """The answer to some of the last questions, which are named and count once it is sent."""
+        """Return the answer to some of the last questions, which are named and count once it is sent."""
         status = shared_status.status  # first: what is found in the phase `done` is complete
         content, what = find(status)
         told = BackgroundTask(shared_status.has_told, status.phase, *what)

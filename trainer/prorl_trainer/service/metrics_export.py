@@ -43,7 +43,7 @@ class _Snapshot(Collector):
 
 
 def exposition(job: str, shared_status: SharedStatus) -> bytes:
-    """The body of `/metrics`."""
+    """Return the body of `/metrics`."""
     registry = CollectorRegistry()
     registry.register(_Snapshot(job, shared_status))
     text: bytes = generate_latest(registry)

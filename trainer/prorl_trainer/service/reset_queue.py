@@ -71,7 +71,7 @@ class ResetQueue:
         self._log.append({**line, "command": command.model_dump(mode="json")})
 
     def applied(self, command: ResetCommand, *, step: int, before: str, after: str) -> None:
-        """A checkpoint contains it now: acknowledge."""
+        """Return a checkpoint contains it now: acknowledge."""
         with self._lock:
             self._waiting.pop(command.uid, None)
             self._outcomes[command.uid] = _outcome(
@@ -79,12 +79,12 @@ class ResetQueue:
             )
 
     def fail(self, command: ResetCommand, message: str) -> None:
-        """It cannot be applied."""
+        """Note that it cannot be applied."""
         with self._lock:
             self._end(command, ResetState.FAILED, message)
 
     def outcomes(self) -> ResetOutcomes:
-        """Everything known, waiting ones included."""
+        """Return everything known, waiting ones included."""
         with self._lock:
             waiting = [_outcome(command, ResetState.ACCEPTED) for command in self._waiting.values()]
             return ResetOutcomes(resets=(*self._outcomes.values(), *waiting))

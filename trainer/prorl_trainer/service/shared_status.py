@@ -72,7 +72,7 @@ class SharedStatus:
             return [line for line in self._metrics if line["step"] > step]
 
     def last_metrics(self) -> dict[str, Any] | None:
-        """The newest snapshot."""
+        """Return the newest snapshot."""
         with self._lock:
             return self._metrics[-1] if self._metrics else None
 

@@ -88,7 +88,7 @@ class Current(WireModel):
     step: int
 
     def is_behind(self, other: Current) -> bool:
-        """Whether moving to `other` is a move forward: a later attempt always is, else a later or equal step."""
+        """Tell whether moving to `other` is a move forward: a later attempt always is, else a later or equal step."""
         return (other.attempt, other.step) >= (self.attempt, self.step)
 
 
@@ -101,7 +101,7 @@ class CheckpointStore:
         self._run = fence.run
 
     def current(self) -> Current | None:
-        """What `CURRENT` names; None in a new run.
+        """Return what `CURRENT` names; None in a new run.
 
         Raises:
             CheckpointError: `CURRENT` cannot be understood.
@@ -119,12 +119,12 @@ class CheckpointStore:
             ) from error
 
     def folder(self, current: Current) -> Path:
-        """The checkpoint's folder: while the same step is written again it bears another name for a moment."""
+        """Return the checkpoint's folder: while the same step is written again it bears another name for a moment."""
         final = self._run.checkpoint(current.attempt, current.step)
         return final if final.exists() or not _replaced(final).exists() else _replaced(final)
 
     def read_state(self, current: Current) -> LearnerState:
-        """The state of a checkpoint.
+        """Return the state of a checkpoint.
 
         Raises:
             CheckpointError: It is missing or damaged.
@@ -136,7 +136,7 @@ class CheckpointStore:
             raise CheckpointError(f"checkpoint {path.parent} cannot be read: {error}") from error
 
     def engine_folder(self, current: Current) -> Path:
-        """Where the engine's part of a checkpoint lies."""
+        """Return where the engine's part of a checkpoint lies."""
         return self.folder(current) / _ENGINE_FOLDER
 
     @property

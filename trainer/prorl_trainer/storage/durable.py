@@ -44,7 +44,7 @@ def publish_folder(partial: Path, final: Path) -> None:
 
 
 def fresh_folder(path: Path) -> Path:
-    """An empty folder at `path`, whatever stood there before."""
+    """Return an empty folder at `path`, whatever stood there before."""
     if path.exists():
         shutil.rmtree(path)
     path.mkdir(parents=True)

@@ -29,7 +29,7 @@ class ReferenceStore:
         return self._run.references
 
     def file(self, digest: str) -> Path:
-        """The weights with that digest.
+        """Return the weights with that digest.
 
         Raises:
             CheckpointError: They are not there.

@@ -67,7 +67,7 @@ def check(expected: Answer, text: str, ask: Ask | None = None) -> Finding:
 
 
 def are_same(left: str, right: str) -> bool:
-    """Whether two texts state the same answer."""
+    """Tell whether two texts state the same answer."""
     expected = read_expected(left)
     return expected.answer is not None and check(expected.answer, right) is Finding.SAME
 

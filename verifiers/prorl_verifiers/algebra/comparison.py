@@ -50,7 +50,7 @@ def are_same(expected: Answer, answer: Answer, ask: Ask) -> bool:
 
 
 def _without_braces(answer: Answer) -> Answer:
-    """The only element of a set, which is an answer like it; not within another set."""
+    """Return the only element of a set, which is an answer like it; not within another set."""
     match answer:
         case Collection(((Value() | Words() | Bracketed()) as only,)):
             return only
@@ -84,7 +84,7 @@ def check_finite(answer: Answer) -> bool:  # noqa: PLR0911  (one case a shape)
 
 
 def _are_all_finite(parts: Sequence[Answer]) -> bool:
-    """Looks at every part: one that is too costly must not hide one that is not finite."""
+    """Look at every part: one that is too costly must not hide one that is not finite."""
     are_computable = [check_finite(part) for part in parts]
     return all(are_computable)
 
@@ -94,7 +94,7 @@ class _Comparison:
         self._ask = ask
 
     def same(self, left: Answer, right: Answer) -> bool:
-        """Whether both are the same; `left` is the expected one."""
+        """Tell whether both are the same; `left` is the expected one."""
         if isinstance(left, Labelled) or isinstance(right, Labelled):
             return self._same_labelled(left, right)
         if isinstance(left, Family) or isinstance(right, Family):
@@ -145,7 +145,7 @@ class _Comparison:
         return not unmatched
 
     def _same_items(self, left: Sequence[Answer], right: Sequence[Answer]) -> bool:
-        """The same items in any order; each is matched once, and names count for all or for none."""
+        """Return the same items in any order; each is matched once, and names count for all or for none."""
         if len(left) != len(right) or len(left) > _MAX_ITEMS:
             return False
         if any(isinstance(item, Relation) for item in left) != any(isinstance(item, Relation) for item in right):
@@ -153,7 +153,7 @@ class _Comparison:
         return self._same_rows([[item] for item in left], [[item] for item in right])
 
     def _same_labelled(self, left: Answer, right: Answer) -> bool:
-        """An option's letter with its text: where both state both, both count."""
+        """Return an option's letter with its text: where both state both, both count."""
         if isinstance(left, Labelled) and isinstance(right, Labelled):
             return left.letter == right.letter and self.same(left.answer, right.answer)
         if isinstance(left, Labelled):
@@ -186,7 +186,7 @@ class _Comparison:
         return end is not None and self.same(left.members[1], end)
 
     def _same_solutions(self, left: Answer, right: Answer) -> bool:
-        """An inequality and the interval of its solutions."""
+        """Return an inequality and the interval of its solutions."""
         if not (_is_relational(left) or _is_relational(right)):
             return False
         wanted, got = intervals_of(left), intervals_of(right)
@@ -248,7 +248,7 @@ def _is_relational(answer: Answer) -> bool:
 
 
 def _name_the_same(left: Answer, right: Answer) -> bool:
-    """Whether one is y and the other a function of x, as the graph of a function is named."""
+    """Tell whether one is y and the other a function of x, as the graph of a function is named."""
     names = {side.expression.name for side in (left, right) if isinstance(side, Value) and is_name(side)
              and isinstance(side.expression, Symbol)}  # fmt: skip
     return len(names) == 2 and "y" in names and bool(names & {"f(x)", "g(x)", "h(x)", "F(x)", "G(x)"})
@@ -259,12 +259,12 @@ def _is_inequality(answer: Answer) -> bool:
 
 
 def _is_bare_name(answer: Answer) -> bool:
-    """A lone letter or word: `B = A` is no way to say A, nor is it 5 that `x = y` says."""
+    """Return a lone letter or word: `B = A` is no way to say A, nor is it 5 that `x = y` says."""
     return is_name(answer) or isinstance(answer, Words)
 
 
 def _end_of_chain(relation: Relation) -> Answer | None:
-    """The last member of a chain of equal expressions, of which the first may be a name; None if they differ."""
+    """Return the last member of a chain of equal expressions, of which the first may be a name; None if they differ."""
     if set(relation.operators) != {"="}:
         return None
     members = relation.members[1:] if is_name(relation.members[0]) else relation.members

@@ -38,7 +38,7 @@ _PRODUCTS = frozenset({
 
 
 def same_by_convention(expected: Answer, answer: Answer, same: Same) -> bool:  # noqa: PLR0911  (one a pair)
-    """Whether one of the conventions of this module makes them the same."""
+    """Tell whether one of the conventions of this module makes them the same."""
     if isinstance(expected, Words) or isinstance(answer, Words):
         return _same_words_and_sign(expected, answer, same)
     match expected, answer:
@@ -75,7 +75,7 @@ def _same_words_and_sign(expected: Answer, answer: Answer, same: Same) -> bool:
 
 
 def _meaning(answer: Answer) -> Answer:
-    """What words stand for: a number, the empty set, the real line."""
+    """Return what words stand for: a number, the empty set, the real line."""
     if not isinstance(answer, Words):
         return answer
     text = answer.text.lower()
@@ -90,7 +90,7 @@ def _product(text: str) -> Value:
 
 
 def _vector(matrix: Matrix) -> tuple[Answer, ...] | None:
-    """The components of a single column or row of two or more."""
+    """Return the components of a single column or row of two or more."""
     rows = matrix.rows
     if len(rows) == 1 and len(rows[0]) > 1:
         return rows[0]
@@ -102,7 +102,7 @@ def _same_items(left: tuple[Answer, ...], right: tuple[Answer, ...], same: Same)
 
 
 def _parts(answer: Answer) -> list[Fraction] | None:
-    """The positive whole parts of a ratio."""
+    """Return the positive whole parts of a ratio."""
     if not isinstance(answer, Bracketed) or answer.left not in (":", "time:"):
         return None
     expressions = [item.expression for item in answer.items if isinstance(item, Value)]

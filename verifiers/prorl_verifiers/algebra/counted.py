@@ -28,7 +28,7 @@ COUNTED = frozenset(_NOUNS.split())
 
 
 def singular(word: str) -> str:
-    """The word without its plural ending."""
+    """Return the word without its plural ending."""
     if word in _IRREGULAR:
         return _IRREGULAR[word]
     return word[:-1] if word.endswith("s") and len(word) > 2 else word

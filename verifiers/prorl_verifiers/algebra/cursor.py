@@ -42,18 +42,18 @@ class Cursor:
         self.position = 0
 
     def peek(self, ahead: int = 0) -> Token:
-        """A token that is still to come; `END` behind the last one."""
+        """Return a token that is still to come; `END` behind the last one."""
         position = self.position + ahead
         return self.tokens[position] if position < len(self.tokens) else END
 
     def take(self) -> Token:
-        """The next token, and on."""
+        """Return the next token, and on."""
         token = self.peek()
         self.position += 1
         return token
 
     def accept(self, *texts: str) -> bool:
-        """Whether the next token is one of these; if so, on."""
+        """Tell whether the next token is one of these; if so, on."""
         if self.peek().text in texts and self.peek() is not END:
             self.position += 1
             return True
@@ -70,12 +70,12 @@ class Cursor:
 
 
 def letter(name: str) -> Expression:
-    """A symbol, or the constant of that name."""
+    """Return a symbol, or the constant of that name."""
     return Constant(name) if name in ("e", "i") else Symbol(name)
 
 
 def times(left: Expression, right: Expression) -> Expression:
-    """The product, flat."""
+    """Return the product, flat."""
     factors = (*(left.factors if isinstance(left, Product) else (left,)), right)
     return Product(factors)
 

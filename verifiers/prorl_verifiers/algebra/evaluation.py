@@ -46,7 +46,7 @@ class NotExactError(Exception):
 
 
 def exact(expression: Expression) -> Fraction:  # noqa: PLR0911  (one case a node type)
-    """The exact rational value.
+    """Return the exact rational value.
 
     Raises:
         NotExactError: There is none, or it is too long.
@@ -129,7 +129,7 @@ class NumericEvaluator:
         beside a far larger one, or an argument so near to zero that a function takes it for zero."""
 
     def value(self, expression: Expression, symbols: Mapping[str, Any]) -> Any:
-        """The value as a number of this evaluator's context.
+        """Return the value as a number of this evaluator's context.
 
         Raises:
             NotFiniteError: It has none.
@@ -144,7 +144,7 @@ class NumericEvaluator:
         return result
 
     def derivative(self, expression: Expression, variable: str, point: Mapping[str, Fraction]) -> Any:
-        """The derivative by one symbol at a point, as a central difference over a quarter of the digits.
+        """Return the derivative by one symbol at a point, as a central difference over a quarter of the digits.
 
         Its error is of the square of that distance, and the same again of rounding: half of the digits are right. Of
         |u| it is the derivative for real u; branches are the principal ones.
@@ -162,7 +162,7 @@ class NumericEvaluator:
         self.lost = None
 
     def rounded(self, value: Any) -> Any:
-        """A number of another evaluator's context as one of this."""
+        """Return a number of another evaluator's context as one of this."""
         return +self._context.convert(value)
 
     def _value(self, expression: Expression, symbols: Mapping[str, Any]) -> Any:  # noqa: PLR0911  (as above)
@@ -224,7 +224,7 @@ class NumericEvaluator:
         return self._bounded(context.power(base, exponent))
 
     def _of_negative(self, base: Any, exponent: Fraction) -> Any:
-        """The real value, so that a cube root of x is x^(1/3) for negative x, too."""
+        """Return the real value, so that a cube root of x is x^(1/3) for negative x, too."""
         size = self._power(-base, self._context.mpf(exponent.numerator) / exponent.denominator)
         return -size if exponent.numerator % 2 else size
 
@@ -254,7 +254,7 @@ class NumericEvaluator:
         return self._context.ln(value) if base is None else self._context.ln(value) / self._context.ln(base)
 
     def _root(self, value: Any, degree: Any) -> Any:
-        """The real root where there is one, so that the cube root of -8 is -2."""
+        """Return the real root where there is one, so that the cube root of -8 is -2."""
         is_odd = degree == int(self._context.re(degree)) and int(self._context.re(degree)) % 2 == 1
         if degree == 0:
             raise NotFiniteError("a root of degree zero")
@@ -274,7 +274,7 @@ class NumericEvaluator:
 
 
 def _odd_root(exponent: Expression) -> Fraction | None:
-    """The exponent if it is a fraction with an odd denominator."""
+    """Return the exponent if it is a fraction with an odd denominator."""
     try:
         value = exact(exponent)
     except (NotExactError, NotFiniteError):

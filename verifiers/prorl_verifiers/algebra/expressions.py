@@ -43,7 +43,7 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def parse_expression(tokens: list[Token]) -> Expression:
-    """The tree of all tokens.
+    """Return the tree of all tokens.
 
     Raises:
         UnreadableError: They are not one expression of the grammar.
@@ -202,7 +202,7 @@ class _Parser(Cursor):
         return Call("abs", (expression,))
 
     def _word(self, token: Token) -> Expression:
-        """A function's name, a constant, or letters side by side."""
+        """Return a function's name, a constant, or letters side by side."""
         text = token.text
         if text in CONSTANT_WORDS:
             return Constant(CONSTANT_WORDS[text])
@@ -307,7 +307,7 @@ class _Parser(Cursor):
         return call if exponent is None else Power(call, exponent)
 
     def _bare_argument(self) -> Expression:
-        r"""What `\sin 2x` applies to: factors side by side up to a sign or another function."""
+        r"""Return what `\sin 2x` applies to: factors side by side up to a sign or another function."""
         if self.peek().text == "-":
             raise UnreadableError("a function of a minus sign")
         factors = [self._power()]

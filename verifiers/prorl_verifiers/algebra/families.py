@@ -41,7 +41,10 @@ _INTEGER_LETTERS = frozenset("jklmnt")
 
 
 def same_family(left: Answer, right: Answer, same: Same) -> bool:
-    """Whether both are the same family; where only one side declares its parameter, the other's is the one left."""
+    """Tell whether both are the same family.
+
+    Where only one side declares its parameter, the other's is the one left.
+    """
     if isinstance(right, Family) and right.domain != (left.domain if isinstance(left, Family) else "Z"):
         return False
     if isinstance(left, Family) or isinstance(right, Family):
@@ -73,7 +76,10 @@ def _same_multiples_of_pi(left: Expression, right: Expression) -> bool:
 
 
 def _parameter(side: Answer, other: Answer) -> str:
-    """The declared parameter; else the one letter for whole numbers that the other side does not use as a variable."""
+    """Return the declared parameter.
+
+    Else the one letter for whole numbers that the other side does not use as a variable.
+    """
     if isinstance(side, Family):
         return side.parameter
     assert isinstance(other, Family)
@@ -127,7 +133,7 @@ def _replaced(expression: Expression, name: str, by: Expression) -> Expression: 
 
 
 def _is_shifted(left: Answer, right: Answer, parameter: str) -> bool:
-    """Whether the values are `a + bk` and `a' + bk` (or `a' - bk`) of the same numbers."""
+    """Tell whether the values are `a + bk` and `a' + bk` (or `a' - bk`) of the same numbers."""
     left, right = _bare(left), _bare(right)
     if not isinstance(left, Value) or not isinstance(right, Value) or left.unit != right.unit:
         return False
@@ -156,7 +162,7 @@ def _are_shifted(left: Expression, right: Expression, parameter: str) -> bool:
 
 
 def _start_and_step(expression: Expression, parameter: str) -> tuple[Expression, Expression] | None:
-    """`a` and `b` of `a + bk`, None if it is no such sum."""
+    """Return `a` and `b` of `a + bk`, None if it is no such sum."""
     at = [_replaced(expression, parameter, Number(Fraction(index))) for index in range(4)]
     steps = [Sum((upper, negated(lower))) for lower, upper in pairwise(at)]
     is_linear = are_identical(steps[0], steps[1]) and are_identical(steps[1], steps[2])

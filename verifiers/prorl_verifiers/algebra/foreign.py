@@ -29,7 +29,7 @@ _NO_PRODUCT = re.compile(r"(?<![0-9.])0\s*(?=[A-Za-z\\({])|[0-9]\s*\(\s*[-0-9.]+
 
 
 def is_plain_formula(text: str, tokens: list[Token]) -> bool:
-    """Whether the text (of these tokens) is one formula of the commands above, with balanced brackets."""
+    """Tell whether the text (of these tokens) is one formula of the commands above, with balanced brackets."""
     if (
         len(text) > _MAX_CHARACTERS
         or "=" in (bare := _RANGE.sub("", text))

@@ -61,7 +61,10 @@ _PART_NAMES = {
 
 
 def without_quantifier(text: str) -> str:
-    r"""An equation without `\text{ for all } x` behind it; a condition such as `x > 0` stays, and is not read."""
+    r"""Return an equation without `\text{ for all } x` behind it.
+
+    A condition such as `x > 0` stays, and is not read.
+    """
     found = _FOR_ALL.search(text)
     if found and "=" in text and found["name"] in text[: found.start()]:
         return text[: found.start()]
@@ -69,7 +72,7 @@ def without_quantifier(text: str) -> str:
 
 
 def whole_form(text: str, read: Read) -> Answer | None:
-    """The answer, if its text has one of the forms of this module.
+    """Return the answer, if its text has one of the forms of this module.
 
     Raises:
         UnreadableError: It has, and a part of it cannot be read.

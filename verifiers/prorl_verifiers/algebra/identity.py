@@ -38,7 +38,7 @@ _MIN_REAL_POINTS = 2
 
 
 def is_exact(expression: Expression) -> bool:
-    """Whether it is a rational number that is cheap to compute."""
+    """Tell whether it is a rational number that is cheap to compute."""
     try:
         exact(expression)
     except NotExactError:
@@ -47,7 +47,7 @@ def is_exact(expression: Expression) -> bool:
 
 
 def are_identical(left: Expression, right: Expression) -> bool:
-    """Whether both have the same value wherever one of them is a real number.
+    """Tell whether both have the same value wherever one of them is a real number.
 
     Raises:
         UnreadableError: A value cannot be computed here; `TooCostlyError` if it is too large.
@@ -86,7 +86,7 @@ def _agree_at_points(left: Expression, right: Expression, names: frozenset[str])
 
 
 def _first_point(left: Expression, right: Expression, names: frozenset[str]) -> Mapping[str, Fraction]:
-    """The first test point where both have a value."""
+    """Return the first test point where both have a value."""
     points = ({name: _coordinate(name, index) for name in names} for index in range(_POINTS))
     return next(
         point
@@ -96,7 +96,7 @@ def _first_point(left: Expression, right: Expression, names: frozenset[str]) -> 
 
 
 def _agree_sharply(left: Expression, right: Expression, point: Mapping[str, Fraction]) -> bool:
-    """Whether many more digits still show no difference, and no part of a side is too small to show in them.
+    """Tell whether many more digits still show no difference, and no part of a side is too small to show in them.
 
     Without this 3 would be 3 + 1/2004!, and 1 the cosine of a tiny number. What is lost beside larger terms and shrinks
     with more digits is rounding error, as in sin(pi) + 1.
@@ -120,7 +120,7 @@ def _is_not_real(value: Any) -> bool:
 
 
 def real_number(expression: Expression) -> Any:
-    """The value as a real number of many digits, None if it has none, or cannot be computed here."""
+    """Return the value as a real number of many digits, None if it has none, or cannot be computed here."""
     if symbols_of(expression) or contains_infinity(expression):
         return None
     try:
@@ -131,7 +131,7 @@ def real_number(expression: Expression) -> Any:
 
 
 def are_proportional(left: Expression, right: Expression, *, positive: bool) -> bool:
-    """Whether `left` is a real (`positive`: positive) constant times `right`, so that they vanish together."""
+    """Tell whether `left` is a real (`positive`: positive) constant times `right`, so that they vanish together."""
     names = symbols_of(left)
     if not names or names != symbols_of(right) or contains_infinity(left) or contains_infinity(right):
         return False
@@ -145,7 +145,7 @@ def are_proportional(left: Expression, right: Expression, *, positive: bool) -> 
 
 
 def values(expression: Expression, names: frozenset[str]) -> list[Any]:
-    """The values at the test points, None where there is none; one value if there are no names.
+    """Return the values at the test points, None where there is none; one value if there are no names.
 
     Raises:
         UnreadableError: A value is too costly to compute.
@@ -167,7 +167,7 @@ def _value_or_none(expression: Expression, point: Mapping[str, Fraction]) -> Any
 
 
 def _value(expression: Expression, symbols: Mapping[str, Fraction]) -> Any:
-    """The value; one that seems to vanish is computed again and again with twice the digits.
+    """Return the value; one that seems to vanish is computed again and again with twice the digits.
 
     A true zero shrinks with the rounding error, a small number stays, and so does a small difference of large ones.
     """

@@ -6,7 +6,7 @@ from prorl_verifiers.algebra.tree import Call, Constant, Expression, Power, Prod
 
 
 def symbols_of(expression: Expression) -> frozenset[str]:
-    """The names of all symbols in it."""
+    """Return the names of all symbols in it."""
     match expression:
         case Symbol(name):
             return frozenset((name,))
@@ -18,7 +18,7 @@ def symbols_of(expression: Expression) -> frozenset[str]:
 
 
 def holds_constant(expression: Expression, constant: str) -> bool:
-    """Whether `pi`, `e`, `i` or `infinity` is anywhere in it."""
+    """Tell whether `pi`, `e`, `i` or `infinity` is anywhere in it."""
     match expression:
         case Constant(name):
             return name == constant
@@ -30,5 +30,5 @@ def holds_constant(expression: Expression, constant: str) -> bool:
 
 
 def contains_infinity(expression: Expression) -> bool:
-    """Whether it has an infinity anywhere."""
+    """Tell whether it has an infinity anywhere."""
     return holds_constant(expression, "infinity")

@@ -24,7 +24,7 @@ _LINE = r"\mathbb{R}"
 
 
 def special_notation(piece: str, read: Callable[[str], Answer]) -> Answer | None:  # noqa: PLR0911  (one a notation)
-    """The answer, if the piece of text is one of these; `read` reads a set within it.
+    """Return the answer, if the piece of text is one of these; `read` reads a set within it.
 
     Raises:
         UnreadableError: It is, with a part that cannot be read.

@@ -23,7 +23,7 @@ MAX_DEGREE = 200
 
 
 def expand(expression: Expression) -> Polynomial:
-    """The coefficients by monomial, without zeros.
+    """Return the coefficients by monomial, without zeros.
 
     Raises:
         UnreadableError: It is no polynomial, or too large.
@@ -55,7 +55,7 @@ def expand(expression: Expression) -> Polynomial:
 
 
 def is_expanded(expression: Expression) -> bool:
-    """Whether no product, quotient or power holds a sum: the question itself is no answer."""
+    """Tell whether no product, quotient or power holds a sum: the question itself is no answer."""
     match expression:
         case Sum(terms):
             return all(is_expanded(term) for term in terms)
@@ -67,7 +67,7 @@ def is_expanded(expression: Expression) -> bool:
 
 
 def _is_negated_sum(product: Product) -> bool:
-    """`-(a + b)`, as subtraction is read."""
+    """Tell whether it is `-(a + b)`, as subtraction is read."""
     sign, *rest = product.factors
     return not symbols_of(sign) and len(rest) == 1 and exact(sign) == -1 and is_expanded(rest[0])
 

@@ -50,7 +50,7 @@ _FAMILY_SET = re.compile(r"\\\{(.+)[|:](\s*[a-z]\s*\\in\s*\\mathbb\{[ZN]\}[^{}]*
 
 
 def read(text: str) -> Answer:
-    """The answer that a text states.
+    """Return the answer that a text states.
 
     Raises:
         UnreadableError: The reader does not know what it means, with certainty.
@@ -72,7 +72,7 @@ def _has_as_many_closing(text: str) -> bool:
 
 
 def is_written_alike(left: str, right: str) -> bool:
-    """Whether two texts are the same up to layout and white space."""
+    """Tell whether two texts are the same up to layout and white space."""
     try:
         one, other = ("".join(normalise(text).split()) for text in (left, right))
     except UnreadableError:
@@ -97,7 +97,7 @@ def _mixed_number(match: re.Match[str]) -> str:
 
 
 def _words(text: str) -> Words | None:
-    """The answer as words if it is nothing but words of two or more letters, or any text in `\\text{}`."""
+    """Return the answer as words if it is nothing but words of two or more letters, or any text in `\\text{}`."""
     wrapped = _TEXT.fullmatch(text)
     plain = (wrapped.group(1) if wrapped else text).strip().rstrip(".")
     plain = plain[1:-1] if plain[:1] + plain[-1:] == "()" else plain
@@ -112,7 +112,7 @@ def _words(text: str) -> Words | None:
 
 
 def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
-    """The shape of some tokens of the text."""
+    """Return the shape of some tokens of the text."""
     if not tokens:
         raise UnreadableError("an empty part")
     if depth > _MAX_SHAPE_DEPTH:
@@ -134,12 +134,12 @@ def _shape(text: str, tokens: list[Token], depth: int) -> Answer:
 
 
 def _is_real(tokens: list[Token], shape: Answer) -> bool:
-    r"""Whether it only says `x \in \mathbb{R}`, beside what else is said of x."""
+    r"""Tell whether it only says `x \in \mathbb{R}`, beside what else is said of x."""
     return shape == REAL_LINE and any(token.text == r"\in" for token in tokens)
 
 
 def _listed(items: list[Answer], joint: str) -> Answer:
-    """A list; with dots, one that goes on, whose order counts."""
+    """Return a list; with dots, one that goes on, whose order counts."""
     if Value(DOTS) in items:
         return Bracketed("...", tuple(items), "...")
     return named_values(Collection(tuple(items), joint))
@@ -179,7 +179,7 @@ def _is_variable(token: Token) -> bool:
 
 
 def _enclosed(text: str, tokens: list[Token], depth: int) -> Answer | None:  # noqa: PLR0911  (one case a bracket)
-    """A set, tuple, interval or matrix that spans all tokens."""
+    """Return a set, tuple, interval or matrix that spans all tokens."""
     first, last = tokens[0].text, tokens[-1].text
     if len(tokens) == 1 and first == r"\emptyset":
         return Collection((), "set")
@@ -231,7 +231,7 @@ def _set(text: str, tokens: list[Token], depth: int) -> Answer:
 
 
 def _environment(text: str, tokens: list[Token], depth: int) -> Answer:
-    """A matrix, a function by cases, or a system of equations."""
+    """Return a matrix, a function by cases, or a system of equations."""
     names = [token.text for token in tokens[1:4]]
     ends = [token.text for token in tokens[-4:]]
     is_known = len(names) == 3 and (names[1].endswith("matrix") or names[1] == "cases")
@@ -252,7 +252,7 @@ def _environment(text: str, tokens: list[Token], depth: int) -> Answer:
 
 
 def _cell(text: str, tokens: list[Token], depth: int) -> Answer:
-    """A cell of a function by cases: without a comma at its end or `\\text{if}` before its condition."""
+    """Return a cell of a function by cases: without a comma at its end or `\\text{if}` before its condition."""
     while tokens and tokens[-1].text in (",", ";", "."):
         tokens = tokens[:-1]
     texts = [token.text for token in tokens[:4]]
@@ -262,7 +262,7 @@ def _cell(text: str, tokens: list[Token], depth: int) -> Answer:
 
 
 def _single(text: str, tokens: list[Token], depth: int) -> Answer:
-    """A value with its unit, digits with a base, words, or two values joined by a plus-minus sign."""
+    """Return a value with its unit, digits with a base, words, or two values joined by a plus-minus sign."""
     piece = text[tokens[0].start : tokens[-1].end]
     plus_minus = piece.count(r"\pm")
     if plus_minus == 1 and r"\mp" not in piece:

@@ -15,7 +15,7 @@ _JOINTS = {"or": "or", "and": "and", r"\vee": "or", r"\wedge": "and"}
 
 
 def split(tokens: list[Token], separators: tuple[str, ...]) -> list[list[Token]]:
-    """The parts between separators outside all brackets."""
+    """Return the parts between separators outside all brackets."""
     parts: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
@@ -28,7 +28,10 @@ def split(tokens: list[Token], separators: tuple[str, ...]) -> list[list[Token]]
 
 
 def split_list(tokens: list[Token]) -> tuple[list[list[Token]], str]:
-    """The parts between commas, semicolons, and the words `and` and `or`; and the one such word, if there is one."""
+    """Return the parts between commas, semicolons, and the words `and` and `or`.
+
+    And the one such word, if there is one.
+    """
     unwrapped = _with_bare_joints(tokens)
     parts = split(unwrapped, (",", ";", *_JOINTS))
     # "1, 2, and 3" has an empty part between comma and word.
@@ -59,7 +62,7 @@ def _with_bare_joints(tokens: list[Token]) -> list[Token]:
 
 
 def outside_brackets(tokens: list[Token]) -> list[Token]:
-    """The tokens at depth zero."""
+    """Return the tokens at depth zero."""
     depth = 0
     outside = []
     for token in tokens:
@@ -70,7 +73,7 @@ def outside_brackets(tokens: list[Token]) -> list[Token]:
 
 
 def spans(tokens: list[Token]) -> bool:
-    """Whether the first token's bracket closes at the last token."""
+    """Tell whether the first token's bracket closes at the last token."""
     depth = 0
     for index, token in enumerate(tokens):
         depth += (token.text in OPENING) - (token.text in CLOSING)

@@ -39,7 +39,7 @@ _VARIABLES = frozenset("abcdefghijklmnopqrstuvwxyz") | {"theta", "alpha", "beta"
 
 
 def is_name(answer: Answer) -> bool:
-    """Whether it is one name: a symbol, `f(x)`, a segment such as AB, or a word such as area."""
+    """Tell whether it is one name: a symbol, `f(x)`, a segment such as AB, or a word such as area."""
     if isinstance(answer, Value):
         return isinstance(answer.expression, Symbol) and not answer.unit
     if isinstance(answer, Words):
@@ -49,7 +49,7 @@ def is_name(answer: Answer) -> bool:
 
 
 def is_assignment(answer: Answer) -> bool:
-    """Whether it is `name = value`."""
+    """Tell whether it is `name = value`."""
     return isinstance(answer, Relation) and answer.operators == ("=",) and is_name(answer.members[0])
 
 
@@ -109,7 +109,10 @@ def _grouped(answer: Collection) -> Collection:
 
 
 def values_of_names(answer: Answer) -> Answer | None:
-    """What assignments say without their names: of one name a value or list of values, of several a tuple by name."""
+    """Return what assignments say without their names.
+
+    Of one name a value or list of values, of several a tuple by name.
+    """
     if isinstance(answer, Relation) and is_assignment(answer):
         return answer.members[1]
     if not isinstance(answer, Collection) or len(answer.items) < 2 or not all(map(is_assignment, answer.items)):
@@ -127,7 +130,7 @@ def values_of_names(answer: Answer) -> Answer | None:
 
 
 def _are_numbered(names: Sequence[Answer]) -> bool:
-    """Whether they are one letter with different subscripts, as the roots of an equation are named."""
+    """Tell whether they are one letter with different subscripts, as the roots of an equation are named."""
     symbols = [
         name.expression.name for name in names if isinstance(name, Value) and isinstance(name.expression, Symbol)
     ]
@@ -146,7 +149,7 @@ def _letter(name: Answer) -> str:
 
 
 def punctured_line(removed: Answer) -> Answer:
-    """The real line without some points.
+    """Return the real line without some points.
 
     Raises:
         UnreadableError: They are no rational numbers.
@@ -164,7 +167,7 @@ def punctured_line(removed: Answer) -> Answer:
 
 
 def set_of_condition(variable: str, condition: Answer) -> Answer:
-    """The set of all values of a variable that satisfy a condition on it.
+    """Return the set of all values of a variable that satisfy a condition on it.
 
     Raises:
         UnreadableError: The condition is none of the kinds that are read.
@@ -184,7 +187,7 @@ def set_of_condition(variable: str, condition: Answer) -> Answer:
 
 
 def intervals_of(answer: Answer) -> tuple[str, tuple[Answer, ...]] | None:
-    """A set of real numbers as intervals and sets, with the variable if inequalities describe it ("" if none)."""
+    """Return real numbers as intervals and sets, with the variable if inequalities describe it ("" if none)."""
     match answer:
         case Bracketed(left, (_, _), right) if left in ("(", "[") and right in (")", "]"):
             return "", (answer,)

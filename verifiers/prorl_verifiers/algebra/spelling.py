@@ -60,7 +60,7 @@ _GOES_ON = re.compile(r"(?<![0-9.])([0-9]{1,20})\.([0-9]{2,60})\s*\\(?:ldots|cdo
 
 
 def respell(text: str) -> str:
-    """The same mathematics in one spelling. Never raises."""
+    """Return the same mathematics in one spelling. Never raises."""
     text = _ROOT_OF_NUMBER.sub(lambda match: f"{match.group(1)}{{{match.group(2)}}}", text)
     text = _SIGN.sub(lambda match: _SIGNS[match.group()], text)
     text = _VULGAR.sub(_as_fraction, text)
@@ -124,7 +124,10 @@ def _of_dots(match: re.Match[str]) -> str:
 
 
 def _that_goes_on(match: re.Match[str]) -> str:
-    """A decimal whose digits end with at least two full periods; any other is no exact number, and stays as it is."""
+    """Return a decimal whose digits end with at least two full periods.
+
+    Any other is no exact number, and stays as it is.
+    """
     whole, digits = match.groups()
     for length in range(1, len(digits) // 2 + 1):
         period = digits[-length:]

@@ -42,7 +42,7 @@ class Token:
 
 
 def normalise(text: str) -> str:
-    """The same mathematics with one spelling for each sign and without dollar signs and layout commands.
+    """Return the same mathematics with one spelling for each sign and without dollar signs and layout commands.
 
     Raises:
         UnreadableError: It is too long, or only about something.
@@ -75,7 +75,7 @@ def without_thousands_separators(text: str) -> str:
 
 
 def tokenise(text: str) -> list[Token]:
-    """The tokens of normalised text.
+    """Return the tokens of normalised text.
 
     Raises:
         UnreadableError: There are too many.

@@ -201,7 +201,7 @@ Answer = (
 
 
 def foreign_formulas(answer: Answer) -> list[str]:
-    """The formulas in an answer that are kept as text."""
+    """Return the formulas in an answer that are kept as text."""
     match answer:
         case Value(Foreign(), _, text):
             return [text]

@@ -57,7 +57,7 @@ _ADJECTIVES = frozenset(
 
 
 def split_unit(piece: str) -> tuple[str, str]:
-    """The text without unit and with number words as factors, and the unit: a name, `%`, `$`, `deg`, or empty.
+    """Return the text without unit and with number words as factors, and the unit: a name, `%`, `$`, `deg`, or empty.
 
     Raises:
         UnreadableError: Words stand beside the number that name neither a unit nor what is counted in answers.
@@ -116,7 +116,7 @@ def _split(piece: str) -> tuple[str, str]:  # noqa: PLR0911  (one case a notatio
 
 
 def _unit_name(words: str, exponent: str | None, *, is_marked: bool) -> str:
-    """The unit's name; plain letters count only if they cannot be variables.
+    """Return the unit's name; plain letters count only if they cannot be variables.
 
     What is in no table is marked as unknown: it counts only where the other answer says the same.
 

@@ -38,7 +38,7 @@ _CENTS = {("$", "cent"): _HUNDREDTH, ("cent", "$"): Number(Fraction(100))}
 
 
 def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR0911  (one case a pair of units)
-    """The expected one decides what a missing unit means.
+    """Return the expected one decides what a missing unit means.
 
     Raises:
         UnreadableError: A value cannot be computed, and the other checker is of no help.
@@ -62,7 +62,7 @@ def same_value(expected: Value, answer: Value, ask: Ask) -> bool:  # noqa: PLR09
 
 
 def same_expression(left: Expression, right: Expression) -> bool:
-    """Whether both are identical, also where only the exponents of huge powers can be computed.
+    """Tell whether both are identical, also where only the exponents of huge powers can be computed.
 
     Raises:
         UnreadableError: A value cannot be computed.
@@ -99,7 +99,7 @@ def _with_one_constant(expression: Expression) -> Expression:
 
 
 def _is_rounding(rounded: Value, precise: Value) -> bool:
-    """Whether one is a decimal of six digits or more that rounds the other, which has no such decimal itself."""
+    """Tell whether one is a decimal of six digits or more that rounds the other, which has no such decimal itself."""
     written = _DECIMAL.fullmatch(rounded.text.strip())
     if written is None or not is_exact(rounded.expression) or not _has_no_decimal(precise.expression):
         return False
@@ -149,7 +149,7 @@ def _same_angle(expected: Value, answer: Value) -> bool:
 
 
 def _conversion(expected: str, given: str) -> Expression | None:
-    """The factor from one unit to another of the same dimension."""
+    """Return the factor from one unit to another of the same dimension."""
     if (expected, given) in _CENTS:
         return _CENTS[expected, given]
     wanted, got = parse_unit(expected), parse_unit(given)

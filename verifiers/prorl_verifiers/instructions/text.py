@@ -44,7 +44,7 @@ class Bounds(NamedTuple):
     most: int
 
     def satisfies(self, relation: str, wanted: int) -> bool:
-        """Whether both readings keep `at least` or `less than` the number."""
+        """Tell whether both readings keep `at least` or `less than` the number."""
         return self.fewest >= wanted if relation == "at least" else self.most < wanted
 
 

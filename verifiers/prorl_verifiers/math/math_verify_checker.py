@@ -53,7 +53,7 @@ class MathVerifyChecker:
         self.read = lru_cache(maxsize=_CACHED_FORMULAS)(self._read)
 
     def are_same(self, expected: str, answer: str) -> bool:
-        """Whether two formulas are the same.
+        """Tell whether two formulas are the same.
 
         Raises:
             TooSlowError: It takes too long to tell.
@@ -68,7 +68,7 @@ class MathVerifyChecker:
         return bool(is_same and self._call(_agree_at_points, left, right))
 
     def _read(self, text: str) -> Any:
-        """The formula as a sympy expression. Public as `read`, which remembers.
+        """Return the formula as a sympy expression. Public as `read`, which remembers.
 
         Raises:
             TooSlowError: Parsing it takes too long.
@@ -102,7 +102,7 @@ class MathVerifyChecker:
 
 
 def _agree(left: Any, right: Any) -> bool:
-    """Whether two formulas without variables have the same value, relative to its size."""
+    """Tell whether two formulas without variables have the same value, relative to its size."""
     left, right = left.doit(), right.doit()
     if left.is_Rational and right.is_Rational:
         return bool(left == right)
@@ -111,7 +111,7 @@ def _agree(left: Any, right: Any) -> bool:
 
 
 def _agree_at_points(left: Any, right: Any) -> bool:
-    """Whether two formulas have the same values wherever both have one, at one point or more."""
+    """Tell whether two formulas have the same values wherever both have one, at one point or more."""
     import sympy
 
     names = sorted(left.free_symbols, key=str)
@@ -136,7 +136,7 @@ def _number(digits: str, index: int) -> Any:
 
 
 def complex_value(expression: Any) -> Any:
-    """The value as an mpmath number.
+    """Return the value as an mpmath number.
 
     Raises:
         ValueError: It has none.

@@ -51,7 +51,10 @@ _ALTERNATIVE = re.compile(r"(?<![A-Za-z])or(?![A-Za-z])|\\lor(?![A-Za-z])|\\vee(
 
 
 def stated_answer(answer: str, answer_format: AnswerFormat) -> str | None:
-    """The part of an extracted answer that states the result, as mathematics without marks; None if there is none."""
+    """Return the part of an extracted answer that states the result, as mathematics without marks.
+
+    None if there is none.
+    """
     if answer_format is AnswerFormat.BOXED:
         return answer  # a box within it is layout, and what stands beside that counts
     boxes = [box.strip() for box in boxed_contents(answer) if box.strip()]
@@ -74,13 +77,13 @@ def _with_currency_marked(text: str) -> str:
 
 
 def is_hedge(text: str) -> bool:
-    """Whether the answer offers alternatives, several lines, or doubt: no single answer is stated."""
+    """Tell whether the answer offers alternatives, several lines, or doubt: no single answer is stated."""
     has_lines = "\\\\" in text and r"\begin" not in text
     return has_lines or bool(_ALTERNATIVE.search(text) or _DOUBT.search(text) or _NEGATION.search(text))
 
 
 def _joined(boxes: list[str]) -> str:
-    """The last box if all say the same, else all of them as a list."""
+    """Return the last box if all say the same, else all of them as a list."""
     distinct = list(dict.fromkeys(boxes))
     different: list[str] = []
     for box in distinct[:_MAX_BOXES]:
@@ -91,7 +94,7 @@ def _joined(boxes: list[str]) -> str:
 
 
 def _statement(text: str) -> str | None:
-    """What a text that begins with the answer states: its first formula or its first sentence."""
+    """Return what a text that begins with the answer states: its first formula or its first sentence."""
     text = text.strip().lstrip("*:= ").strip()
     formula = _FORMULA.search(text)
     end = _SENTENCE_END.search(text)
@@ -114,7 +117,7 @@ def _statement(text: str) -> str | None:
 
 
 def _joined_formulas(text: str, position: int) -> list[str]:
-    """The formulas that go on from here with "and" or a comma."""
+    """Return the formulas that go on from here with "and" or a comma."""
     formulas = []
     while (joint := _JOINT.match(text, position)) and (formula := _FORMULA.match(text, joint.end())):
         formulas.append(_first_group(formula))
@@ -123,7 +126,7 @@ def _joined_formulas(text: str, position: int) -> list[str]:
 
 
 def _last_formula(line: str) -> str | None:
-    """The last formula of a line of prose, or the line if it is nothing but mathematics, or its last number."""
+    """Return the last formula of a line of prose, or the line if it is nothing but mathematics, or its last number."""
     formulas = list(_FORMULA.finditer(line))
     if is_hedge(line):
         return line if formulas or _NUMBER.search(line) else None
@@ -143,12 +146,12 @@ def _last_formula(line: str) -> str | None:
 
 
 def _is_taken_back(text: str, start: int, end: int) -> bool:
-    """Whether the words around a number or formula make it a bound, or no answer."""
+    """Tell whether the words around a number or formula make it a bound, or no answer."""
     return bool(_BEFORE.search(text[max(0, start - 60) : start]) or _BEHIND.match(text, end))
 
 
 def _with_unit(number: re.Match[str]) -> str:
-    """The number with the unit behind it, if there is one: 5 km must not pass for 5 m."""
+    """Return the number with the unit behind it, if there is one: 5 km must not pass for 5 m."""
     unit = _UNIT.match(number.string, number.end())
     return number.group() + (unit.group() if unit and parse_unit(unit.group().strip(" .")) is not None else "")
 

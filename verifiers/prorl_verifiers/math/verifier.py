@@ -72,7 +72,7 @@ class MathVerifier:
             self.judge({"answer": gold}, AnswerFormat.BOXED, rf"\boxed{{{answer}}}")
 
     def judge(self, row: Mapping[str, Any], answer_format: AnswerFormat, completion: str) -> Judgement:
-        """Whether the completion's answer equals one of the expected ones."""
+        """Tell whether the completion's answer equals one of the expected ones."""
         texts, fault = math_answers(row)
         if fault:
             return Judgement.unsupported(fault)

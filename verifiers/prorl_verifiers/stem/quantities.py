@@ -149,7 +149,7 @@ def _scaled(value: Fraction, rest: str) -> tuple[Fraction, str]:
 
 
 def _number_prefix(text: str) -> tuple[Fraction, str] | None:
-    """The number that a text begins with, and the rest."""
+    """Return the number that a text begins with, and the rest."""
     power = _POWER_OF_TEN.match(text)
     if power and abs(int(power["power"])) <= _MAX_EXPONENT:
         value = Fraction(10) ** int(power["power"])
@@ -166,7 +166,7 @@ def _number_prefix(text: str) -> tuple[Fraction, str] | None:
 
 
 def _expression_prefix(text: str) -> tuple[Fraction, str] | None:
-    r"""A value such as `\frac{3}{4}`, `2\sqrt{3}` or `3\pi/2`, with or without a unit behind a space."""
+    r"""Return a value such as `\frac{3}{4}`, `2\sqrt{3}` or `3\pi/2`, with or without a unit behind a space."""
     head, _, unit = text.rpartition(" ")
     for number, rest in ((text, ""), (head, unit)):
         try:

@@ -48,7 +48,7 @@ class BoundedCache(Generic[T]):
         return self._num_bytes
 
     async def get(self, digest: str, make: Callable[[], Coroutine[Any, Any, Made[T]]]) -> tuple[T, bool]:
-        """The value, and whether it was there or being made already.
+        """Return the value, and whether it was there or being made already.
 
         What `make` raises is raised to all who wait, and not kept. Making goes on while anybody waits for it.
         """
@@ -83,6 +83,6 @@ class BoundedCache(Generic[T]):
 
 
 def digest_of(*parts: Any) -> str:
-    """The digest of JSON values: equal exactly for equal values."""
+    """Return the digest of JSON values: equal exactly for equal values."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -59,7 +59,7 @@ class Compilers:
         self._cache: BoundedCache[Compiled] = BoundedCache(max_cached_bytes)
 
     async def compile(self, installed: Installed, source: str) -> Compiled:
-        """A program for a source.
+        """Return a program for a source.
 
         Raises:
             RewardError: The compiler could not be run.

@@ -36,7 +36,7 @@ class Installed:
     prepared: Mapping[str, bytes] = field(default_factory=dict)
 
     def compile_spec(self, files: Mapping[str, bytes]) -> RunSpec:
-        """The compiler's run; the first of the files is the source."""
+        """Return the compiler's run; the first of the files is the source."""
         limits = self.language.compile_limits
         return RunSpec(
             argv=filled(self.toolchain.compile, next(iter(files)), limits),
@@ -54,7 +54,7 @@ class Toolchains:
         self._found: BoundedCache[Installed | None] = BoundedCache(len(ALL_LANGUAGES))
 
     async def get(self, name: str) -> Installed | None:
-        """The language of that name, if there is one that works here."""
+        """Return the language of that name, if there is one that works here."""
         language = LANGUAGES.get(name)
         if language is None:
             return None
@@ -62,7 +62,7 @@ class Toolchains:
         return installed
 
     async def _find(self, language: Language) -> Made[Installed | None]:
-        """The language with the first of its toolchains that works. That there is none is asked again later."""
+        """Return the language with the first of its toolchains that works. That there is none is asked again later."""
         for toolchain in language.toolchains:
             try:
                 version = await _version(self._isolation, language, toolchain)
@@ -80,7 +80,7 @@ class Toolchains:
 
 
 def language_fault(name: str) -> str:
-    """Why a language that was not found cannot be had."""
+    """Return why a language that was not found cannot be had."""
     if name in LANGUAGES:
         return f"language {name!r} is not available here: none of its toolchains compiles and runs a program"
     return f"there is no language {name!r}; known: {', '.join(sorted(LANGUAGES))}"
@@ -98,7 +98,7 @@ async def _version(isolation: Isolation, language: Language, toolchain: Toolchai
 
 
 async def _prepare(isolation: Isolation, toolchain: Toolchain) -> Mapping[str, bytes] | None:
-    """What the compiler needs besides the source; None if it could not be made."""
+    """Return what the compiler needs besides the source; None if it could not be made."""
     if not toolchain.prepare:
         return {}
     spec = RunSpec(argv=toolchain.prepare, files=toolchain.files, kept=(toolchain.prepared,), limits=PREPARE_LIMITS)
@@ -129,5 +129,5 @@ async def _works(isolation: Isolation, installed: Installed) -> bool:
 
 
 def source_files(language: Language, source: str) -> dict[str, bytes]:
-    """The source file by its name."""
+    """Return the source file by its name."""
     return {language.source_name(source): source.encode("utf-8", "surrogatepass")}

@@ -24,7 +24,10 @@ _TYPING = (
 
 
 def load_solution(with_typing: bool) -> types.ModuleType:
-    """The program as a module. For methods `typing`'s usual names are there, as programs in that style expect."""
+    """Return the program as a module.
+
+    For methods `typing`'s usual names are there, as programs in that style expect.
+    """
     module = types.ModuleType("solution")
     sys.modules["solution"] = module
     if with_typing:

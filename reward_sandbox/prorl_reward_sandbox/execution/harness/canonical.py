@@ -43,7 +43,7 @@ class RefusedError(Exception):
 
 
 def encode(value: object) -> object:
-    """The JSON form of a value.
+    """Return the JSON form of a value.
 
     Raises:
         RefusedError: It holds something that is no exact builtin type, or too much of it.
@@ -52,7 +52,7 @@ def encode(value: object) -> object:
 
 
 def decode(form: object) -> object:
-    """The value of a JSON form.
+    """Return the value of a JSON form.
 
     Raises:
         RefusedError: It is no such form, or too large.

@@ -75,7 +75,7 @@ class Evaluator:
 
 
 def constants(tree: ast.AST) -> frozenset[object]:
-    """All texts in a program."""
+    """Return all texts in a program."""
     return frozenset(
         node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and type(node.value) is str
     )

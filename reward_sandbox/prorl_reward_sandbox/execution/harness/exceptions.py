@@ -40,7 +40,7 @@ class ProgramError(Exception):
 
 
 def exception_of(name: str, text: str) -> Exception:
-    """The exception for one whose nearest builtin class has that name, marked as the program's."""
+    """Return the exception for one whose nearest builtin class has that name, marked as the program's."""
     if name in SIGNALS:
         error: Exception = RuntimeError(f"the program raised {name}: {text}")
     elif name in _UNICODE_ERRORS:
@@ -53,11 +53,11 @@ def exception_of(name: str, text: str) -> Exception:
 
 
 def from_program(error: Exception) -> Exception:
-    """The exception, marked: it tells nothing of the test program."""
+    """Return the exception, marked: it tells nothing of the test program."""
     error.is_from_program = True  # type: ignore[attr-defined]
     return error
 
 
 def is_from_program(error: BaseException) -> bool:
-    """Whether it was marked so."""
+    """Tell whether it was marked so."""
     return getattr(error, "is_from_program", False) is True

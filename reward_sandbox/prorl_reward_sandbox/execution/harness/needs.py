@@ -37,7 +37,7 @@ def needs(tree: ast.Module, functions: frozenset[str]) -> Iterator[str]:
 
 
 def lacking(tree: ast.Module, known: frozenset[str]) -> Iterator[str]:
-    """What it names and nothing binds, and the modules that it imports on the way and are not there.
+    """Return what it names and nothing binds, and the modules that it imports on the way and are not there.
 
     Found before it runs: what is missing must not depend on the way that a program's answers make it go.
     """
@@ -59,7 +59,7 @@ def _can_be_found(name: str) -> bool:
 
 
 def imported_modules(tree: ast.Module) -> frozenset[str]:
-    """The outermost names of all modules that its text imports."""
+    """Return the outermost names of all modules that its text imports."""
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     return frozenset(name for node in nodes for name in _imported(node))
 
@@ -143,7 +143,7 @@ def _needs_of_signals(node: ast.AST, called: frozenset[str]) -> Iterator[str]:
 
 
 def _needs_of_surroundings(node: ast.AST, called: frozenset[str]) -> Iterator[str]:
-    """What the program prints, logs, warns of or reads: it does so elsewhere."""
+    """Return what the program prints, logs, warns of or reads: it does so elsewhere."""
     if isinstance(node, ast.With):
         watching = {_called_name(item.context_expr) for item in node.items} & _WATCHERS
         if watching and any(is_call(part, called) for each in node.body for part in ast.walk(each)):
@@ -167,7 +167,7 @@ def _needs_of_power(node: ast.AST) -> Iterator[str]:
 
 
 def _expected(node: ast.AST) -> Iterator[str]:
-    """The exceptions that do not cross and that an `assertRaises(...)` or `raises(...)` names."""
+    """Return the exceptions that do not cross and that an `assertRaises(...)` or `raises(...)` names."""
     if isinstance(node, ast.Call) and "raises" in _called_name(node).lower() and node.args:
         yield from set(_names(node.args[0])) & NOT_CROSSING
 
@@ -221,7 +221,7 @@ def expecting_errors(node: ast.AST) -> list[ast.stmt]:
 
 
 def asks_for_class(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is `isinstance(..., name)` or the like."""
+    """Tell whether it is `isinstance(..., name)` or the like."""
     return (
         isinstance(node, ast.Call)
         and getattr(node.func, "id", "") in ("isinstance", "issubclass")
@@ -230,12 +230,12 @@ def asks_for_class(node: ast.AST, functions: frozenset[str]) -> bool:
 
 
 def is_function(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is one of the functions, by its name or as `solution.name`."""
+    """Tell whether it is one of the functions, by its name or as `solution.name`."""
     if isinstance(node, ast.Attribute):
         return isinstance(node.value, ast.Name) and node.value.id == "solution" and node.attr in functions
     return isinstance(node, ast.Name) and node.id in functions
 
 
 def is_call(node: ast.AST, functions: frozenset[str]) -> bool:
-    """Whether it is a call of one of the functions."""
+    """Tell whether it is a call of one of the functions."""
     return isinstance(node, ast.Call) and is_function(node.func, functions)

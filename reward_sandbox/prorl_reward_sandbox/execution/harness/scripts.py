@@ -36,7 +36,7 @@ exec(code)
 
 @functools.cache
 def script_files(name: str) -> Mapping[str, bytes]:
-    """The files of `candidate` or `tests`; `main.py` is what to run."""
+    """Return the files of `candidate` or `tests`; `main.py` is what to run."""
     texts = [(resources.files(_PACKAGE) / f"{part}.py").read_text() for part in _PARTS[name]]
     text = _FUTURE_IMPORT + _OWN_IMPORT.sub("", "\n".join(texts)).replace(_FUTURE_IMPORT, "")
     compiled = marshal.dumps(compile(text, "harness.py", "exec", dont_inherit=True))

@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def judge(source: bytes, functions: list[str]) -> tuple[str, str]:
-    """The verdict and the reason for it."""
+    """Return the verdict and the reason for it."""
     try:
         tree = ast.parse(source, "tests.py")
         code = compile(source, "tests.py", "exec", dont_inherit=True)
@@ -75,7 +75,7 @@ def judge(source: bytes, functions: list[str]) -> tuple[str, str]:
 
 
 def make_modules(tree: ast.AST, functions: list[str]) -> types.ModuleType:
-    """The modules `solution` and `__main__`, with the stubs in both; the latter is the test program's."""
+    """Return the modules `solution` and `__main__`, with the stubs in both; the latter is the test program's."""
     stubs = Stubs("solution")
     stubs.__dict__.update({name: make_stub(name) for name in functions})
     sys.modules["solution"] = stubs
@@ -103,7 +103,7 @@ def run(code: types.CodeType, module: types.ModuleType, imported: frozenset[str]
 
 
 def is_lacking(error: BaseException, imported: frozenset[str]) -> bool:
-    """Whether something is missing that the test program itself asks for, whatever it was answered."""
+    """Tell whether something is missing that the test program itself asks for, whatever it was answered."""
     if is_from_program(error):
         return False
     if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in imported:
@@ -112,14 +112,14 @@ def is_lacking(error: BaseException, imported: frozenset[str]) -> bool:
 
 
 def fail_in_thread(arguments: threading.ExceptHookArgs) -> None:
-    """A test that failed in a thread of its own has failed."""
+    """Return a test that failed in a thread of its own has failed."""
     kind = arguments.exc_type.__name__
     traceback.print_exception(arguments.exc_value)
     _findings.append(("failed", f"a thread of the test program ended with {kind}"))
 
 
 def speaks_of_nan(tree: ast.AST, source: bytes) -> bool:
-    """Whether a test program reckons with a number that is none, for which every comparison is false."""
+    """Tell whether a test program reckons with a number that is none, for which every comparison is false."""
     compares_with_itself = any(
         isinstance(node, ast.Compare) and ast.dump(node.left) == ast.dump(node.comparators[0])
         for node in ast.walk(tree)
@@ -140,7 +140,7 @@ class Stubs(types.ModuleType):
 
 
 def make_stub(name: str) -> types.FunctionType:
-    """A function that asks the program's jail."""
+    """Return a function that asks the program's jail."""
 
     def stub(*arguments: object, **keywords: object) -> object:
         try:
@@ -170,7 +170,7 @@ def make_stub(name: str) -> types.FunctionType:
 
 
 def value_of(body: bytes) -> object:
-    """The value in an answer, or the exception that it tells of."""
+    """Return the value in an answer, or the exception that it tells of."""
     try:
         reply = loads(body)
         if isinstance(reply, dict) and list(reply) == ["value"]:
@@ -187,7 +187,7 @@ def value_of(body: bytes) -> object:
 
 
 def has_nan(form: object) -> bool:
-    """Whether the form of a value holds a NaN; its depth has been checked."""
+    """Tell whether the form of a value holds a NaN; its depth has been checked."""
     if isinstance(form, dict):
         return form == {"f": "nan"} or any(map(has_nan, form.values()))
     return isinstance(form, list) and any(map(has_nan, form))

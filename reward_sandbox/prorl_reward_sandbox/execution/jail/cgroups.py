@@ -112,7 +112,7 @@ class SlotGroup:
         return self._cpu_total() - self._cpu_baseline
 
     def has_exceeded(self) -> bool:
-        """Whether the kernel ended a process since `prepare`, because the memory was used up."""
+        """Tell whether the kernel ended a process since `prepare`, because the memory was used up."""
         return self._count_kills() > self._kills
 
     def remove(self) -> None:
@@ -197,7 +197,7 @@ def _mounts() -> list[tuple[str, str, Sequence[str]]]:
 
 
 def _locate(mounts: Sequence[tuple[str, str, Sequence[str]]], mark: str, path: str) -> str:
-    """The folder of a group."""
+    """Return the folder of a group."""
     for point, root, marks in mounts:
         if mark in marks:
             inside = os.path.relpath(path, root)
@@ -216,7 +216,7 @@ def _make_v1(mounts: Sequence[tuple[str, str, Sequence[str]]], controller: str, 
 def _make_optional_v1(
     mounts: Sequence[tuple[str, str, Sequence[str]]], ours: Mapping[str, str], name: str
 ) -> dict[str, str]:
-    """Groups that account for the processors and share them, as far as they can be had."""
+    """Make the groups that account for the processors and share them, as far as they can be had."""
     folders = {}
     for controller in (_CPU, _SHARES):
         with contextlib.suppress(KeyError, OSError):

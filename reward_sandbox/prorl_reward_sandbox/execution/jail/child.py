@@ -114,7 +114,7 @@ def become_program(context: Context, descriptors: Sequence[int]) -> NoReturn:
 
 
 def _arrange_descriptors(descriptors: Sequence[int], maximum: int) -> None:
-    """Standard input, output and error, the conversation, the job, and nothing else."""
+    """Arrange standard input, output and error, the conversation, the job, and nothing else."""
     # The zygote sees to it that no target is a source.
     dup2(descriptors[0], _JOB_FD, False)
     for target, source in enumerate(descriptors[1:]):
@@ -132,7 +132,7 @@ def _hand_over_folder() -> None:
 
 
 def _confine(folder: str, confinement: Confinement) -> None:
-    """Where there is no file system of the run's own."""
+    """Return where there is no file system of the run's own."""
     own = f"/proc/{os.getpid()}"
     landlock.confine(readable=(*_SYSTEM, *confinement.readable, own), writable=(folder,))
     if confinement.own_pid_only:

@@ -124,12 +124,12 @@ class Jail:
 
 
 def _interpreter_folders() -> tuple[str, ...]:
-    """Where this Python lives, outer folders first."""
+    """Return where this Python lives, outer folders first."""
     return tuple(sorted({sys.base_prefix, sys.base_exec_prefix, sysconfig.get_path("stdlib")}))
 
 
 def _make_group() -> tuple[SlotGroup | None, str]:
-    """A control group, or why there is none."""
+    """Return a control group, or why there is none."""
     try:
         return SlotGroup(str(os.getpid())), ""
     except NoControlGroupError as error:
@@ -219,7 +219,7 @@ class JailRun:
         return status, usage
 
     def _read_report(self) -> None:
-        """All its writers have ended."""
+        """Return all its writers have ended."""
         self.clone.job.setblocking(False)
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             while len(self._report) <= _MAX_REPORT_BYTES:

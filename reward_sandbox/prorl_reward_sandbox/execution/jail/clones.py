@@ -96,7 +96,7 @@ class Zygote:
         return self._process.pid
 
     def await_ready(self) -> dict[str, object]:
-        """What it found possible.
+        """Return what it found possible.
 
         Raises:
             NotStartedError: It did not get there.
@@ -115,7 +115,7 @@ class Zygote:
         return hello
 
     def clone(self, talk: int = -1) -> Clone:
-        """A clone; the spare one if it will do.
+        """Return a clone; the spare one if it will do.
 
         Args:
             talk: The program's end of a conversation, closed here in any case; -1 without one.
@@ -148,7 +148,7 @@ class Zygote:
             self._spare = None
 
     def _settle_spare(self) -> Clone | None:
-        """The spare clone, now that the zygote has answered; None if there is none."""
+        """Return the spare clone, now that the zygote has answered; None if there is none."""
         if self._spare is not None and not self._spare.pid:
             try:
                 self._await_answer(self._spare)
@@ -182,7 +182,7 @@ class Zygote:
 
 
 def _start(settings: ZygoteSettings, interpreter: str) -> subprocess.Popen[bytes]:
-    """The zygote's streams are pipes, as a program's will be: Python looks at its streams once, at its start."""
+    """Return the zygote's streams are pipes, as a program's will be: Python looks at its streams once, at its start."""
     stdin, unused = os.pipe()
     unread, stdout = os.pipe()
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))

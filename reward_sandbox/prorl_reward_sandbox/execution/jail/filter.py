@@ -66,7 +66,7 @@ class _Goto:
 
 
 def build_filter(architecture: Architecture, *, in_namespaces: bool, own_pid: int | None = None) -> bytes:
-    """The filter for one level.
+    """Return the filter for one level.
 
     Args:
         in_namespaces: Other processes and System V objects are out of reach by themselves; otherwise calls that
@@ -124,7 +124,7 @@ def _intervals(actions: Mapping[int, int], labels: Mapping[int, str]) -> list[tu
 
 
 def _decide(intervals: Sequence[tuple[int, int | str]], name: str = "n") -> Iterator[_Goto | tuple[int, int] | str]:
-    """A balanced tree of comparisons: a filter is run through for every number when it is installed."""
+    """Return a balanced tree of comparisons: a filter is run through for every number when it is installed."""
     if len(intervals) == 1:
         what = intervals[0][1]
         if isinstance(what, str):

@@ -84,7 +84,7 @@ def plan_job(request: Request, folder: str, *, memory_is_bounded: bool, other_ta
 
 
 def encode_job(job: Job) -> bytes:
-    """The job's bytes, their number first."""
+    """Return the job's bytes, their number first."""
     body = marshal.dumps(tuple(job))
     return len(body).to_bytes(_LENGTH_BYTES, "little") + body
 
@@ -103,7 +103,7 @@ def read_job(descriptor: int) -> Fields | None:
 
 
 def _read_rest(descriptor: int, begun: bytes, size: int) -> bytes | None:
-    """A job with large files, in one piece: adding part to part would copy the beginning again and again."""
+    """Return a job with large files, in one piece: adding part to part would copy the beginning again and again."""
     parts, missing = [begun], size - len(begun)
     while missing:
         part = os.read(descriptor, missing)

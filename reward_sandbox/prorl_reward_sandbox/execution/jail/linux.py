@@ -102,7 +102,7 @@ def unshare(flags: int) -> None:
 
 
 def _address(record: ctypes.Array[Any] | ctypes.Structure) -> ctypes.c_void_p:
-    """Where it lies; keeps it. What is a pointer already needs no look at its type when it is passed."""
+    """Return where it lies; keeps it. What is a pointer already needs no look at its type when it is passed."""
     return ctypes.cast(ctypes.pointer(record), ctypes.c_void_p)
 
 
@@ -113,7 +113,7 @@ _MEMORY = b"tmpfs"
 
 
 def dropping_capabilities() -> Step:
-    """Empties a process's capability sets."""
+    """Prepare emptying a process's capability sets."""
     return partial(_capset, _CAPABILITY_HEADER, _NO_CAPABILITIES)
 
 
@@ -128,7 +128,7 @@ def preparing_prctl(option: int, value: int) -> Step:
 
 
 def installing_filter(program: bytes) -> Step:
-    """Submits a process to a system call filter for good: BPF instructions of eight bytes each."""
+    """Prepare submitting a process to a system call filter for good: BPF instructions of eight bytes each."""
 
     class Program(ctypes.Structure):
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
@@ -138,18 +138,18 @@ def installing_filter(program: bytes) -> Step:
 
 
 def failure_of(step: Step) -> OSError:
-    """Why a step of the C library's has just failed."""
+    """Return why a step of the C library's has just failed."""
     return _error(getattr(getattr(step, "func", step), "__name__", "a prepared call"))
 
 
 def landlock_version() -> int:
-    """The kernel's Landlock interface version; 0 without Landlock."""
+    """Return the kernel's Landlock interface version; 0 without Landlock."""
     result = _libc.syscall(ctypes.c_long(_SYS_LANDLOCK), None, ctypes.c_size_t(0), ctypes.c_uint32(1))
     return max(0, int(result))
 
 
 def landlock_create(attributes: bytes) -> int:
-    """A new ruleset's descriptor."""
+    """Return a new ruleset's descriptor."""
     size = ctypes.c_size_t(len(attributes))
     return _syscall(_SYS_LANDLOCK, "landlock_create_ruleset", attributes, size, ctypes.c_uint32(0))
 
@@ -222,7 +222,10 @@ def _find_thread_id() -> int:
 
 
 def _places(start: int, value: int) -> list[int]:
-    """Where the record holds the value. The record is followed by mapped memory: it lies inside the thread's area."""
+    """Return where the record holds the value.
+
+    The record is followed by mapped memory: it lies inside the thread's area.
+    """
     page = os.sysconf("SC_PAGE_SIZE")
     size = min(_LARGEST_THREAD_RECORD, page - start % page)  # never beyond the page that surely is mapped
     words = (ctypes.c_int32 * (size // 4)).from_address(start)

@@ -66,7 +66,10 @@ def build_root(prefixes: Sequence[str], *, shows_proc: bool) -> None:
 
 
 def _mounts_are_shared() -> bool:
-    """Whether what is mounted here would appear elsewhere. A kernel without such sharing cannot be told to leave it."""
+    """Tell whether what is mounted here would appear elsewhere.
+
+    A kernel without such sharing cannot be told to leave it.
+    """
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return any(" shared:" in line.partition(" - ")[0] for line in file)
 

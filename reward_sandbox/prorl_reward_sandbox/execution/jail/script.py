@@ -86,7 +86,7 @@ def _exit_code(code: object) -> int:
 
 
 def _finish(names: dict[str, object], code: int) -> int:
-    """What the interpreter does at its end, in its order."""
+    """Return what the interpreter does at its end, in its order."""
     threading = sys.modules.get("threading")
     if threading is not None:
         threading._shutdown()

@@ -39,7 +39,7 @@ class Steps(NamedTuple):
 
 
 def prepare_steps(settings: ZygoteSettings, containment: Containment) -> Steps:
-    """The steps of all clones of one zygote."""
+    """Return the steps of all clones of one zygote."""
     in_namespaces = settings.level == NAMESPACES
     installing = linux.installing_filter(build_filter(Architecture.here(), in_namespaces=in_namespaces))
     return Steps(
@@ -95,7 +95,7 @@ def _user(user_id: int | None) -> tuple[Step, ...]:
 
 
 def _offer_to_the_memory_killer() -> None:
-    """Where memory ends, the program goes before the zygote and the service."""
+    """Return where memory ends, the program goes before the zygote and the service."""
     try:
         descriptor = _open("/proc/self/oom_score_adj", _TO_WRITE)
         write(descriptor, b"1000")

@@ -24,7 +24,7 @@ class Architecture(Enum):
 
     @classmethod
     def here(cls) -> Architecture:
-        """This machine's.
+        """Return the one of this machine.
 
         Raises:
             OSError: There is no table for it.

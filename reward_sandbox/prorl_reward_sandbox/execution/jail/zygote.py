@@ -86,7 +86,7 @@ def _hide_own_modules() -> list[ModuleType]:
 
 
 def _take_control(descriptor: int) -> socket.socket:
-    """The control socket, above the descriptors that a program gets; and those are occupied.
+    """Return the control socket, above the descriptors that a program gets; and those are occupied.
 
     What is received for a run then lies above them too, and can be put in its place in any order.
     """
@@ -117,7 +117,7 @@ def _prepare(settings: ZygoteSettings, cloner: linux.Cloner) -> Containment:
 
 
 def _leave_namespaces() -> bool:
-    """New shared namespaces, with the help of a user namespace if needed; whether it was."""
+    """Make new shared namespaces, with the help of a user namespace if needed; return whether it was."""
     user_id, group_id = os.geteuid(), os.getegid()
     try:
         linux.unshare(_SHARED)

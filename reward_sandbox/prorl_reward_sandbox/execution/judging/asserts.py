@@ -46,7 +46,7 @@ _VERDICTS = {"passed": Verdict.CORRECT, "failed": Verdict.WRONG, "unsupported": 
 async def judge_asserts(
     isolation: Isolation, program: Program, test: AssertTest, limits: ExecutionLimits
 ) -> ProgramTestResult:
-    """The result of one test program. Takes two of the isolation's slots.
+    """Return the result of one test program. Takes two of the isolation's slots.
 
     Raises:
         RewardError: A jail failed, twice.
@@ -91,7 +91,7 @@ async def _judge_once(
 
 
 async def _with_both_times(result: ProgramTestResult, *tasks: asyncio.Task[RawOutcome]) -> ProgramTestResult:
-    """The result with the times of both: which of them was crowded out does not matter."""
+    """Return the result with the times of both: which of them was crowded out does not matter."""
     await asyncio.wait(tasks, timeout=_FAREWELL_SECONDS)
     outcomes = [task.result() for task in tasks if task.done() and not task.cancelled() and task.exception() is None]
     times = {
@@ -113,7 +113,7 @@ def _tests_spec(program: Program, test: AssertTest, limits: ExecutionLimits) -> 
 def _candidate_ended(
     candidate: asyncio.Task[RawOutcome], bridge: _Bridge, limits: ExecutionLimits, program: Program
 ) -> ProgramTestResult:
-    """The result where the program ended while the test program was still running."""
+    """Return the result where the program ended while the test program was still running."""
     outcome = candidate.result()
     if not bridge.has_tests:  # the program is not even read before the first call
         raise RewardError("the two jails of an assert test did not run at the same time; give the level more slots")
@@ -122,7 +122,10 @@ def _candidate_ended(
 
 
 def _tests_ended(outcome: RawOutcome, bridge: _Bridge, limits: ExecutionLimits, program: Program) -> ProgramTestResult:
-    """The result by the test program's own word, or by how it ended. Its output stays here: it may tell of the test."""
+    """Return the result by the test program's own word, or by how it ended.
+
+    Its output stays here: it may tell of the test.
+    """
     if bridge.verdict is None:
         fault = find_fault(outcome, limits, program.installed.language)
         limit_reached = fault not in (None, Verdict.RUNTIME_ERROR, Verdict.COMPILE_ERROR)

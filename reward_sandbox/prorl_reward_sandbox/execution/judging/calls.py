@@ -29,7 +29,7 @@ from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
 
 
 def candidate_spec(program: Program, limits: ExecutionLimits) -> RunSpec:
-    """A run of a Python program in which its functions are called; it lacks the conversation."""
+    """Return a run of a Python program in which its functions are called; it lacks the conversation."""
     (source,) = program.files.values()
     files = {**script_files("candidate"), "solution.py": source}
     return replace(program.spec(b"", limits), files=files)
@@ -38,7 +38,7 @@ def candidate_spec(program: Program, limits: ExecutionLimits) -> RunSpec:
 async def judge_call(
     isolation: Isolation, program: Program, test: CallTest, limits: ExecutionLimits, checker: Checker
 ) -> ProgramTestResult:
-    """The result of one function test.
+    """Return the result of one function test.
 
     Raises:
         RewardError: The program could not be run.

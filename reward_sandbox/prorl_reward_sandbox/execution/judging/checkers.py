@@ -33,7 +33,7 @@ async def judge_by_checker(
     expected_stdout: str,
     stdout: bytes,
 ) -> tuple[Verdict, str]:
-    """Whether a checker accepts an output, and why there is no answer if there is none.
+    """Tell whether a checker accepts an output, and why there is no answer if there is none.
 
     Raises:
         RewardError: It could not be run, or can judge no output.
@@ -47,7 +47,7 @@ async def judge_by_checker(
     program = compiled.program
 
     async def ask(printed: str) -> RawOutcome | None:
-        """What the checker did; None if the question is too large to be asked."""
+        """Return what the checker did; None if the question is too large to be asked."""
         question = json.dumps({"stdin": stdin, "expected_stdout": expected_stdout, "stdout": printed}).encode("ascii")
         return await run_twice(isolation, program.spec(question, LIMITS)) if len(question) <= MAX_BLOB_BYTES else None
 
@@ -63,7 +63,7 @@ async def judge_by_checker(
 
 
 def _answer(outcome: RawOutcome | None) -> bool | None:
-    """Whether a checker accepts; None if it gave no answer."""
+    """Tell whether a checker accepts; None if it gave no answer."""
     if outcome is None or outcome.stop_reason is not StopReason.EXITED:
         return None
     return {_ACCEPTS: True, _REJECTS: False}.get(outcome.exit_code if outcome.exit_code is not None else -1)

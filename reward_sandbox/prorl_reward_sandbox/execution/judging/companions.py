@@ -9,12 +9,15 @@ from prorl_reward_sandbox.execution.isolation import Isolation
 
 
 def num_companions(slots: int) -> int:
-    """How many test programs run at once. Their jails are idle while the tested program computes, and the reverse."""
+    """Return how many test programs run at once.
+
+    Their jails are idle while the tested program computes, and the reverse.
+    """
     return max(1, slots // 2)
 
 
 def num_jails(slots: int) -> int:
-    """How many runs at once an isolation must allow for so many programs at once.
+    """Return how many runs at once an isolation must allow for so many programs at once.
 
     With fewer, programs that each hold one jail and wait for a second one would wait for each other.
     """
@@ -22,7 +25,10 @@ def num_jails(slots: int) -> int:
 
 
 def num_programs(runs: int) -> int:
-    """How many programs at once fit into so many runs; at least one, whose assert tests then need a second run."""
+    """Return how many programs at once fit into so many runs.
+
+    At least one, whose assert tests then need a second run.
+    """
     return max((slots for slots in range(1, runs + 1) if num_jails(slots) <= runs), default=1)
 
 

@@ -21,7 +21,7 @@ class BreachError(Exception):
 
 
 def longest_answer(limits: ExecutionLimits) -> int:
-    """The largest frame that a program may write."""
+    """Return the largest frame that a program may write."""
     return min(limits.output_bytes, MAX_ANSWER_BYTES)
 
 

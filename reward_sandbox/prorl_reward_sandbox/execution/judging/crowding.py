@@ -20,7 +20,7 @@ _OWN_CPU_SHARE = 0.5
 
 
 def is_crowded_out(results: Sequence[ProgramTestResult]) -> bool:
-    """Whether a program ran out of time because others had the processors."""
+    """Tell whether a program ran out of time because others had the processors."""
     wall_seconds = sum(result.wall_seconds for result in results)
     return any(result.verdict is Verdict.TIMEOUT_WALL for result in results) and has_waited(
         wall_seconds=wall_seconds,
@@ -30,7 +30,7 @@ def is_crowded_out(results: Sequence[ProgramTestResult]) -> bool:
 
 
 def has_waited(*, wall_seconds: float, cpu_seconds: float, cpu_wait_seconds: float) -> bool:
-    """Whether a large part of a wall time passed with waiting for a processor, and little on one."""
+    """Tell whether a large part of a wall time passed with waiting for a processor, and little on one."""
     return cpu_wait_seconds >= _WAITED_SHARE * wall_seconds and cpu_seconds < _OWN_CPU_SHARE * wall_seconds
 
 

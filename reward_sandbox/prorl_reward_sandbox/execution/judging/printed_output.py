@@ -18,7 +18,7 @@ _WHOLE_NUMBER = re.compile(rb"[+-]?[0-9]+")
 
 
 def is_expected_output(stdout: bytes, expected: str, checker: Checker) -> bool:
-    """Whether the output counts as the expected one. Not for kind `program`, which needs a jail."""
+    """Tell whether the output counts as the expected one. Not for kind `program`, which needs a jail."""
     return _COMPARISONS[checker.kind](stdout, expected.encode("utf-8", "surrogatepass"), checker)
 
 

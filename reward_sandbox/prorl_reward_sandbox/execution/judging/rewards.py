@@ -18,7 +18,7 @@ _CLOCK_SECONDS = 0.01
 def program_verdict(
     tests: Sequence[ProgramTestResult], *, policy: Literal["fraction", "all"], total_wall_seconds: float
 ) -> tuple[Verdict, float | None]:
-    """The verdict on a program, and its reward: None exactly if the verdict says nothing about the program.
+    """Return the verdict on a program, and its reward: None exactly if the verdict says nothing about the program.
 
     Without full reward the verdict is `partial`, or that of the first test that failed.
     """
@@ -38,6 +38,6 @@ def program_verdict(
 
 
 def is_out_of_time(tests: Sequence[ProgramTestResult], total_wall_seconds: float) -> bool:
-    """Whether the tests ran into the total: the last one that ran was stopped by it, or one was never begun."""
+    """Tell whether the tests ran into the total: the last one that ran was stopped by it, or one was never begun."""
     spent = sum(test.wall_seconds for test in tests)
     return spent >= total_wall_seconds - _CLOCK_SECONDS and any(test.verdict is Verdict.TIMEOUT_WALL for test in tests)

@@ -39,7 +39,7 @@ class RunResult:
 
 
 def is_crowded_out_once(result: RunResult) -> bool:
-    """Whether its wall limit came because others had the processors."""
+    """Tell whether its wall limit came because others had the processors."""
     outcome = result.outcome
     return (
         outcome is not None

@@ -83,7 +83,7 @@ class Tester:
         return Judged(tests=await self._test(request, compiled.program, shown_bytes), compilation=compiled.result)
 
     async def _test(self, request: ExecuteRequest, program: Program, shown_bytes: int) -> tuple[ProgramTestResult, ...]:
-        """All tests, or those up to one after which the others cannot matter."""
+        """Return all tests, or those up to one after which the others cannot matter."""
         results: list[ProgramTestResult] = []
         seconds_left = request.total_wall_seconds
         for test in request.tests:
@@ -148,7 +148,7 @@ class Tester:
 
 
 def _shown(result: ProgramTestResult, shown_bytes: int) -> ProgramTestResult:
-    """The result with its outputs, or without where they are too much."""
+    """Return the result with its outputs, or without where they are too much."""
     if len(result.stdout) + len(result.stderr) <= shown_bytes:
         return result
     return result.model_copy(update={"stdout": "", "stderr": "", "is_output_shown": False})

@@ -17,7 +17,7 @@ _MAX_DEPTH = 64
 
 
 def is_expected_value(form: object, expected: object, checker: Checker, depth: int = 0) -> bool:
-    """Whether a returned value is the expected one.
+    """Tell whether a returned value is the expected one.
 
     Args:
         form: As `harness.canonical.encode` writes values; anything malformed is not equal to anything.
@@ -43,7 +43,10 @@ def _is_expected_scalar(content: object, expected: object, checker: Checker) -> 
 
 
 def is_close(value: int | float, expected: float, checker: Checker) -> bool:
-    """Whether a number is within the larger of the tolerances. Where either is infinite or undefined it never is."""
+    """Tell whether a number is within the larger of the tolerances.
+
+    Where either is infinite or undefined it never is.
+    """
     try:
         if not (math.isfinite(value) and math.isfinite(expected)):
             return False
@@ -53,7 +56,7 @@ def is_close(value: int | float, expected: float, checker: Checker) -> bool:
 
 
 def _untag(form: object) -> tuple[str, object]:
-    """The tag of a form and what it holds; plain values have the tag ""."""
+    """Return the tag of a form and what it holds; plain values have the tag ""."""
     if isinstance(form, dict):
         return next(iter(form.items())) if len(form) == 1 else ("?", None)
     return "", form
@@ -78,7 +81,7 @@ def _is_expected_dict(pairs: list[object], expected: dict[str, object], checker:
 
 
 def _is_expected_set(parts: list[object], expected: list[object]) -> bool:
-    """The same members, each once, in any order; compared exactly."""
+    """Return the same members, each once, in any order; compared exactly."""
     try:
         members = sorted(json.dumps(_as_json(part)) for part in parts)
         wanted = sorted(json.dumps(part) for part in expected)
@@ -88,7 +91,7 @@ def _is_expected_set(parts: list[object], expected: list[object]) -> bool:
 
 
 def _as_json(form: object) -> object:
-    """A member as JSON would hold it: a tuple as a list, other tagged forms as they are."""
+    """Return a member as JSON would hold it: a tuple as a list, other tagged forms as they are."""
     tag, content = _untag(form)
     if tag in _LISTS and isinstance(content, list):
         return [_as_json(part) for part in content]

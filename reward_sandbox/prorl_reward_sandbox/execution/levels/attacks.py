@@ -190,7 +190,7 @@ def _process_is_left(bait: Bait, _: bytes) -> str:
 
 
 def took_place(outcome: RawOutcome) -> bool:
-    """Whether an attack ran into a wall, or through, and not into a mistake of its own, which would prove nothing."""
+    """Tell whether an attack ran into a wall, or through, and not into a mistake of its own."""
     if outcome.exit_code in (0, None):
         return True
     last = outcome.stderr.strip().rsplit(b"\n", 1)[-1].decode(errors="replace")
@@ -212,7 +212,7 @@ class Attack:
     sight: Sight = _said
 
     def sources(self, bait: Bait) -> tuple[str, ...]:
-        """The programs, told what to go for."""
+        """Return the programs, told what to go for."""
         told = "".join(f"{name} = {value!r}\n" for name, value in bait.values.items())
         return tuple(told + step for step in self.steps)
 

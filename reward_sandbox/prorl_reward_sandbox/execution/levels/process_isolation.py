@@ -88,7 +88,7 @@ class ProcessIsolation(RunnerIsolation):
         return await super().run(spec)
 
     async def _find_interpreter(self) -> str:
-        """The first candidate that runs under this isolation."""
+        """Return the first candidate that runs under this isolation."""
         for interpreter in INTERPRETERS:
             spec = RunSpec(argv=(interpreter, *_PYTHON_ARGUMENTS, "-c", ""), limits=_PROBE_LIMITS)
             try:

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def make_container(level: str, user: ProgramUser | None) -> Container:
-    """The container of a level.
+    """Return the container of a level.
 
     Raises:
         OSError: The level cannot be had here.
@@ -82,13 +82,13 @@ def _serve(connection: socket.socket, descriptors: socket.socket, container: Con
 
 
 def _receive_descriptor(descriptors: socket.socket) -> int:
-    """The program's end of a conversation, which the service sent before the request."""
+    """Return the program's end of a conversation, which the service sent before the request."""
     _, received, _, _ = socket.recv_fds(descriptors, 1, 1)
     return received[0]
 
 
 def _answer(request: Request, talk: int, container: Container, connection: socket.socket) -> bytes | None:
-    """The reply to one request; None if the service went away or gave up meanwhile."""
+    """Return the reply to one request; None if the service went away or gave up meanwhile."""
     try:
         return _run(request, talk, container, connection)
     except OSError as error:

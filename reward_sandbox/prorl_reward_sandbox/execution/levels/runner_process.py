@@ -94,7 +94,7 @@ class RunnerProcess:
 
 
 async def start_runner(level: str, command: Sequence[str] = (sys.executable,)) -> RunnerProcess:
-    """A new runner of a level that has reported ready.
+    """Return a new runner of a level that has reported ready.
 
     Args:
         command: A Python, or what turns into one.
@@ -143,7 +143,7 @@ async def _converse(conversation: Conversation, reader: asyncio.StreamReader, wr
 
 
 async def _first_of(reply: Coroutine[Any, Any, frames.Frame], talk: asyncio.Task[None] | None) -> frames.Frame:
-    """The reply, unless the conversation fails before it comes.
+    """Return the reply, unless the conversation fails before it comes.
 
     Raises:
         Exception: What the conversation raised.

@@ -165,12 +165,12 @@ class StrongestIsolation:
 
 
 def make_isolation(level: str, slots: int) -> RunnerIsolation:
-    """The implementation of a level, not started."""
+    """Return the implementation of a level, not started."""
     return ProcessIsolation(slots) if level == "process" else RunnerIsolation(level, slots)
 
 
 async def attack(isolation: Isolation, attacks: Sequence[Attack] = ATTACKS) -> dict[Threat, str]:
-    """What got through, and how.
+    """Return what got through, and how.
 
     Raises:
         RewardError: An attack could not be run: then nothing is known.

@@ -68,12 +68,12 @@ def become_program(launch: Launch) -> NoReturn:
 
 
 def program_path(name: str) -> str:
-    """The path of a program; a relative one means the working folder."""
+    """Return the path of a program; a relative one means the working folder."""
     return name if os.path.isabs(name) else os.path.join(".", name)
 
 
 def program_environment(folder: str, *, temporary: str) -> dict[str, str]:
-    """The program's whole environment."""
+    """Return the program's whole environment."""
     return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": folder, "TMPDIR": temporary}
 
 
@@ -85,7 +85,7 @@ def _reset_signals() -> None:
 
 
 def _arrange_descriptors(launch: Launch) -> None:
-    """Standard input, output and error, the conversation, the report, and nothing else."""
+    """Arrange standard input, output and error, the conversation, the report, and nothing else."""
     wanted = (launch.stdin, launch.stdout, launch.stderr, launch.talk, launch.report)
     # First out of the way of 0..4, where a source might otherwise be overwritten before it is copied.
     sources = [_above_targets(descriptor) if descriptor >= 0 else -1 for descriptor in wanted]
@@ -102,7 +102,7 @@ def _above_targets(descriptor: int) -> int:
 
 
 def resource_limits(limits: Limits, *, processes: int, memory_bytes: int | None) -> tuple[tuple[int, int, int], ...]:
-    """The limits of a program and its descendants, as (kind, soft, hard) for `resource.setrlimit`.
+    """Return the limits of a program and its descendants, as (kind, soft, hard) for `resource.setrlimit`.
 
     Args:
         processes: Processes and threads at once, of all that the program's user has.

@@ -11,7 +11,7 @@ _MAX_OWN = 4
 
 
 def waited_seconds(pid: int, *, wall_seconds: float) -> float | None:
-    """The longest wait of a thread of a process and its descendants that live; it may have ended, unreaped.
+    """Return the longest wait of a thread of a process and its descendants that live; it may have ended, unreaped.
 
     None where the kernel does not tell, or the program had a crowd of threads of its own.
     """

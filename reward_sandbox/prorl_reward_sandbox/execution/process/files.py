@@ -17,7 +17,7 @@ def file_mode(*, is_executable: bool) -> int:
 
 
 def write_file(path: str, content: bytes, mode: int) -> None:
-    """A new file of the caller's user."""
+    """Return a new file of the caller's user."""
     descriptor = _open(path, _NEW, mode)
     try:
         written = write(descriptor, content)

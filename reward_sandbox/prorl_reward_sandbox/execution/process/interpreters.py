@@ -20,7 +20,7 @@ INTERPRETERS = (*SAME_VERSION, "/usr/bin/python3")
 
 
 def readable_interpreter(user: ProgramUser | None) -> str:
-    """The first of this version that a user may run; without a user, this process may.
+    """Return the first of this version that a user may run; without a user, this process may.
 
     Raises:
         FileNotFoundError: There is none.

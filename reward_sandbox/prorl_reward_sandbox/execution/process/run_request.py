@@ -47,7 +47,7 @@ class Request:
 
 
 def encode_request(spec: RunSpec) -> bytes:
-    """The frame for a runner.
+    """Return the frame for a runner.
 
     Raises:
         ValueError: A file's name is not a plain name, or there are too many files, or the script is missing.
@@ -72,7 +72,7 @@ def encode_request(spec: RunSpec) -> bytes:
 
 
 def decode_request(frame: frames.Frame) -> Request:
-    """The request in a frame that `encode_request` made."""
+    """Return the request in a frame that `encode_request` made."""
     header = frame.header
     return Request(
         argv=tuple(header["argv"]),

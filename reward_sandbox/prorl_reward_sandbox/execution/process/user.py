@@ -45,7 +45,7 @@ class ProgramUser:
 
 
 def claim_user() -> ProgramUser | None:
-    """A user that nobody else has; None if this process may not change users.
+    """Return a user that nobody else has; None if this process may not change users.
 
     Raises:
         RuntimeError: All user ids are taken.

@@ -93,7 +93,7 @@ class Language:
         return frozenset((*self.names, *self.fences))
 
     def limits_of(self, limits: ExecutionLimits) -> ExecutionLimits:
-        """The limits of a run: what was asked for, and what the runtime needs for itself."""
+        """Return the limits of a run: what was asked for, and what the runtime needs for itself."""
         return limits.model_copy(
             update={
                 "memory_bytes": limits.memory_bytes + self.extra_bytes,
@@ -103,7 +103,7 @@ class Language:
 
 
 def filled(command: tuple[str, ...], source_name: str, limits: ExecutionLimits) -> tuple[str, ...]:
-    """A command with its placeholders filled in."""
+    """Return a command with its placeholders filled in."""
     values = {
         "source": source_name,
         "stem": source_name.rpartition(".")[0],
