@@ -55,10 +55,11 @@ format: setup ## Format and fix the code
 	$(BIN)/ruff check --fix .
 
 .PHONY: lint
-lint: setup ## Style, import contracts, spelling
+lint: setup ## Style, import contracts, dead names, spelling
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/vulture
 	$(BIN)/codespell
 
 .PHONY: types

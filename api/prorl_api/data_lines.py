@@ -1,19 +1,19 @@
 """The lines of a data file: a prompt, and what the domain's verifier needs to judge a completion of it.
 
-The learner reads its sources with `read_data`, and so does `prorl data check`: what one accepts, the other accepts.
+The learner judges the lines of its sources with `judge_line`, and so does `prorl data check`: what one accepts, the
+other accepts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from prorl_api.errors import Fault
-from prorl_api.jsonl import LineError, RawLine, parse_object, raw_lines
+from prorl_api.jsonl import LineError, RawLine, parse_object
 from prorl_api.rows import ROWS, Row, Text
 from prorl_api.spec.values import Domain
 
@@ -106,18 +106,6 @@ class BoundedFaults:
             return list(self._kept)
         want = "fix the ones above first"
         return [*self._kept, Fault(path=path, got=f"{rest} more faults", want=want)]
-
-
-def read_data(path: Path, domain: Domain) -> Iterator[GoodLine | BadLine]:
-    """Return every line of a data file that is not blank, judged by its domain's row model.
-
-    One line in memory at a time.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    for raw in raw_lines(path):
-        yield judge_line(raw, f"{path}:{raw.number}", domain)
 
 
 def judge_line(raw: RawLine, where: str, domain: Domain) -> GoodLine | BadLine:

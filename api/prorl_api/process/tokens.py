@@ -86,7 +86,3 @@ class AcceptedTokens:
             return ANY_CALLER
         scheme, _, token = (authorization or "").partition(" ")
         return self._caller_of.get(digest_of(token)) if scheme.lower() == "bearer" else None
-
-    def admits(self, authorization: str | None) -> bool:
-        """Tell whether a request with this `Authorization` header may pass; always, when no token is asked for."""
-        return self.caller(authorization) is not None

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prorl_api.data_lines import MAX_FAULTS_OF_A_LINE, BadLine, BoundedFaults, GoodLine, data_faults, read_data
+from prorl_api.data_lines import MAX_FAULTS_OF_A_LINE, BadLine, BoundedFaults, GoodLine, data_faults, judge_line
 from prorl_api.errors import Fault
+from prorl_api.jsonl import raw_lines
 from prorl_api.spec.values import Domain
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -31,7 +32,7 @@ def paths(value: dict[str, Any], domain: Domain = Domain.MATH) -> list[str]:
 def test_good_and_bad_lines_come_in_the_order_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("\n".join([json.dumps(line({"answer": 2})), "{", "", json.dumps(line({}))]))
-    first, second, third = read_data(path, Domain.MATH)
+    first, second, third = (judge_line(raw, f"{path}:{raw.number}", Domain.MATH) for raw in raw_lines(path))
     assert isinstance(first, GoodLine)
     assert (first.where, first.question, first.row) == (f"{path}:1", "1 + 1?", {"answer": 2})
     assert isinstance(second, BadLine)

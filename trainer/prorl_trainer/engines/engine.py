@@ -38,11 +38,6 @@ class TrainingEngine:
         self._ref_logprobs: list[list[Tensor | None]] = []
         self._old_logprobs: list[list[Tensor | None]] = []
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this is rank 0."""
-        return self._backend.rank == 0
-
     def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
         """Take a batch; compute reference and old log-probabilities.
 

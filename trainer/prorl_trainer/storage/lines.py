@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prorl_api.run_folder import PRIVATE_FILE
 from prorl_trainer.storage.durable import explained
 from prorl_trainer.storage.fence import Fence
 
@@ -17,17 +18,19 @@ _TAIL_BYTES = 2**20
 class LineFile:
     """A file of JSON objects, one a line. A torn last line is ignored and cut off before the next append."""
 
-    def __init__(self, path: Path, fence: Fence | None = None, *, sync: bool = False) -> None:
+    def __init__(self, path: Path, fence: Fence | None = None, *, sync: bool = False, is_private: bool = False) -> None:
         """Open `path` lazily; with a fence every append first makes sure that no newer attempt exists.
 
         Args:
             path: The file; its folder must exist by the first append.
             fence: Guards files that attempts share.
             sync: fsync after every append.
+            is_private: It holds answers: a new file is readable by its owner alone.
         """
         self.path = path
         self._fence = fence
         self._sync = sync
+        self._is_private = is_private
         self._checked_tail = False
 
     def append(self, line: dict[str, Any]) -> int:
@@ -40,7 +43,7 @@ class LineFile:
         if self._fence is not None:
             self._fence.check()
         data = (json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
-        with explained(self.path, len(data)), self.path.open("ab") as stream:
+        with explained(self.path, len(data)), open(self.path, "ab", opener=self._open) as stream:
             if not self._checked_tail:
                 self._cut_torn_tail()
                 self._checked_tail = True
@@ -50,6 +53,9 @@ class LineFile:
             if self._sync:
                 os.fsync(stream.fileno())
         return offset
+
+    def _open(self, path: str, flags: int) -> int:
+        return os.open(path, flags, PRIVATE_FILE if self._is_private else 0o666)
 
     def read(self) -> list[dict[str, Any]]:
         """Return all whole lines."""

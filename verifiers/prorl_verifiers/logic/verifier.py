@@ -22,7 +22,6 @@ from prorl_verifiers.logic.repairs import REPAIRS
 from prorl_verifiers.logic.rules import (
     NON_FINITE_ANSWERS,
     PARTICIPATION,
-    TASK_RULES,
     Rule,
     TaskRule,
     rule_for,
@@ -118,11 +117,6 @@ def _judge_repaired(task: str, entry: Mapping[str, Any], answer: str) -> Judgeme
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Judgement.unsupported(f"task {task!r}: the entry is broken: {type(error).__name__}: {error}")
     return Judgement.of_score(score, f"answer: {shorten(answer)}")
-
-
-def is_trusted(task: str) -> bool:
-    """Return whether the task is judged at all."""
-    return task not in TASK_RULES or TASK_RULES[task].rule is not Rule.REFUSED
 
 
 def _fault(row: Mapping[str, Any]) -> str:
