@@ -50,19 +50,19 @@ def test_every_direction_and_job_has_its_own_token() -> None:
     ],
 )
 def test_only_a_token_whose_digest_is_held_is_admitted(header: str | None, admitted: bool) -> None:
-    assert AcceptedTokens(frozenset({DIGEST, "0" * 64})).admits(header) is admitted
+    assert (AcceptedTokens(frozenset({DIGEST, "0" * 64})).caller(header) is not None) is admitted
 
 
 def test_without_digests_no_token_is_asked_for() -> None:
-    assert AcceptedTokens(frozenset()).admits(None)
+    assert AcceptedTokens(frozenset()).caller(None) is not None
 
 
 def test_accepted_digests_leave_the_environment_so_that_no_child_inherits_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tokens.ACCEPTED_VARIABLE, f" {DIGEST}, {'0' * 64},")
     accepted = AcceptedTokens.from_environment()
     assert tokens.ACCEPTED_VARIABLE not in os.environ
-    assert accepted.admits(f"Bearer {TOKEN}")
-    assert not accepted.admits("Bearer ")
+    assert accepted.caller(f"Bearer {TOKEN}") is not None
+    assert accepted.caller("Bearer ") is None
 
 
 def test_a_caller_presents_the_token_it_was_given_for_that_callee(monkeypatch: pytest.MonkeyPatch) -> None:

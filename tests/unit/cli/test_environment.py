@@ -59,7 +59,7 @@ def test_every_caller_has_the_token_its_callee_accepts_and_no_other() -> None:
     assert caller(learner, derive_token(b"key", "u", "body", "learner")) == "body"
     assert caller(sandbox, rollout["PRORL_TOKEN_LEARNER"]) is None
     assert caller(rollout, learner["PRORL_TOKEN_SANDBOX"]) is None
-    assert AcceptedTokens(frozenset()).admits(None)
+    assert AcceptedTokens(frozenset()).caller(None) is not None
 
 
 def test_where_model_written_code_runs_there_is_no_token_and_no_secret() -> None:
