@@ -24,7 +24,7 @@ class Engine:
         self._norms = list(norms)
         self.rates: list[float] = []
 
-    def prepare(self, batch: Any) -> dict[str, float]:
+    def prepare(self, batch: Any, with_reference: bool = True) -> dict[str, float]:
         return {"seconds_reference": 0.5}
 
     def update(self, minibatch: int, algorithm: Any, learning_rate: float, step: int) -> dict[str, float]:
