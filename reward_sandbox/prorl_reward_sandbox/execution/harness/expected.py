@@ -21,9 +21,9 @@ def meet_expectations() -> None:
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     sys.set_int_max_str_digits(0)  # the limit of time holds
-    set_size, largest = _thread.stack_size, _LARGEST_STACK  # as text before a program, globals do not last
+    set_size = _thread.stack_size
 
     def stack_size(size: int = 0, /) -> int:
-        return set_size(min(size, largest))
+        return set_size(min(size, _LARGEST_STACK))
 
     _thread.stack_size = stack_size

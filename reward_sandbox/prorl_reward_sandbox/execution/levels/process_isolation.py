@@ -41,8 +41,11 @@ from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
 # Isolated from the environment and without site-packages: neither may change what a program means.
 _PYTHON_ARGUMENTS = ("-I", "-S", "-B")
 _EXPECTED = (resources.files("prorl_reward_sandbox.execution.harness") / "expected.py").read_text(encoding="utf-8")
-_BOOT = """
+_BOOT = (
+    f"EXPECTED = {_EXPECTED!r}"
+    + """
 def boot():
+    import sys
     sys.argv[:] = sys.argv[1:]
     path, names = sys.argv[0], vars(sys.modules["__main__"])
     with open(path, "rb") as file:
@@ -52,13 +55,16 @@ def boot():
     except SyntaxError as error:  # told as the interpreter tells it
         sys.excepthook(type(error), error.with_traceback(None), None)
         raise SystemExit(1)
-    meet_expectations()
+    apart = {"__name__": "expected"}  # what outlives this must not hold on to the program's names
+    exec(EXPECTED, apart)
+    apart["meet_expectations"]()
     kept = {name: names[name] for name in ("__name__", "__builtins__", "__loader__", "__spec__", "__package__")}
     names.clear()
     names.update(kept, __doc__=None, __file__=path)
     exec(code, names)
 boot()
 """
+)
 """Runs a script as `__main__`, after what programs expect was arranged for."""
 _PROBE_LIMITS = ExecutionLimits(wall_seconds=30.0, cpu_seconds=20.0)
 
@@ -83,7 +89,7 @@ class ProcessIsolation(RunnerIsolation):
     async def run(self, spec: RunSpec) -> RawOutcome:
         """Run a program once, on the next free runner."""
         if spec.runtime is Runtime.PYTHON:
-            argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", _EXPECTED + _BOOT, *spec.argv)
+            argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", _BOOT, *spec.argv)
             spec = dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC)
         return await super().run(spec)
 
