@@ -123,8 +123,8 @@ class ProRLJobSpec(SpecModel):
             "{self.rollout.maxPromptTokens + self.rollout.maxCompletionTokens}, got {self.learner.microbatchTokens}",
         ),
         Cel(
-            "self.schedule.stages.all(stage, !has(stage.overrides.maxCompletionTokens) || "
-            "self.learner.microbatchTokens >= self.rollout.maxPromptTokens + stage.overrides.maxCompletionTokens)",
+            f"self.schedule.stages.all(stage, !{_LENGTH}.hasValue() || "
+            f"self.learner.microbatchTokens >= self.rollout.maxPromptTokens + {_LENGTH}.value())",
             "`learner.microbatchTokens` {self.learner.microbatchTokens} must be at least `rollout.maxPromptTokens` "
             "{self.rollout.maxPromptTokens} + a stage's `maxCompletionTokens`",
         ),
@@ -298,7 +298,7 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.algorithm.kl.estimator != 'k1' || self.schedule.stages.all(stage, "
-            "!has(stage.overrides.klCoefficient) || stage.overrides.klCoefficient == 0.0)",
+            "stage.?overrides.?klCoefficient.orValue(0.0) == 0.0)",
             "a stage's `klCoefficient` has no effect with `algorithm.kl.estimator: k1`: its expected gradient is 0",
         ),
     )
