@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 
-from prorl_api.errors import NonFiniteError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.losses import LossInputs, token_losses
@@ -181,8 +180,7 @@ def test_training_goes_on_after_a_loss_that_is_no_number_as_if_it_had_not_been(
     spoilt = replace(minibatch, packs_by_rank=((*packs, replace(last, advantages=advantages)),))
     engine.prepare(replace(batch, minibatches=(spoilt,)))
     assert packs, "gradients of good packs lie there when the bad one comes"
-    with pytest.raises(NonFiniteError, match="the loss is nan"):
-        engine.update(0, ALGORITHM, RATE, 2)
+    assert not math.isfinite(engine.update(0, ALGORITHM, RATE, 2)["gradient_norm"])
     assert_sums_agree(train(engine, [3]), train(twin, [3]), 1e-6)
     assert distance(weights_of(engine), weights_of(twin)) < 1e-6
 

@@ -21,5 +21,5 @@ def test_no_spoilt_request_does_any_harm(tmp_path: Path) -> None:
     statuses = fuzzer.findings.statuses
     # Else it would not try what lies behind tokens, and behind the bodies' models.
     assert statuses["200"] > REQUESTS // 50
-    assert statuses["422"] > REQUESTS // 10
+    assert statuses["422"] > REQUESTS // 20
     assert statuses["401"] + statuses["403"] > REQUESTS // 10

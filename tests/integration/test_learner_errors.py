@@ -79,7 +79,10 @@ def test_a_read_only_run_folder(made: World, model: Path, tmp_path: Path) -> Non
 def test_nothing_to_learn_from(made: World, model: Path) -> None:
     made.reward = lambda _: 0.0
     document = manifest(model, algorithm={"dynamicSampling": {"maxRounds": 3}})
-    wanted = ("nothing to learn from: all 12 groups of 3 rounds", "the model always fails", "spec.learner.groupSize")
+    wanted = (
+        "nothing to learn from: of 60 groups in 5 samplings in a row at step 1: 60 all wrong",
+        "spec.learner.groupSize",
+    )
     assert_ends(made, document, ExitCode.NO_SIGNAL, *wanted)
 
 

@@ -86,10 +86,9 @@ class Jail:
         if self._is_contained:
             self._zygote.get_ready()
 
-    def tidy(self) -> None:
-        """Remove what runs left."""
-        if self._folders is not None:
-            self._folders.tidy()
+    def tidy(self) -> bool:
+        """Remove what runs left. In namespaces nothing is left."""
+        return self._folders is not None and self._folders.tidy()
 
     def close(self) -> None:
         """End the zygote."""

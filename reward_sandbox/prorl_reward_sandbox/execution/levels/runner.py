@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import socket
 import time
 
@@ -25,6 +26,7 @@ from prorl_reward_sandbox.execution.process.run_request import FAILURE, Request,
 from prorl_reward_sandbox.execution.process.streams import MEMORY, Output, supervise
 from prorl_reward_sandbox.execution.process.user import ProgramUser, claim_user
 
+_TIDY_SECONDS = 0.1
 PROCESS = "process"
 """The level without a jail."""
 _SHORT_SECONDS = 0.1
@@ -78,7 +80,8 @@ def _serve(connection: socket.socket, descriptors: socket.socket, container: Con
         if reply is None:
             return
         connection.sendall(reply)
-        container.tidy()
+        while container.tidy() and not select.select([connection], [], [], _TIDY_SECONDS)[0]:
+            pass  # nobody asks for anything meanwhile
 
 
 def _receive_descriptor(descriptors: socket.socket) -> int:

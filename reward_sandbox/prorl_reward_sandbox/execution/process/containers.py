@@ -81,8 +81,11 @@ class Container(Protocol):
         """Prepare what the next run will need anyhow, if it is not there; while a program runs there is time."""
         ...
 
-    def tidy(self) -> None:
-        """Remove what runs left, once their answers are out. Trouble with it is logged and is nobody's verdict."""
+    def tidy(self) -> bool:
+        """Remove what runs left, once their answers are out; return whether that is still under way.
+
+        Trouble with it is logged and is nobody's verdict.
+        """
         ...
 
     def close(self) -> None:

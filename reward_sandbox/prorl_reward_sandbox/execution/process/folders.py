@@ -93,11 +93,11 @@ class RunFolders:
         """Note that a folder is no longer needed. None of its program's processes lives any more."""
         self._waiting.append(folder)
 
-    def tidy(self) -> None:
-        """Remove discarded folders; what takes longer than a moment is left to a child."""
+    def tidy(self) -> bool:
+        """Remove discarded folders, what takes long in a child; return whether one is at work."""
         self._look_at_cleaner(wait=len(self._waiting) > _MAX_WAITING)
         if not self._waiting or self._cleaner:
-            return
+            return bool(self._cleaner)
         deadline = time.monotonic() + _TIDY_SECONDS
         try:
             while self._waiting:
@@ -105,6 +105,7 @@ class RunFolders:
                 self._waiting.pop()
         except UnfinishedError:
             self._start_cleaner()
+        return bool(self._cleaner)
 
     def close(self) -> None:
         """Remove everything; what takes too long is left to the next runner."""

@@ -65,9 +65,9 @@ class Forked:
     def get_ready(self) -> None:
         """There is nothing that could be prepared."""
 
-    def tidy(self) -> None:
+    def tidy(self) -> bool:
         """Remove what runs left."""
-        self._folders.tidy()
+        return self._folders.tidy()
 
     def close(self) -> None:
         """Remove what is left."""
