@@ -57,7 +57,8 @@ def _compile(tool: Tool, target: Path) -> None:
     started = time.monotonic()
     with staged(target) as folder:
         program = folder / tool.name
-        command = [str(go), "build", "-ldflags", linker_flags(tool), "-o", str(program), tool.package]
+        command = [str(go), "build", "-tags", ",".join(tool.tags), "-ldflags", linker_flags(tool)]
+        command += ["-o", str(program), tool.package]
         done = subprocess.run(
             command, cwd=tool.folder, env=go_environment(os.environ), capture_output=True, text=True, check=False
         )

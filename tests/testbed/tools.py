@@ -23,7 +23,7 @@ class Tool:
     """One program to build."""
 
     name: str
-    """Its folder under `go/`."""
+    """What it is called, and its folder under `go/`."""
     package: str
     """The main package: `.` for the folder's own, else an import path from its go.mod."""
     module: str
@@ -33,13 +33,17 @@ class Tool:
     version_variables: Mapping[str, str] = field(default_factory=dict)
     """Go variables that tell the program its version, which a build from source leaves empty, and what they hold:
     `{version}`, `{major}` or `{minor}`."""
+    tags: tuple[str, ...] = ()
+    """Go build tags: parts that the tests never use are left out."""
+    modules: str = ""
+    """The folder under `go/` that pins the modules, where tools share one; empty: the tool's own."""
     minutes: float
     """How long a build from nothing takes on two cores."""
 
     @property
     def folder(self) -> Path:
         """Where go.mod and go.sum are."""
-        return _MODULES / self.name
+        return _MODULES / (self.modules or self.name)
 
 
 KUBERNETES = Tool(
@@ -88,7 +92,27 @@ SCHEDULER_PLUGINS = Tool(
     commands=("coscheduling-scheduler", "coscheduling-controller"),
     minutes=7,
 )
-TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS)
+_PROMETHEUS_TAGS = ("remove_all_sd", "enable_kubernetes_sd")
+PROMETHEUS = Tool(
+    name="prometheus",
+    package="github.com/prometheus/prometheus/cmd/prometheus",
+    module="github.com/prometheus/prometheus",
+    commands=("prometheus",),
+    version_variables={"github.com/prometheus/common/version.Version": "{version}"},
+    tags=_PROMETHEUS_TAGS,
+    minutes=2,
+)
+PROMTOOL = Tool(
+    name="promtool",
+    package="github.com/prometheus/prometheus/cmd/promtool",
+    module="github.com/prometheus/prometheus",
+    commands=("promtool",),
+    version_variables={"github.com/prometheus/common/version.Version": "{version}"},
+    tags=_PROMETHEUS_TAGS,
+    modules="prometheus",
+    minutes=0.5,
+)
+TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS, PROMETHEUS, PROMTOOL)
 
 
 def version(tool: Tool) -> str:
@@ -119,7 +143,7 @@ def digest(tool: Tool, go_series: str) -> str:
         go_series: Minor version of the compiler, such as `1.26`; its patch level is left to the machine.
     """
     hashed = hashlib.sha256()
-    for part in (go_series, tool.package, linker_flags(tool), *tool.commands):
+    for part in (go_series, tool.package, linker_flags(tool), *tool.tags, *tool.commands):
         hashed.update(part.encode() + b"\0")
     for path in sorted(tool.folder.iterdir()):
         if path.name in ("go.mod", "go.sum") or path.suffix == ".go":
