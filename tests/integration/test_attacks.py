@@ -21,7 +21,7 @@ from prorl_reward_sandbox.execution.judging.companions import num_jails
 from prorl_reward_sandbox.execution.programs import ProgramService
 from tests.integration.attacks import confinement, resources
 from tests.integration.attacks.attack import CONTAINED, Attack
-from tests.integration.attacks.traces import RESTRICTED_USER, Traces, look
+from tests.integration.attacks.traces import RESTRICTED_USER, Traces, look, remove_abandoned
 from tests.unit.reward_sandbox.isolation_levels import make_level
 from tests.unit.reward_sandbox.program_kit import program_service
 
@@ -80,6 +80,7 @@ class Judge:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def judge(request: pytest.FixtureRequest) -> AsyncIterator[Judge]:
     os.environ[ACCEPTED_VARIABLE] = "a secret of the service's"
+    remove_abandoned()
     isolation = make_level(request.param, slots=num_jails(2))
     async with program_service(isolation=isolation) as programs:
         for language in ("python", "c", "cpp"):  # compilers are looked for before, not during an attack

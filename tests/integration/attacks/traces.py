@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import glob
 import os
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -48,6 +50,20 @@ def look(users: frozenset[int]) -> Traces:
         files=frozenset((*(path for folder in _PUBLIC for path in _owned(folder, users)), *_working_folders())),
         groups=frozenset(path for path in _groups() if path.rpartition("-")[2] in pids),
     )
+
+
+def remove_abandoned() -> None:
+    """Remove the folders of killed services, whoever owns them: they would pass for a neighbour's."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "prorl-run-*")):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue  # a runner that lives holds it
+        else:
+            shutil.rmtree(folder)
+        finally:
+            os.close(descriptor)
 
 
 def _num_descriptors(pid: int) -> int:
