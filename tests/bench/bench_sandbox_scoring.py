@@ -64,6 +64,8 @@ NEIGHBOURHOODS = (
     Waves(size=1, at_once=1, count=200),
 )
 DEADLINE_SECONDS = 1.0
+POISONED = "55"
+"""The expected answer that it is asked against: a number, so that the sum has to be worked out."""
 POISON = r"\sum_{k=1}^{100000000} \frac{1}{k}"
 """math-verify adds it up for longer than the deadline."""
 THOUGHTS = "Some reasoning. " * 100
@@ -112,7 +114,7 @@ def cpu_seconds(service: psutil.Popen) -> dict[tuple[str, int], float]:
     """By process: the service, its verifier workers, this client, and the rest (the runners of programs)."""
     processes = [("service", service), ("client", psutil.Process())]
     for child in service.children(recursive=True):
-        is_verifier = any("workers.zygote" in part for part in child.cmdline())
+        is_verifier = any("workers.fork_server" in part for part in child.cmdline())
         processes.append(("verifiers" if is_verifier else "other", child))
     return {(kind, process.pid): sum(process.cpu_times()[:2]) for kind, process in processes}
 
@@ -150,7 +152,7 @@ def latencies(client: httpx.Client, waves: Waves, going_on: Callable[[], bool]) 
 
 def send_poison(url: str) -> tuple[str, float]:
     """The verdict and the seconds it took."""
-    body = {"items": [make_item(0, "x+1", POISON)], "timeout_seconds": DEADLINE_SECONDS}
+    body = {"items": [make_item(0, POISONED, POISON)], "timeout_seconds": DEADLINE_SECONDS}
     started = time.perf_counter()
     response = httpx.post(f"{url}/v1/score", json=body, timeout=60).raise_for_status()
     return response.json()["results"][0]["verdict"], time.perf_counter() - started
