@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypedDict, Unpack
 
 from prorl_api.metrics import surviving
+from prorl_api.wire.base import WeightsId
+from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 
 FINAL_REPORT = frozenset({"metrics", "resets"})
 """What a body must have asked a learner that is done to know everything."""
+
+
+class StatusFields(TypedDict, total=False):
+    """What the loop tells of itself, by the names in `LearnerStatus`; phase and heartbeat are `SharedStatus`' own."""
+
+    step: int
+    total_steps: int
+    stage: str
+    weights_id: WeightsId
+    ready_rollout_servers: int
+    last_checkpoint_step: int | None
+    resumed_from_step: int | None
+    best_accuracy: float | None
+    best_step: int | None
+    reference_digest: str
+    masked_rollouts: int
+    isolation: IsolationReport
+    error: str
 
 
 class StopRequested(Exception):
@@ -46,20 +66,18 @@ class SharedStatus:
         with self._lock:
             return self._status
 
-    def update(self, **fields: Any) -> None:
+    def update(self, **fields: Unpack[StatusFields]) -> None:
         """Change fields of the status; also a sign of life."""
-        with self._lock:
-            self._status = self._status.model_copy(update={"heartbeat": time.time(), **fields})
+        self._change(fields)
 
     def enter(self, phase: LearnerPhase, detail: str = "") -> None:
         """Begin a phase."""
-        now = time.time()
-        changed = {} if self.status.phase is phase else {"phase_since": now}
-        self.update(phase=phase, phase_detail=detail, **changed)
+        changed = {} if self.status.phase is phase else {"phase_since": time.time()}
+        self._change({"phase": phase, "phase_detail": detail, **changed})
 
     def beat(self, detail: str | None = None) -> None:
         """Tell that there is progress within the phase."""
-        self.update(**({} if detail is None else {"phase_detail": detail}))
+        self._change({} if detail is None else {"phase_detail": detail})
 
     def publish_metrics(self, line: dict[str, Any]) -> None:
         """Add the snapshot of one step."""
@@ -102,6 +120,10 @@ class SharedStatus:
     def wait_until_told(self, seconds: float) -> bool:
         """Wait for the body's last questions; whether they came in time."""
         return self._told_all.wait(seconds)
+
+    def _change(self, fields: Mapping[str, object]) -> None:
+        with self._lock:
+            self._status = self._status.model_copy(update={"heartbeat": time.time(), **fields})
 
     @property
     def is_stopping(self) -> bool:
