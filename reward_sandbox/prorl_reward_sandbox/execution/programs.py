@@ -11,7 +11,7 @@ from prorl_api.wire.base import ErrorKind
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ProgramTestResult, Verdict
 from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers
-from prorl_reward_sandbox.execution.compiling.languages.python import PYTHON
+from prorl_reward_sandbox.execution.compiling.languages.simple import PYTHON
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.companions import Companions, num_programs

@@ -1,17 +1,13 @@
-"""The languages that programs may be written in. A new one is one new module and one line here."""
+"""The languages that programs may be written in: a new one is one entry in `simple` or a module, and one name here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from prorl_reward_sandbox.execution.compiling.languages.base import Language
-from prorl_reward_sandbox.execution.compiling.languages.c import C
-from prorl_reward_sandbox.execution.compiling.languages.cpp import CPP
 from prorl_reward_sandbox.execution.compiling.languages.go import GO
 from prorl_reward_sandbox.execution.compiling.languages.java import JAVA
-from prorl_reward_sandbox.execution.compiling.languages.javascript import JAVASCRIPT
-from prorl_reward_sandbox.execution.compiling.languages.python import PYTHON
-from prorl_reward_sandbox.execution.compiling.languages.rust import RUST
+from prorl_reward_sandbox.execution.compiling.languages.simple import CPP, JAVASCRIPT, PYTHON, RUST, C
 
 ALL_LANGUAGES = (PYTHON, C, CPP, GO, RUST, JAVA, JAVASCRIPT)
 """Each once, the one that must be there first."""
