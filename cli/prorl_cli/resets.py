@@ -20,13 +20,15 @@ from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_control.resets.decide import replay
-from prorl_control.resets.records import approved, requested, vetoed
+from prorl_control.resets.records import approved, requested, superseded, vetoed
 
 
 def approve(path: Path, name: str) -> str:
     """Approve a pending reset; what to tell the person."""
     run = existing(path)
-    record = ResetFiles(run).update(name, approved)
+    files = ResetFiles(run)
+    # The body notes a superseded one in its next pass; before that, or while none runs, it is refused here.
+    record = files.update(name, lambda record: approved(superseded(record, files.read())))
     return f"{record.name} approved; {_when(run)}"
 
 

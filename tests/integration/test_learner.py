@@ -36,6 +36,8 @@ COMPARED = (
     "validation_accuracy",
 )
 RESET = {"uid": "01RESET", "name": "demo-reset-1", "apply_at_step": 5, "trigger": "kl spike"}
+STALE = RESET | {"uid": "02STALE", "name": "demo-reset-2"}
+"""Rests on evidence of step 5 too, where the other one replaces the reference that it speaks of."""
 ONLY_SOMETIMES = {"validation_accuracy", "validation_source_accuracy", "seconds_validating", "seconds_checkpointing"}
 
 
@@ -50,6 +52,7 @@ def finished(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with world(tmp_path_factory.mktemp("finished")) as made:
         process = made.start(1, manifest(model))
         made.call("POST", "/v1/resets", RESET)
+        made.call("POST", "/v1/resets", STALE)
         assert process.wait(timeout=240) == ExitCode.OK, made.log(1)
         yield made
 
@@ -84,7 +87,7 @@ def test_a_reset_is_applied_at_its_step_and_its_lineage_is_kept(finished: World)
     assert lines[5]["kl"] > 1e-3
     assert lines[6]["kl"] < lines[5]["kl"] / 2, "measured against the new reference"
     events = [json.loads(line)["event"] for line in finished.run.reset_log.read_text().splitlines()]
-    assert events == ["intent"]
+    assert events == ["intent", "expired"], "the second one is superseded by the first"
 
 
 def test_a_finished_run_leaves_samples_and_nothing_in_shared_memory(finished: World) -> None:

@@ -52,6 +52,8 @@ def apply_resets(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState
     """Apply every reset that is due at this boundary."""
     applied: list[Applied] = []
     for command in parts.reset_queue.due(state.step):
+        if parts.reset_queue.supersede(command, _last_reset_step(state)):
+            continue
         if command.source is ResetSource.BEST and state.best is None:
             parts.reset_queue.fail(
                 command, "no validation has run yet, so there is no best policy; use source `current`"
@@ -71,6 +73,12 @@ def apply_resets(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState
             },
         )
     return state, applied
+
+
+def _last_reset_step(state: LearnerState) -> int | None:
+    """Return the step of the last reset in this run; a lineage taken over from another run counts other steps."""
+    own = [entry.since_step for entry in state.lineage if entry.reset_uid in state.applied_resets]
+    return own[-1] if own else None
 
 
 def _apply(command: ResetCommand, state: LearnerState, parts: LearnerParts) -> LearnerState:

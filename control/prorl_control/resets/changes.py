@@ -18,6 +18,7 @@ from prorl_control.resets.records import (
     expired,
     of_the_learner_alone,
     proposed,
+    superseded,
     with_outcome,
     with_validations,
 )
@@ -89,7 +90,7 @@ def advanced(
     step = int(samples[-1]["step"]) if samples else learner.step
 
     def judged(record: ResetRecord) -> ResetRecord:
-        return with_validations(expired(record, step), samples)
+        return with_validations(expired(superseded(record, records), step), samples)
 
     changes = [change for record in records for change in _update(record, judged)]
     if step < plan.total_steps:

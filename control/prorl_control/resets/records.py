@@ -148,7 +148,11 @@ def approved(record: ResetRecord) -> ResetRecord:
             f"{record.name} is a dry run and is never applied; ask for one with `prorl resets request`"
         )
     if record.condition.is_final:
-        raise ResetStateError(f"{record.name} is {record.condition.value} already; approve resets that are pending")
+        why = f" ({record.message})" if record.message else ""
+        raise ResetStateError(
+            f"{record.name} is {record.condition.value} already{why}; approve resets that are pending, "
+            "or ask for one with `prorl resets request`"
+        )
     return record.model_copy(update={"condition": ResetCondition.APPROVED, "message": "approved by a person"})
 
 
@@ -176,6 +180,24 @@ def expired(record: ResetRecord, step: int) -> ResetRecord:
         return record
     message = f"nobody approved it by step {limit}"
     return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})
+
+
+def superseded(record: ResetRecord, records: Iterable[ResetRecord]) -> ResetRecord:
+    """Return the record, expired if another reset was applied at or after the step of its evidence.
+
+    That evidence speaks of the reference which the other reset replaced. An approved one is left to the learner, which
+    judges it by the same rule (`ResetQueue.due`).
+    """
+    if record.condition is not ResetCondition.PENDING or record.dry_run:
+        return record
+    for other in records:
+        if other.uid != record.uid and other.applied_step is not None and other.applied_step >= record.evidence_step:
+            message = (
+                f"superseded: {other.name} was applied at step {other.applied_step}, "
+                f"not before the evidence of step {record.evidence_step}"
+            )
+            return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})
+    return record
 
 
 _CONDITIONS = {

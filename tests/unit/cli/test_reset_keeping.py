@@ -16,7 +16,9 @@ from prorl_api.spec.values import OptimizerAction, ResetMode, ResetSource
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, ResetCommand, ResetOutcome, ResetState
 from prorl_cli.local.reset_files import ResetFiles, intended_resets
 from prorl_cli.local.reset_keeper import ResetKeeper
+from prorl_cli.resets import approve
 from prorl_control.plan import RunPlan
+from prorl_control.resets.records import ResetStateError
 
 POLICY = ReferenceResetSpec(cooldown_steps=4, triggers=(Trigger(name="often", interval=Interval(every_steps=4)),))
 
@@ -140,3 +142,17 @@ def test_disabled_triggers_still_record_a_stages_reset(run: RunFolder) -> None:
     keeper = make_keeper(run, POLICY.model_copy(update={"mode": ResetMode.DISABLED}))
     keeper.take([STAGE], attempt=1, now=0.0)
     assert len(keeper.read()) == 1
+
+
+def test_a_pending_reset_is_superseded_by_one_applied_after_its_evidence(run: RunFolder) -> None:
+    run.identity.touch()
+    files, keeper = ResetFiles(run), make_keeper(run, POLICY.model_copy(update={"mode": ResetMode.APPROVE}))
+    files.create(lambda number: make_record(number, uid="old", condition=ResetCondition.PENDING, evidence_step=10))
+    files.create(lambda number: make_record(number, uid="new", condition=ResetCondition.APPLIED, applied_step=12))
+    with pytest.raises(ResetStateError, match="superseded: demo-reset-2 was applied at step 12"):
+        approve(run.path, "demo-reset-1")
+    assert keeper.read()[0].condition is ResetCondition.PENDING, "no body has looked yet"
+    samples = [{"step": done, "attempt": 1} for done in range(1, 14)]
+    learner = LearnerStatus(attempt=1, phase=LearnerPhase.SAMPLING, phase_since=0, heartbeat=0, step=13, total_steps=20)
+    keeper.advance(learner, samples, now=1.0)
+    assert keeper.read()[0].condition is ResetCondition.EXPIRED

@@ -23,6 +23,7 @@ from prorl_control.resets.records import (
     expired,
     proposed,
     requested,
+    superseded,
     vetoed,
     with_outcome,
     with_validations,
@@ -274,3 +275,32 @@ def test_a_reset_by_hand_is_approved_at_once() -> None:
 def test_a_reset_is_never_applied_before_its_evidence() -> None:
     record = make_record()
     assert record.apply_at_step == record.evidence_step
+
+
+@pytest.mark.parametrize(
+    ("applied_step", "is_stale"),
+    [(9, False), (10, True), (20, True), (None, False)],
+    ids=["before its evidence", "at its evidence", "after its evidence", "not applied"],
+)
+def test_a_pending_reset_whose_evidence_speaks_of_a_replaced_reference_is_superseded(
+    applied_step: int | None, is_stale: bool
+) -> None:
+    pending = make_record(condition=ResetCondition.PENDING, evidence_step=10)
+    condition = ResetCondition.VETOED if applied_step is None else ResetCondition.APPLIED
+    other = make_record(uid="u2", name="demo-reset-2", condition=condition, applied_step=applied_step)
+    after = superseded(pending, [pending, other])
+    assert after.condition is (ResetCondition.EXPIRED if is_stale else ResetCondition.PENDING)
+    if is_stale:
+        assert f"demo-reset-2 was applied at step {applied_step}" in after.message
+        with pytest.raises(ResetStateError, match="superseded"):
+            approved(after)
+
+
+def test_only_a_pending_reset_is_superseded_by_the_body() -> None:
+    other = make_record(uid="u2", condition=ResetCondition.APPLIED, applied_step=20)
+    for untouched in (
+        make_record(condition=ResetCondition.APPROVED, evidence_step=10),
+        make_record(condition=ResetCondition.PENDING, dry_run=True, evidence_step=10),
+        make_record(condition=ResetCondition.APPLIED, applied_step=10, evidence_step=10),
+    ):
+        assert superseded(untouched, [untouched, other]) == untouched

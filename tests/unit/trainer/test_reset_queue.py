@@ -117,3 +117,35 @@ def test_a_reset_that_nobody_noted_is_forgotten_and_asked_for_again(tmp_path: Pa
     assert states(again) == {}
     again.post(make_command(), step=2)
     assert due(again, 2) == ["u1"]
+
+
+def test_evidence_of_a_reference_that_is_gone_moves_nothing(tmp_path: Path) -> None:
+    reset_queue = make_desk(tmp_path)
+    reset_queue.post(make_command("stale", apply_at_step=10), step=36)
+    (command,) = reset_queue.due(37)
+    assert reset_queue.supersede(command, last_reset_step=20)
+    assert due(reset_queue, 37) == []
+    again = make_desk(tmp_path, step=37)
+    outcome = again.post(command, step=37)
+    assert (outcome.state, "reset at step 20" in outcome.message) == (ResetState.EXPIRED, True)
+
+
+@pytest.mark.parametrize("last_reset_step", [None, 9])
+def test_evidence_after_the_last_reset_counts(tmp_path: Path, last_reset_step: int | None) -> None:
+    reset_queue = make_desk(tmp_path)
+    reset_queue.post(make_command(apply_at_step=10), step=9)
+    assert [reset_queue.supersede(command, last_reset_step) for command in reset_queue.due(10)] == [False]
+    assert due(reset_queue, 10) == ["u1"]
+
+
+def test_what_a_person_asks_for_is_never_superseded(tmp_path: Path) -> None:
+    reset_queue = make_desk(tmp_path)
+    assert not reset_queue.supersede(make_command(), last_reset_step=20)
+
+
+def test_two_resets_begun_at_one_boundary_are_both_repeated_after_a_kill(tmp_path: Path) -> None:
+    before = make_desk(tmp_path)
+    for uid in ("stage", "asked"):
+        before.intend(make_command(uid), step=6, before=BEFORE, after=AFTER)
+    again = make_desk(tmp_path, step=4)
+    assert [again.supersede(command, last_reset_step=6) for command in again.due(6)] == [False, False]

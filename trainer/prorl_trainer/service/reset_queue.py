@@ -22,6 +22,7 @@ class ResetQueue:
         self._lock = threading.Lock()
         self._log = log
         self._waiting: dict[str, ResetCommand] = {}
+        self._intended: set[str] = set()
         self._outcomes: dict[str, ResetOutcome] = {}
 
     def resume(self, step: int, applied: tuple[str, ...]) -> None:
@@ -33,6 +34,7 @@ class ResetQueue:
                     self._outcomes[uid] = _applied(line)
                 elif uid not in applied and line["event"] == "intent" and line["step"] >= step:
                     command = ResetCommand.model_validate(line["command"])
+                    self._intended.add(uid)
                     self._waiting[uid] = command.model_copy(update={"apply_at_step": line["step"]})
                 elif line["event"] in (ResetState.EXPIRED, ResetState.FAILED):
                     self._outcomes[uid] = ResetOutcome.model_validate(line["outcome"])
@@ -64,6 +66,25 @@ class ResetQueue:
                 for command in self._waiting.values()
                 if command.apply_at_step is None or command.apply_at_step <= step
             ]
+
+    def supersede(self, command: ResetCommand, last_reset_step: int | None) -> bool:
+        """End a due command whose evidence speaks of a reference that is gone; tell whether it did.
+
+        A command that rests on evidence waits for that step (`apply_at_step`). One that was begun before a resume is
+        repeated as it was, and one without evidence, as a person asks for, is never superseded.
+        """
+        evidence_step = command.apply_at_step
+        if command.uid in self._intended or evidence_step is None or last_reset_step is None:
+            return False
+        if evidence_step > last_reset_step:
+            return False
+        message = (
+            f"superseded: the reference was reset at step {last_reset_step}, "
+            f"not before the evidence of step {evidence_step}"
+        )
+        with self._lock:
+            self._end(command, ResetState.EXPIRED, message)
+        return True
 
     def intend(self, command: ResetCommand, *, step: int, before: str, after: str) -> None:
         """Write the intent, durably, before anything is changed."""
