@@ -77,6 +77,14 @@ TABLE: tuple[Metric, ...] = (
     _m("sampling_rounds", "", "Sampling rounds this step took."),
     _m("samplings_empty", "", "Samplings of this step before the last one; none of their groups had a signal."),
     _m("prompts_passed_over", "", "Generated prompts longer than maxPromptTokens, which were left out."),
+    _m(
+        "prompts_kept_out",
+        "",
+        "Rows of the files, and generated prompts of this attempt, that are not trained on because a source holds the "
+        "same question out.",
+        "Leakage between training and validation, of one source or across sources.",
+        by_source=True,
+    ),
     _m("groups_trained", "", "Groups in the batch."),
     _m(
         "minibatches_skipped",

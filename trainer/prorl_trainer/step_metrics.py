@@ -28,6 +28,7 @@ def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
         "tokens_prompt": float(sum(group.num_prompt_tokens for group in groups)),
         "seconds_scoring": sum(group.judge_seconds for group in groups),
     }
+    values |= {f"prompts_kept_out/{name}": float(count) for name, count in sampled.kept_out.items()}
     if scored:
         values["reward_mean"] = _mean([reward for _, reward in scored])
     for source in sorted({source for source, _ in scored}):

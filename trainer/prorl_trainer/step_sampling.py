@@ -8,7 +8,7 @@ signal is no failure yet: the loop goes on with the next prompts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prorl_api.errors import RewardError
 from prorl_api.spec.job import ProRLJobSpec
@@ -52,6 +52,7 @@ class StepSampler:
         shown: list[RolloutGroup] = []
         sampled: list[GroupSummary] = []
         failures: set[str] = set()
+        kept_out: Mapping[str, int] = {}
         next_index, rounds, passed_over = first_index, 0, 0
         while len(kept) < wanted and rounds < settings.max_rounds:
             rounds += 1
@@ -59,6 +60,7 @@ class StepSampler:
             # In another thread: to make an item may take seconds, and the event loop has answers to give.
             taken = await asyncio.to_thread(self._take, next_index, wanted - len(kept), source_weights(spec))
             next_index, passed_over = taken.next_index, passed_over + taken.num_passed_over
+            kept_out = taken.kept_out
             groups = await journalled.groups(taken.prompts, _plan(spec, step, weights_id), spec)
             sampled += [group.summary for group in groups]
             failures |= _failures(groups)
@@ -77,6 +79,7 @@ class StepSampler:
             rounds=rounds,
             next_prompt_index=next_index,
             num_passed_over=passed_over,
+            kept_out=kept_out,
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from prorl_api.data_lines import BadLine, GoodLine, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import raw_lines
+from prorl_api.questions import normalised, question_text
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import ScoreResult
 from prorl_cli.data.contamination import EvaluationIndex
@@ -23,7 +24,7 @@ from prorl_cli.data.duplicates import PromptIndex, Repeat
 from prorl_cli.data.findings import CheckReport, FileFigures, Kind
 from prorl_cli.data.gold import Probe, fault_of, probes_of
 from prorl_cli.data.judge import Judging, local_judge
-from prorl_cli.data.text import digest, normalised, question_text
+from prorl_cli.data.text import digest
 
 _REPORT_EVERY_LINES = 500
 _SHOWN_HITS = 3

@@ -19,7 +19,8 @@ import numpy as np
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
-from prorl_cli.data.text import Hashes, digest, ngram_hashes, normalised, question_text, words
+from prorl_api.questions import normalised, question_text
+from prorl_cli.data.text import Hashes, digest, ngram_hashes, words
 
 RUN = 13
 _FIELDS = ("prompt", "problem", "question", "instruction", "text", "input")

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prorl_api.jsonl import line_at, parse_object
+from prorl_api.questions import normalised, question_text
 from prorl_cli.data.similarity import BANDS, THRESHOLD, bands, jaccard, runs
-from prorl_cli.data.text import Hashes, digest, normalised, question_text
+from prorl_cli.data.text import Hashes, digest
 
 _REPRESENTATIVES = 8
 """Lines of one band that a further line is compared with: bounds the work where thousands share a template."""

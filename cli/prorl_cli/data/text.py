@@ -1,4 +1,4 @@
-"""Prompts as text to compare: normalised, cut into words, hashed. Pure and the same in every process.
+"""Prompts as text to compare: cut into words, hashed. Pure and the same in every process.
 
 Hashes are of 64 bits. Two different words share one with a chance of 2^-64, so that equal hashes count as equal words.
 """
@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-
-from prorl_api.data_lines import Question
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -22,18 +19,6 @@ _WORD = re.compile(r"\w+")
 _WORD_OR_SYMBOL = re.compile(r"\w+|[^\w\s]")
 _MULTIPLIER = 0x9E3779B97F4A7C15
 """Odd, with bits well spread (2^64 divided by the golden ratio): its powers are the weights of the places in a run."""
-
-
-def question_text(question: Question) -> str:
-    """Return what a prompt asks: a text as it is, of a conversation everything but system messages."""
-    if isinstance(question, str):
-        return question
-    return "\n".join(message["content"] for message in question if message["role"] != "system")
-
-
-def normalised(text: str) -> str:
-    """Compatibility characters unified (NFKC), case folded, white space made single spaces; symbols stay."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def words(text: str) -> list[str]:

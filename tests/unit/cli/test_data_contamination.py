@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from prorl_api.errors import SpecError
+from prorl_api.questions import normalised
 from prorl_cli.data.contamination import EvaluationIndex, Hit
-from prorl_cli.data.text import normalised
 
 ITEM = " ".join(f"w{number}" for number in range(20))
 """20 words: 8 runs of 13."""

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prorl_api.jsonl import raw_lines
+from prorl_api.questions import normalised, question_text
 from prorl_cli.data.duplicates import PromptIndex
 from prorl_cli.data.similarity import BANDS, THRESHOLD, bands, jaccard, runs
-from prorl_cli.data.text import Hashes, digest, ngram_hashes, normalised, question_text, words, words_and_symbols
+from prorl_cli.data.text import Hashes, digest, ngram_hashes, words, words_and_symbols
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other work on the machine, and tables of characters made at first use, say nothing about the code."""

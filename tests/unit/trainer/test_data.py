@@ -450,3 +450,78 @@ def test_a_run_folder_of_an_earlier_version_is_read_on(tmp_path: Path) -> None:
     assert prompt(source, 1).text == "[user] 1 + 1? [assistant] "
     assert prompt(source, 0, maths=1.0).text.startswith("question ")
     assert path.read_text().count("question 0") == 0
+
+
+def sources_of(folder: Path, *sources: dict[str, Any], **sections: Any) -> PromptSource:
+    spec = make_spec(data={"sources": list(sources)}, referenceReset={"mode": "disabled"}, **sections)
+    return PromptSource(spec, WordTokenizer(), folder, LineFile(folder.parent / "prompts.jsonl"))
+
+
+def write_questions(folder: Path, name: str, questions: list[Any]) -> None:
+    rows = [{"prompt": question, "row": {"answer": "1"}} for question in questions]
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        "What is 1 + 1?",
+        "  what  IS\n1 + 1? ",
+        "What is \uff11 + \uff11?",
+        [{"role": "user", "content": "What is 1 + 1?"}],
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 1 + 1?"}],
+    ],
+    ids=["equal", "white space and case", "full width", "a conversation", "with a system message"],
+)
+@pytest.mark.parametrize("size", [1, 2], ids=["of which one is validated", "all validated"])
+def test_a_question_held_out_by_one_source_is_trained_on_by_none(tmp_path: Path, again: Any, size: int) -> None:
+    folder = folder_with(tmp_path, 0)
+    write_questions(folder, "held.jsonl", ["What is 1 + 1?", "What is 9 + 9?"])
+    write_questions(folder, "other.jsonl", [again, "What is 9 + 9?", "What is 2 + 2?", "What is 1 - 1?"])
+    source = sources_of(
+        folder,
+        jsonl(name="held", jsonl="held.jsonl", heldOut=2, weight=0),
+        jsonl(name="other", jsonl="other.jsonl", prompt={}, heldOut=0),
+        validation={"sources": [{"name": "held", "size": size}]},
+    )
+    taken = source.take(0, 4, {"other": 1.0})
+    asked = {prompt.text for prompt in taken.prompts}
+    assert len(asked) == 2, asked
+    assert not any("1 + 1" in text or "9 + 9" in text or "\uff11" in text for text in asked)
+    assert taken.kept_out == {"other": 2}
+
+
+def test_generated_items_that_a_file_holds_out_are_replaced_and_counted(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 0)
+    (tmp_path / "first").mkdir()
+    questions = {text.removeprefix("[user] ").removesuffix(" [assistant] ") for text in texts(
+        make_source(tmp_path / "first", gym()), 20
+    )}  # fmt: skip
+    write_questions(folder, "held.jsonl", [question.upper() for question in sorted(questions)])
+    held = jsonl(name="held", jsonl="held.jsonl", heldOut=len(questions), weight=0)
+    source = sources_of(folder, gym(), held)
+    taken = source.take(0, 20, {"sums": 1.0})
+    assert not questions & {prompt.row["entry"]["question"] for prompt in taken.prompts}
+    assert taken.kept_out["sums"] >= 20
+
+
+def test_rows_of_a_file_that_a_generator_holds_out_are_not_trained_on(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 0)
+    (tmp_path / "first").mkdir()
+    wanted = ValidationSource(name="sums", size=5)
+    sections = {"validation": {"sources": [wanted.model_dump()]}}
+    held = make_source(tmp_path / "first", gym(), **sections).held_out()[wanted]
+    write_questions(folder, "rows.jsonl", [prompt.row["entry"]["question"] for prompt in held] + ["Another?"])
+    source = sources_of(folder, gym(), jsonl(), **sections)
+    assert set(texts(source, 6, maths=1.0)) == {"Another?"}
+    assert source.take(0, 1, {"maths": 1.0}).kept_out == {"maths": 5}
+
+
+def test_a_source_that_others_hold_out_whole_is_an_error(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 0)
+    for name in ("a", "b"):
+        write_questions(folder, f"{name}.jsonl", ["What is 1 + 1?"])
+    with pytest.raises(SpecError, match=r"sources\[b\].*1 rows to train on, all with a question that is held out"):
+        sources_of(
+            folder, jsonl(name="a", jsonl="a.jsonl", heldOut=1, weight=0), jsonl(name="b", jsonl="b.jsonl"), gym()
+        )

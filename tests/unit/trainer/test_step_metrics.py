@@ -31,7 +31,9 @@ def groups() -> tuple[RolloutGroup, RolloutGroup]:
 
 def test_sampling_metrics_by_hand() -> None:
     first, second = groups()
-    step = SampledStep(kept=(first,), sampled=(first.summary, second.summary), rounds=2, next_prompt_index=2)
+    step = SampledStep(
+        kept=(first,), sampled=(first.summary, second.summary), rounds=2, next_prompt_index=2, kept_out={"a": 3, "b": 0}
+    )
     assert sampling_metrics(step) == pytest.approx(
         {
             "groups_sampled": 2,
@@ -39,6 +41,8 @@ def test_sampling_metrics_by_hand() -> None:
             "sampling_rounds": 2,
             "samplings_empty": 0,
             "prompts_passed_over": 0,
+            "prompts_kept_out/a": 3,
+            "prompts_kept_out/b": 0,
             "rollouts_masked": 1,
             "completion_length": 20 / 5,
             "truncated": 1 / 5,

@@ -9,6 +9,7 @@ Log-probabilities are natural logarithms under the tempered distribution and hav
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -212,6 +213,8 @@ class SampledStep:
     """First index of the prompt stream that was not used."""
     num_passed_over: int = 0
     """Indices of the prompt stream whose prompt was too long."""
+    kept_out: Mapping[str, int] = field(default_factory=dict)
+    """By source: rows, and generated items so far, left out of training because they are held out."""
     num_empty: int = 0
     """Samplings before the last one, none of which found a group with a signal."""
 

@@ -12,11 +12,12 @@ import hashlib
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from typing import Any
 
 from prorl_api.data_lines import Question
 from prorl_api.errors import Fault, SpecError
+from prorl_api.questions import question_digest
 from prorl_api.spec.data import DataSource, ReasoningGymSource
 from prorl_trainer.data.items import Item
 
@@ -52,14 +53,19 @@ class ReasoningGymItems:
             ]
             for purpose in ("train", "validation")
         )
-        self._reserved: set[str] = set()
+        self._reserved: set[bytes] = set()
+        self.num_kept_out = 0
+        """See `ItemSource`; since the learner started, items read back from the run folder not counted again."""
 
     def train(self, index: int) -> Item:
         """See `ItemSource.train`."""
         for replacement in range(_MAX_REPLACEMENTS):
             item = self._item(self._train, index + replacement * _REPLACEMENT_DISTANCE)
-            if item is not None and item[0] not in self._reserved:
+            if item is None:
+                continue
+            if question_digest(item[0]) not in self._reserved:
                 return item
+            self.num_kept_out += 1
         want = "a task with more distinct items, or a smaller size in spec.validation.sources"
         got = f"{_MAX_REPLACEMENTS} items in a row that are held out for validation, or that the task fails to make"
         raise SpecError([Fault(path=f"source {self._name}", got=got, want=want)])
@@ -86,9 +92,9 @@ class ReasoningGymItems:
             raise SpecError([Fault(path=f"source {self._name}", got=f"size {size}", want=want)])
         return list(items.values())
 
-    def reserve(self, questions: Iterable[Question]) -> None:
+    def reserve(self, questions: Set[bytes]) -> None:
         """See `ItemSource.reserve`."""
-        self._reserved |= {question for question in questions if isinstance(question, str)}
+        self._reserved |= questions
 
     def _item(self, streams: list[_Stream], index: int) -> tuple[str, dict[str, Any]] | None:
         # Its own name in the seed: the stream's choice of the source must not decide the task as well.

@@ -1,13 +1,13 @@
 """What a source of prompts offers: items by index, a question each and what its verifier needs.
 
-Training and validation never share an item: generated items of the training stream whose question is reserved for
-validation are replaced by the next free one; rows of a file are split once by a seeded shuffle, and rows that repeat
-a held-out question are left out of training.
+Training and validation never share a question, within a source or across sources (`prorl_api.questions` says when two
+are the same): generated items of the training stream that ask what a held-out prompt asks are replaced by the next
+free one; rows of a file are split once by a seeded shuffle, and those that repeat a held-out question are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from typing import Any, Protocol
 
 from prorl_api.data_lines import Question
@@ -28,5 +28,13 @@ class ItemSource(Protocol):
     def held_out(self, size: int, is_usable: Callable[[Question], bool]) -> list[Item]:
         """Return the first `size` held-out items that can be used, no two with the same question."""
 
-    def reserve(self, questions: Iterable[Question]) -> None:
-        """Never give these questions out for training."""
+    def reserve(self, questions: Set[bytes]) -> None:
+        """Never give questions with these digests (`prorl_api.questions`) out for training.
+
+        Raises:
+            SpecError: Nothing would be left to train on.
+        """
+
+    @property
+    def num_kept_out(self) -> int:
+        """Rows of the files, or generated items so far, that training goes without because they are held out."""

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from prorl_api.data_lines import BadLine, BoundedFaults, GoodLine, Question, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import line_at, parse_object, raw_lines
+from prorl_api.questions import question_digest
 from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_trainer.data.items import MAX_FAULTS, Item
 from prorl_trainer.storage.prompt_store import FilesRecord
@@ -34,7 +34,7 @@ class _Row:
     digest: bytes
     """sha256 of the line."""
     question: bytes
-    """sha256 of the question alone."""
+    """Digest of the question alone, normalised."""
 
 
 class JsonlItems:
@@ -74,13 +74,14 @@ class JsonlItems:
         self.record = _record(rows)
         """What the files hold, in the order in which they were read."""
         random.Random(f"{seed}/{source.name}").shuffle(rows)  # noqa: S311
-        self._held, rest = rows[: source.held_out], rows[source.held_out :]
-        held = {row.question for row in self._held}
-        self._train = [row for row in rest if row.question not in held]
-        if is_trained_on and not self._train:
-            got = f"{len(rest)} rows to train on, all with a question that is held out"
-            raise SpecError([Fault(path=self._path, got=got, want="more questions, or a smaller heldOut")])
+        self._held, self._train = rows[: source.held_out], rows[source.held_out :]
+        self._is_trained_on = is_trained_on
         self._orders: dict[int, list[int]] = {}
+        self.held_questions: Set[bytes] = {row.question for row in self._held}
+        """Digests of everything that is held out, whether it is validated or not."""
+        self.num_kept_out = 0
+        """See `ItemSource`."""
+        self.reserve(self.held_questions)
 
     def raise_if_changed(self, recorded: FilesRecord) -> None:
         """Make sure that the files hold what they held when the run began.
@@ -113,8 +114,15 @@ class JsonlItems:
             raise SpecError([Fault(path=f"source {self._name}", got=f"{len(self._held)} held-out rows", want=want)])
         return [self._item(row) for row in self._held[:size]]
 
-    def reserve(self, questions: Iterable[Question]) -> None:
-        """Do nothing: no row with a held-out question is trained on. Within the rest, a question may be repeated."""
+    def reserve(self, questions: Set[bytes]) -> None:
+        """See `ItemSource.reserve`. Within the rest, a question may be repeated."""
+        rest = [row for row in self._train if row.question not in questions]
+        if self._is_trained_on and not rest:
+            got = f"{len(self._train)} rows to train on, all with a question that is held out"
+            want = "more questions, or a smaller heldOut here or in the source that holds the same ones out"
+            raise SpecError([Fault(path=self._path, got=got, want=want)])
+        self.num_kept_out += len(self._train) - len(rest)
+        self._train = rest
 
     def _item(self, row: _Row) -> Item:
         content = line_at(Path(row.file), row.offset)
@@ -138,9 +146,8 @@ def _read_rows(files: list[str], source: DataSource, find_fault: FindFault) -> t
                 elif fault := _format_fault(line, source.prompt) or find_fault(line):
                     faults.add(fault)
                 else:
-                    question = json.dumps(line.question, sort_keys=True).encode()
-                    digests = hashlib.sha256(raw.content).digest(), hashlib.sha256(question).digest()
-                    rows.append(_Row(file, raw.offset, *digests))
+                    digest = hashlib.sha256(raw.content).digest()
+                    rows.append(_Row(file, raw.offset, digest, question_digest(line.question)))
         except OSError as error:
             faults.add(Fault(path=file, got=error.strerror or str(error), want="a readable file"))
     return rows, faults

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prorl_api.data_lines import GoodLine, Question
 from prorl_api.errors import Fault, SpecError
+from prorl_api.questions import question_digest
 from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
@@ -40,6 +41,8 @@ class TakenPrompts:
     """First index that was not looked at."""
     num_passed_over: int
     """Indices in between whose prompt is too long."""
+    kept_out: Mapping[str, int] = field(default_factory=dict)
+    """By source: rows, and generated items so far, left out of training because they are held out."""
 
 
 class PromptSource:
@@ -64,8 +67,7 @@ class PromptSource:
         self._items = self._opened(base)
         # Materialised before the first training prompt, which must know them: some tasks never repeat an item.
         self._held = {wanted: self._held_out(wanted) for wanted in spec.validated_sources}
-        for wanted, held in self._held.items():
-            self._items[wanted.name].reserve(question for question, _ in held)
+        self._keep_out()
 
     def train(self, index: int, weights: dict[str, float]) -> Prompt | None:
         """Return the `index`-th prompt of the training stream, or None if it is too long.
@@ -106,7 +108,26 @@ class PromptSource:
         if passed_over:
             limit = self._spec.rollout.max_prompt_tokens
             _logger.warning("passed over %d prompts with more than %d tokens, up to %d", passed_over, limit, index)
-        return TakenPrompts(prompts=tuple(prompts), next_index=index, num_passed_over=passed_over)
+        kept_out = {name: self._items[name].num_kept_out for name in sorted(weights)}
+        return TakenPrompts(prompts=tuple(prompts), next_index=index, num_passed_over=passed_over, kept_out=kept_out)
+
+    def _keep_out(self) -> None:
+        """Keep what any source holds out away from the training of every source."""
+        reserved = {question_digest(question) for held in self._held.values() for question, _ in held}
+        for items in self._items.values():
+            if isinstance(items, JsonlItems):
+                reserved |= items.held_questions
+        errors: list[SpecError] = []
+        for name, items in self._items.items():
+            before = items.num_kept_out
+            try:
+                items.reserve(reserved)
+            except SpecError as error:
+                errors.append(error)
+            if count := items.num_kept_out - before:
+                _logger.warning("%d rows of source %s ask what another source holds out: not trained on", count, name)
+        if errors:
+            raise SpecError([fault for error in errors for fault in error.faults], source="the data")
 
     def held_out(self) -> dict[ValidationSource, list[Prompt]]:
         """Return the held-out prompts of every validated source, always the same."""
