@@ -57,6 +57,13 @@ TABLE: tuple[Metric, ...] = (
     _m("kl_loss", "", "The KL term's value in the loss, coefficient included."),
     _m("policy_loss", "", "The clipped surrogate's value."),
     _m("entropy", "nats", "Mean entropy of the tempered policy per trained token.", "Collapse shows here first."),
+    _m(
+        "entropy_sampled",
+        "nats",
+        "Mean -log-probability of a source's sampled tokens, by the rollout engine: estimates its entropy.",
+        "Entropy by source, before any group is dropped.",
+        by_source=True,
+    ),
     _m("clip_fraction_low", "ratio", "Share of trained tokens whose ratio was clipped from below."),
     _m("clip_fraction_high", "ratio", "Share of trained tokens whose ratio was clipped from above."),
     _m("clip_fraction_dual", "ratio", "Share of trained tokens whose ratio was clipped by the dual clip."),
@@ -133,6 +140,21 @@ TABLE: tuple[Metric, ...] = (
 )
 
 BY_NAME = {metric.name: metric for metric in TABLE}
+
+LIVE: tuple[Metric, ...] = (
+    _m("heartbeat_timestamp", "seconds", "Last progress, Unix time."),
+    _m("step_timestamp", "seconds", "When the newest step was completed, or this attempt began, Unix time."),
+    _m("steps_wanted", "", "Steps at which the run is done."),
+    _m("rollout_servers_live", "", "Rollout servers that were heard of lately, fail no calls and refuse no weights."),
+    _m("rollout_servers_wanted", "", "Rollout servers that the spec asks for."),
+    _m("checkpoint_timestamp", "seconds", "When the newest checkpoint was written, or this attempt began, Unix time."),
+    _m("checkpoint_due", "seconds", "Time between two checkpoints that the spec asks for, a step included."),
+    _m("resets_applied", "", "1 if resets that triggers ask for are applied, or wait for approval; else 0."),
+    _m("kl_bound", "", "Bound of a trigger on KL (`metric` kl) or its share of the loss (kl_loss_share)."),
+    _m("mismatch_bound", "nats", "Mismatch at which the run ends."),
+    _m("gpu_unused", "", "1 if there are GPUs, or the spec asks for them, and the learner trains on the CPU."),
+)
+"""What the learner exports beside the newest step: as it is at the moment of the scrape."""
 
 
 def surviving(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

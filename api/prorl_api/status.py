@@ -23,6 +23,8 @@ class ConditionType(StrEnum):
     METRICS_AVAILABLE = "MetricsAvailable"
     SANDBOX_ISOLATED = "SandboxIsolated"
     NETWORK_ISOLATED = "NetworkIsolated"
+    HEALTHY = "Healthy"
+    """False: advice was given; the reason is the most urgent one's name."""
 
 
 class ConditionStatus(StrEnum):

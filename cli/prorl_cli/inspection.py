@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 
+from prorl_api.errors import SpecError
+from prorl_api.manifest import read_job
+from prorl_api.metrics import surviving
 from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.resets import Trigger
 from prorl_api.status import ConditionStatus, ConditionType
+from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.view import duration
+from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
 
 
@@ -60,9 +65,20 @@ def describe_run(run: RunFolder) -> str:
             continue
         mark = {ConditionStatus.TRUE: "yes", ConditionStatus.FALSE: "no"}.get(condition.status, "unknown")
         lines.append(f"  {condition.type.value:<16} {mark:<8} {condition.reason}: {condition.message}".rstrip(": "))
+    if not driven:
+        lines += [f"  advice      {advice.text}" for advice in _advice(run)]
     if not driven and not _has_succeeded(status.conditions):
         lines.append("  `prorl run` with the same manifest and folder resumes it")
     return "\n".join(lines)
+
+
+def _advice(run: RunFolder) -> tuple[Advice, ...]:
+    """Return what the lines of a run that is not running say; of one that runs, its condition `Healthy` says more."""
+    try:
+        spec = read_job(run.effective_manifest).spec
+    except SpecError:  # of another version, or not begun
+        return ()
+    return advise_on(spec, surviving(read_lines(run.metrics, *METRICS_KEYS)))
 
 
 def _has_succeeded(conditions: object) -> bool:

@@ -10,6 +10,7 @@ from prorl_api.spec.values import Role
 from prorl_api.status import MAX_LOSS_NOTES, Condition, ConditionStatus, ConditionType, JobStatus, LossNote
 from prorl_api.wire.isolation import IsolationReport, PolicyFinding
 from prorl_api.wire.learner import LearnerPhase
+from prorl_control.advice import advise
 from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import MemberState
 from prorl_control.plan import RunPlan
@@ -35,6 +36,9 @@ _NOT_WANTED: Mapping[OutcomeKind, str] = {
     OutcomeKind.SUSPENDED: "the run is suspended",
 }
 """Why no server is to run."""
+
+_MAX_ADVICE = 4000
+"""Characters; enough for every row of the table at once."""
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -85,6 +89,7 @@ def _conditions(
         _learner_ready(observed),
         _servers_ready(plan, observed, outcome, Role.ROLLOUT, ConditionType.ROLLOUT_READY),
         _metrics_available(observed),
+        _healthy(plan, observed, previous, now),
     )
     return tuple(_dated(finding, previous, now) for finding in findings)
 
@@ -197,6 +202,23 @@ def _metrics_available(observed: Observed) -> _Finding:
     if not observed.metrics:
         return _Finding(kind, _FALSE, "NoSamples", "no step has been completed yet")
     return _Finding(kind, _TRUE, "Read", f"up to step {observed.metrics[-1]['step']}")
+
+
+def _healthy(plan: RunPlan, observed: Observed, previous: JobStatus, now: float) -> _Finding:
+    """Return the advice on a learner that runs; of one that does not, what was found last."""
+    kind, learner = ConditionType.HEALTHY, observed.learner
+    if learner is None or learner.phase in STARTING_PHASES:
+        before = previous.condition(kind)
+        if before is None:
+            return _Finding(kind, _UNKNOWN, "NotJudgedYet", "the run is judged once the learner trains")
+        return _Finding(kind, before.status, before.reason, before.message)
+    found = advise(plan.limits, learner.vitals, learner, now)
+    if found:
+        message = " ".join(advice.text for advice in found)
+        return _Finding(kind, _FALSE, found[0].name, message[:_MAX_ADVICE])
+    if not learner.vitals:
+        return _Finding(kind, _UNKNOWN, "NotJudgedYet", "there are too few steps to judge the run by")
+    return _Finding(kind, _TRUE, "NothingFound", "nothing that calls for somebody is known")
 
 
 def _last_checkpoint(observed: Observed, previous: JobStatus) -> int | None:

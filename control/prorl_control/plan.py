@@ -7,8 +7,9 @@ for each other by readiness (rollout servers register at the learner, the learne
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from prorl_api.limits import Limits
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.resets import ReferenceResetSpec
@@ -34,6 +35,8 @@ class RunPlan:
     sandbox_settings: SandboxSettings
     restarts: RestartSpec
     reference_reset: ReferenceResetSpec
+    limits: Limits = field(default_factory=Limits)
+    """What advice compares the run's vitals with."""
     suspend: bool
 
     @property
@@ -87,5 +90,6 @@ def plan(job: ProRLJob) -> RunPlan:
         ),
         restarts=spec.restarts,
         reference_reset=spec.reference_reset,
+        limits=Limits.of(spec),
         suspend=spec.suspend,
     )

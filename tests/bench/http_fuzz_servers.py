@@ -25,6 +25,7 @@ from prorl_api.process.connections import limited_config
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, bind
 from prorl_api.process.tokens import ACCEPTED_VARIABLE, AcceptedTokens, accepted_text, digest_of
 from prorl_api.run_folder import RunFolder
+from tests.unit.trainer.trainer_builders import make_spec
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {caller: f"token-of-{caller}" for caller in ("body", "learner", "rollout", "nobody")}
@@ -106,7 +107,7 @@ async def serve(folder: Path) -> None:
     model.mkdir()
     (model / "config.json").write_text(json.dumps({"vocabulary": "x" * 100_000}), encoding="utf-8")
     resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), 1), sync=True))
-    learner = LearnerService(SharedStatus(1, 10), RolloutServers(1), resets, model, "job")
+    learner = LearnerService(SharedStatus(1, 10), RolloutServers(1), resets, model, "job", make_spec)
     rollout = RolloutService(FakeFetcher(), Metrics("job", CollectorRegistry()), GroupRegistry())  # type: ignore[arg-type]
     rollout.attach(FakeEngine())
     await rollout.load(LoadWeightsRequest(weights_id=FIRST, sources=(WeightSource(kind="file", location="here"),)))

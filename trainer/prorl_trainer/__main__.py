@@ -85,7 +85,7 @@ def _run() -> ExitCode:
     if settings.rank > 0:
         follow(build_rank_engine(settings, spec, model))
         return ExitCode.OK
-    front = open_front(settings, spec, model, listening_socket())
+    front = open_front(settings, live, model, listening_socket())
     signal.signal(signal.SIGTERM, lambda *_: front.shared_status.request_stop(checkpoint=True))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the body, which asks for a stop in good order
     try:

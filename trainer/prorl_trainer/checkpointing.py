@@ -40,4 +40,4 @@ class Checkpointer:
             kept = parts.checkpoints.prune(settings.keep, written)
             parts.references.prune({digest for other in kept for digest in other.digests})
         self._written_at = time.monotonic()
-        parts.shared_status.update(last_checkpoint_step=state.step)
+        parts.shared_status.update(last_checkpoint_step=state.step, last_checkpoint_at=time.time())

@@ -21,6 +21,7 @@ from prorl_trainer.data.prompts import PromptSource
 from prorl_trainer.engine_mismatch import probe_tokens
 from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
+from prorl_trainer.engines.gpu_use import is_gpu_unused
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.loop import Learner
@@ -64,13 +65,13 @@ class ApiServer:
     base_url: str
 
 
-def open_front(settings: LearnerSettings, spec: ProRLJobSpec, model: Path, listening: socket.socket) -> ApiServer:
+def open_front(settings: LearnerSettings, live: LiveSpec, model: Path, listening: socket.socket) -> ApiServer:
     """Bring the API up."""
     fence = Fence(settings.run, settings.attempt)
-    shared_status = SharedStatus(settings.attempt, spec.schedule.total_steps)
+    shared_status = SharedStatus(settings.attempt, live.spec.schedule.total_steps)
     members = RolloutServers(settings.attempt)
     reset_queue = ResetQueue(LineFile(settings.run.reset_log, fence, sync=True))
-    service = LearnerService(shared_status, members, reset_queue, model, settings.job)
+    service = LearnerService(shared_status, members, reset_queue, model, settings.job, lambda: live.spec)
     io = IoLoop()
     app = create_app(service, AcceptedTokens.from_environment(), OwnAttempt(settings.attempt))
     io.submit(serve(app, listening))
@@ -136,6 +137,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         last_checkpoint_step=resumed.step if resumed else None,
         best_accuracy=state.best.accuracy if state.best else None,
         best_step=state.best.step if state.best else None,
+        is_gpu_unused=is_gpu_unused(spec.learner.resources, in_cluster=bool(settings.run_uid)),
     )
     journal = Journal(fence)
     rollouts = RolloutClient(front.members, shared_status, settings.attempt)

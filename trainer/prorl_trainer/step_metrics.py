@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from prorl_api.wire.sandbox import Verdict
-from prorl_trainer.algorithm.types import CORRECT_REWARD, Batch, SampledStep, ScoredGroup, StepMetrics
+from prorl_trainer.algorithm.types import CORRECT_REWARD, Batch, GroupSummary, SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.engines.engine import Sums
 
 
@@ -34,7 +34,20 @@ def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
     for source in sorted({source for source, _ in scored}):
         correct = [float(reward >= CORRECT_REWARD) for name, reward in scored if name == source]
         values[f"accuracy_sampled/{source}"] = _mean(correct)
-    return values
+    return values | _entropy(groups)
+
+
+def _entropy(groups: Sequence[GroupSummary]) -> dict[str, float]:
+    """Return the mean of -log p over the sampled tokens of each source: its expectation is the policy's entropy.
+
+    H(p) = E[-log p(x)] for x drawn from p, so no token but the drawn one is needed. The average over a completion's
+    tokens weighs every context as often as it was met.
+    """
+    found: dict[str, tuple[float, int]] = {}
+    for group in groups:
+        surprisal, tokens = found.get(group.source, (0.0, 0))
+        found[group.source] = surprisal + group.surprisal, tokens + sum(group.num_tokens)
+    return {f"entropy_sampled/{name}": total / tokens for name, (total, tokens) in sorted(found.items()) if tokens}
 
 
 def masked_metrics(sampled: SampledStep) -> dict[str, float]:

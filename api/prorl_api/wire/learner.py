@@ -86,6 +86,8 @@ class LearnerStatus(WireModel):
     """For people: how far the phase has come."""
     phase_since: Moment
     """Unix time."""
+    started: Moment = 0.0
+    """Unix time at which this attempt began; 0: not told."""
     heartbeat: Moment
     """Unix time of the last progress within the phase."""
     step: Count
@@ -97,8 +99,12 @@ class LearnerStatus(WireModel):
     weights_id: WeightsId | None = None
     ready_rollout_servers: Count = 0
     """Members that hold the wanted weights."""
+    live_rollout_servers: Count | None = None
+    """Members that were heard of lately, fail no calls and refuse no weights; None: not counted."""
     last_checkpoint_step: Count | None = None
     """Completed steps that the newest checkpoint contains."""
+    last_checkpoint_at: Moment | None = None
+    """Unix time at which this attempt wrote its newest one; None: none yet."""
     resumed_from_step: Count | None = None
     """Completed steps of the checkpoint this attempt began with; None: it began afresh."""
     best_accuracy: float | None = None
@@ -111,6 +117,10 @@ class LearnerStatus(WireModel):
     """Rollouts of this attempt without a reward because the judge failed."""
     isolation: IsolationReport | None = None
     """What contains programs, by the weakest of the sandboxes; None: not asked yet."""
+    vitals: Annotated[dict[str, float], Field(max_length=1000)] = {}
+    """What the run's health is judged by: `prorl_api.vitals`."""
+    is_gpu_unused: bool = False
+    """GPUs are there, or the spec asks for them, and it trains on the CPU."""
     error: str | None = None
     """Why the learner is ending, if it failed."""
 

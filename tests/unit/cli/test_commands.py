@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from prorl_api.run_folder import RunFolder
@@ -75,6 +76,18 @@ def test_status_tells_where_the_run_stands(folder: Path) -> None:
     assert "3/9" in output
     assert "resumes it" in output
     assert prorl("status", folder).exit_code == 1
+
+
+def test_status_of_a_run_that_is_not_running_gives_advice_on_its_lines(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    run.status.write_text(JobStatus(step=10, total_steps=20, attempt=1, updated=1.0).model_dump_json())
+    lines = [{"step": step, "attempt": 1, "truncated": 0.5} for step in range(1, 11)]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn')
+    assert "advice" not in prorl("status", run.path).output, "bounds are those of the job as it ran"
+    run.effective_manifest.write_text(json.dumps(yaml.safe_load(MANIFEST)))
+    output = prorl("status", run.path).output
+    assert "advice      50% of the completions of the last 10 steps were cut at the limit" in output
+    assert "maxCompletionTokens" in output
 
 
 def test_resets_are_requested_listed_and_judged(folder: Path) -> None:

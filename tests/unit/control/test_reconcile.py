@@ -64,6 +64,35 @@ def test_when_all_are_there_nothing_is_done() -> None:
     assert succeeded.status is ConditionStatus.UNKNOWN
 
 
+def healthy(decision: Decision) -> tuple[ConditionStatus, str, str]:
+    found = decision.status.condition(ConditionType.HEALTHY)
+    assert found is not None
+    return found.status, found.reason, found.message
+
+
+def test_advice_is_a_condition_with_the_most_urgent_one_as_its_reason() -> None:
+    def look(now: float = 0.0, **status: Any) -> tuple[ConditionStatus, str, str]:
+        return healthy(at(now, LEARNER, ROLLOUT, SANDBOX, learner=make_status(**status)))
+
+    assert healthy(at(0.0))[:2] == (ConditionStatus.UNKNOWN, "NotJudgedYet")
+    assert look()[:2] == (ConditionStatus.UNKNOWN, "NotJudgedYet")
+    assert look(vitals={"truncated_recent": 0.1})[:2] == (ConditionStatus.TRUE, "NothingFound")
+    status, reason, message = look(vitals={"truncated_recent": 0.6, "groups_kept_recent": 0.1})
+    assert (status, reason) == (ConditionStatus.FALSE, "LittleSignal")
+    assert "90% of the groups" in message
+    assert "60% of the completions" in message
+    overdue = {"truncated_recent": 0.6, "step_usual": 1.0, "step_timestamp": 5.0}
+    assert look(1000.0, heartbeat=999.0, started=1.0, vitals=overdue)[1] == "StepOverdue"
+
+
+def test_what_was_advised_stands_while_no_learner_runs() -> None:
+    first = at(0.0, LEARNER, ROLLOUT, SANDBOX, learner=make_status(vitals={"truncated_recent": 0.6}))
+    after = at(5.0, ROLLOUT, SANDBOX, previous=first.status)
+    assert healthy(after) == healthy(first)
+    resumed = make_status(phase=LearnerPhase.LOADING_MODEL)
+    assert healthy(at(6.0, LEARNER, ROLLOUT, SANDBOX, learner=resumed, previous=after.status)) == healthy(first)
+
+
 def test_the_phases_of_a_step_are_told_in_the_message_and_not_in_the_reason() -> None:
     phases = (LearnerPhase.SAMPLING, LearnerPhase.UPDATING, LearnerPhase.VALIDATING, LearnerPhase.CHECKPOINTING)
     found = [

@@ -17,6 +17,7 @@ from prorl_trainer.service.rollout_servers import RolloutServers
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
+from tests.unit.trainer.trainer_builders import make_spec
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ async def test_it_has_told_everything_once_metrics_and_resets_were_asked_for(
     shared_status = SharedStatus(1, 10)
     reset_queue = ResetQueue(LineFile(tmp_path / "resets.jsonl", Fence(RunFolder(tmp_path), 1), sync=True))
     app = create_app(
-        LearnerService(shared_status, RolloutServers(1), reset_queue, tmp_path, "job"),
+        LearnerService(shared_status, RolloutServers(1), reset_queue, tmp_path, "job", make_spec),
         AcceptedTokens(frozenset()),
         AttemptFence(),
     )

@@ -20,6 +20,7 @@ from prorl_trainer.service.rollout_servers import RolloutServers
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
+from tests.unit.trainer.trainer_builders import make_spec
 
 ATTEMPT = 3
 BEAT = {"address": "http://10.0.0.5:8000", "ready": True, "weights_id": None}
@@ -53,7 +54,7 @@ class Learner:
         self.shared_status = SharedStatus(ATTEMPT, 10)
         self.members = RolloutServers(ATTEMPT)
         resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), ATTEMPT), sync=True))
-        service = LearnerService(self.shared_status, self.members, resets, folder, "job")
+        service = LearnerService(self.shared_status, self.members, resets, folder, "job", make_spec)
         self.app: FastAPI = create_app(service, AcceptedTokens(accepted), OwnAttempt(ATTEMPT))
 
     async def ask(

@@ -125,6 +125,23 @@ def refuse(members: RolloutServers, name: str, weights: WeightsId) -> None:
     members.heartbeat(name, beat)
 
 
+def test_a_server_counts_as_working_until_it_is_silent_fails_or_refuses() -> None:
+    members, clock = registry()
+    for name in ("a", "b", "c"):
+        beat(members, name, ready=False, weights=NEWER)  # as while new weights are loaded
+    assert members.num_working() == 3
+    refuse(members, "c", WEIGHTS)
+    assert members.num_working() == 2
+    members.failed(members.alive()[0])
+    assert members.num_working() == 1
+    clock.now += 10.0
+    assert members.num_working() == 1, "its call must succeed first"
+    members.answered(members.alive()[0])
+    assert members.num_working() == 2
+    clock.now += 10.0
+    assert members.num_working() == 0
+
+
 def test_a_run_ends_when_every_server_that_is_there_has_refused_the_wanted_weights() -> None:
     members, _ = registry()
     members.raise_if_refused()  # nobody is there: they may still come

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from prorl_api.limits import Limits
 from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.service.shared_status import FINAL_REPORT, SharedStatus
+from tests.unit.trainer.trainer_builders import make_spec
 
 
 def test_a_phase_keeps_its_beginning_while_it_lasts() -> None:
@@ -52,11 +54,33 @@ def test_only_the_surviving_timeline_is_shown() -> None:
 
 def test_a_scrape_is_one_snapshot_with_job_stage_and_source() -> None:
     shared_status = SharedStatus(1, 10)
-    assert b"prorl_learner_kl" not in exposition("demo", shared_status)
+    limits = Limits.of(make_spec())
+    assert b"prorl_learner_kl_nats" not in exposition("demo", shared_status.status, None, limits)
     line = {"step": 3, "attempt": 1, "stage": "warm", "kl": 0.25, "accuracy_sampled/sums": 0.5, "time": 1.0}
     shared_status.publish_metrics(line)
-    text = exposition("demo", shared_status).decode()
+    text = exposition("demo", shared_status.status, shared_status.last_metrics(), limits).decode()
     assert 'prorl_learner_kl_nats{prorl_job="demo",stage="warm"} 0.25' in text
     assert 'prorl_learner_step{prorl_job="demo",stage="warm"} 3.0' in text
     assert 'prorl_learner_accuracy_sampled{prorl_job="demo",source="sums",stage="warm"} 0.5' in text
     assert "validation_accuracy" not in text, "what does not exist for the step is absent"
+
+
+def test_a_scrape_says_what_holds_now_and_what_the_spec_asks_for() -> None:
+    triggers = [{"name": "spike", "klSpike": {"above": 0.2}}, {"name": "often", "interval": {"everySteps": 9}}]
+    spec = make_spec(referenceReset={"mode": "disabled", "triggers": triggers}, checkpoint={"everyMinutes": 5})
+    shared_status = SharedStatus(1, 10)
+    for step in range(1, 11):
+        line = {"step": step, "attempt": 1, "truncated": 0.3, "entropy_sampled/sums": 1.5, "time": 5.0}
+        shared_status.publish_metrics(line)
+    status = shared_status.status.model_copy(update={"live_rollout_servers": 2, "started": 7.0})
+    text = exposition("demo", status, shared_status.last_metrics(), Limits.of(spec)).decode()
+    assert 'prorl_learner_kl_bound{metric="kl",prorl_job="demo",trigger="spike"} 0.2' in text
+    assert 'prorl_learner_resets_applied{prorl_job="demo"} 0.0' in text
+    assert 'prorl_learner_rollout_servers_live{prorl_job="demo"} 2.0' in text
+    assert 'prorl_learner_rollout_servers_wanted{prorl_job="demo"} 1.0' in text
+    assert 'prorl_learner_checkpoint_due_seconds{prorl_job="demo"} 300.0' in text
+    assert 'prorl_learner_step_timestamp_seconds{prorl_job="demo"} 7.0' in text, "the attempt began after it"
+    assert 'prorl_learner_truncated_recent_ratio{prorl_job="demo"} 0.3' in text
+    assert 'prorl_learner_entropy_sampled_start_nats{prorl_job="demo",source="sums"} 1.5' in text
+    assert "prorl_learner_entropy_sampled_recent_nats" not in text
+    assert "process_resident_memory_bytes" in text

@@ -15,7 +15,7 @@ from prorl_trainer.algorithm.types import RolloutGroup, SampledStep, StepMetrics
 from prorl_trainer.clock import StepClock
 from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics, training_metrics
 from prorl_trainer.validation import summarise
-from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored
+from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored, make_segment
 
 
 def groups() -> tuple[RolloutGroup, RolloutGroup]:
@@ -52,8 +52,22 @@ def test_sampling_metrics_by_hand() -> None:
             "reward_mean": 2.5 / 4,
             "accuracy_sampled/a": 0.5,
             "accuracy_sampled/b": 0.5,
+            "entropy_sampled/a": 0.5,
+            "entropy_sampled/b": 0.5,
         }
     )
+
+
+def test_the_sampled_entropy_is_the_mean_of_minus_log_p_over_a_source_s_tokens() -> None:
+    def group(index: int, source: str, *logprobs: list[float]) -> RolloutGroup:
+        rollouts = tuple(make_rollout(make_segment(range(len(values)), logprobs=values)) for values in logprobs)
+        return RolloutGroup(prompt=make_prompt(index, source=source), rollouts=rollouts)
+
+    groups = (group(0, "a", [-1.0, -3.0], [-0.5]), group(1, "a", [-0.1, -0.4]), group(2, "b", [-2.0]))
+    step = SampledStep(kept=(), sampled=tuple(each.summary for each in groups), rounds=1, next_prompt_index=3)
+    found = sampling_metrics(step)
+    assert found["entropy_sampled/a"] == pytest.approx(5.0 / 5)
+    assert found["entropy_sampled/b"] == pytest.approx(2.0)
 
 
 def test_masked_rollouts_are_counted_by_source_and_cause() -> None:

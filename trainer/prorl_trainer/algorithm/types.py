@@ -76,6 +76,11 @@ class Rollout:
         return sum(len(segment.token_ids) for segment in self.segments)
 
     @property
+    def logprob(self) -> float:
+        """Sum of its `rollout_logprobs`."""
+        return sum(sum(segment.logprobs) for segment in self.segments)
+
+    @property
     def is_truncated(self) -> bool:
         """Cut at the length limit."""
         return self.finish_reason is FinishReason.LENGTH
@@ -105,6 +110,7 @@ class RolloutGroup:
             num_prompt_tokens=len(self.prompt.token_ids),
             judge_seconds=self.judge_seconds,
             masked=tuple(rollout.verdict for rollout in self.rollouts if rollout.reward is None),
+            surprisal=-sum(rollout.logprob for rollout in self.rollouts),
         )
 
 
@@ -121,6 +127,8 @@ class GroupSummary:
     judge_seconds: float
     masked: tuple[Verdict, ...] = ()
     """Why the judge gave no reward, of each completion without one."""
+    surprisal: float = 0.0
+    """Sum of -`rollout_logprobs` over all tokens, in nats; environment tokens have none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

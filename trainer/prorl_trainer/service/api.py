@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 
+from prorl_api.limits import Limits
 from prorl_api.process.addresses import AddressError, own_address
 from prorl_api.process.asgi import ApiError, AttemptFence, BodyLimits, Rights, install
 from prorl_api.process.connections import limited_config
 from prorl_api.process.tokens import BODY, AcceptedTokens
+from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import Role
 from prorl_api.wire.base import ErrorKind, WireModel
 from prorl_api.wire.learner import (
@@ -69,18 +71,31 @@ class LearnerService:
         reset_queue: ResetQueue,
         model_folder: Path,
         job: str,
+        spec: Callable[[], ProRLJobSpec],
     ) -> None:
-        """Return everything but the publisher, which exists only once the address is known."""
+        """Return everything but the publisher, which exists only once the address is known.
+
+        `spec` gives the job's spec as it holds now.
+        """
         self.shared_status = shared_status
         self.members = members
         self.reset_queue = reset_queue
-        self.job = job
+        self._job, self._spec = job, spec
         self.publisher: Publisher | None = None
         self._model_files = {
             path.name: path
             for path in sorted(model_folder.iterdir())
             if path.is_file() and not path.name.endswith(_WEIGHT_SUFFIXES) and "index.json" not in path.name
         }
+
+    def status(self) -> LearnerStatus:
+        """Return the status, with what only the event loop knows."""
+        return self.shared_status.status.model_copy(update={"live_rollout_servers": self.members.num_working()})
+
+    def exposition(self) -> bytes:
+        """Return the body of `/metrics`."""
+        newest = self.shared_status.last_metrics()
+        return exposition(self._job, self.status(), newest, Limits.of(self._spec()))
 
     def model_files(self) -> ModelFiles:
         """Return configuration and tokenizer with digests."""
@@ -139,7 +154,7 @@ def _add_probes(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        return Response(exposition(service.job, service.shared_status), media_type="text/plain; version=0.0.4")
+        return Response(service.exposition(), media_type="text/plain; version=0.0.4")
 
 
 def _add_routes_of_members(app: FastAPI, service: LearnerService) -> None:
@@ -185,7 +200,7 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
         """Return the answer to some of the last questions, which are named and count once it is sent."""
-        status = shared_status.status  # first: what is found in the phase `done` is complete
+        status = service.status()  # first: what is found in the phase `done` is complete
         content, what = find(status)
         told = BackgroundTask(shared_status.has_told, status.phase, *what)
         return Response(content.model_dump_json(), media_type="application/json", background=told)
@@ -195,7 +210,7 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/v1/status")
     async def status() -> LearnerStatus:
-        return shared_status.status
+        return service.status()
 
     @app.post("/v1/stop")
     async def stop(request: StopRequest) -> StopAnswer:

@@ -1,50 +1,97 @@
-"""The newest snapshot in Prometheus' text format, by the official client library."""
+"""The newest snapshot, the vitals and what holds now, in Prometheus' text format by the official client library."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from prorl_api.metrics import TABLE
-from prorl_trainer.service.shared_status import SharedStatus
+from prorl_api.limits import Limits
+from prorl_api.metrics import LIVE, TABLE, Metric
+from prorl_api.vitals import VITALS
+from prorl_api.wire.learner import LearnerStatus
+
+Sample = tuple[Mapping[str, str], float]
+"""Labels beside the job's, and the value."""
 
 
 class _Snapshot(Collector):
-    """All gauges of one step at once: a scrape never mixes two steps."""
+    """All gauges at once: a scrape never mixes two steps."""
 
-    def __init__(self, job: str, shared_status: SharedStatus) -> None:
-        self._job = job
-        self._shared_status = shared_status
+    def __init__(self, job: str, status: LearnerStatus, line: Mapping[str, Any] | None, limits: Limits) -> None:
+        self._job, self._status, self._line, self._limits = job, status, line, limits
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        line = self._shared_status.last_metrics()
-        status = self._shared_status.status
-        beat = GaugeMetricFamily("prorl_learner_heartbeat_timestamp_seconds", "Last progress.", labels=["prorl_job"])
-        beat.add_metric([self._job], status.heartbeat)
-        yield beat
-        if line is None:
+        live = live_samples(self._status, self._limits)
+        for metric in LIVE:
+            yield from self._family(metric, live[metric.name])
+        for metric in VITALS:
+            yield from self._family(metric, _by_source(metric, self._status.vitals))
+        if self._line is None:
             return
-        stage = str(line.get("stage", ""))
+        stage = {"stage": str(self._line.get("stage", ""))}
         for metric in TABLE:
-            labels = ["prorl_job", "stage", *(["source"] if metric.by_source else [])]
-            family = GaugeMetricFamily(metric.prometheus_name, metric.help, labels=labels)
-            if metric.by_source:
-                for key, value in line.items():
-                    name, _, source = key.partition("/")
-                    if name == metric.name and source:
-                        family.add_metric([self._job, stage, source], float(value))
-            elif metric.name in line:
-                family.add_metric([self._job, stage], float(line[metric.name]))
-            if family.samples:
-                yield family
+            found = [({**stage, **labels}, value) for labels, value in _by_source(metric, self._line)]
+            yield from self._family(metric, found)
+
+    def _family(self, metric: Metric, samples: Iterable[Sample]) -> Iterator[GaugeMetricFamily]:
+        family: GaugeMetricFamily | None = None
+        for labels, value in samples:
+            if family is None:
+                family = GaugeMetricFamily(metric.prometheus_name, metric.help, labels=["prorl_job", *labels])
+            family.add_metric([self._job, *labels.values()], value)
+        if family is not None:
+            yield family
 
 
-def exposition(job: str, shared_status: SharedStatus) -> bytes:
-    """Return the body of `/metrics`."""
+def live_samples(status: LearnerStatus, limits: Limits) -> dict[str, list[Sample]]:
+    """Return the samples of every row of `LIVE`, by its name; of what does not exist, none."""
+    values = {
+        "heartbeat_timestamp": status.heartbeat,
+        "step_timestamp": max(status.vitals.get("step_timestamp", 0.0), status.started),
+        "steps_wanted": status.total_steps,
+        "rollout_servers_live": status.live_rollout_servers,
+        "rollout_servers_wanted": limits.rollout_servers,
+        "checkpoint_timestamp": max(status.last_checkpoint_at or 0.0, status.started),
+        "checkpoint_due": limits.checkpoint_due_seconds(status.vitals),
+        "resets_applied": limits.are_resets_applied,
+        "mismatch_bound": limits.max_mismatch,
+        "gpu_unused": status.is_gpu_unused,
+    }
+    samples: dict[str, list[Sample]] = {
+        name: [] if value is None else [({}, float(value))] for name, value in values.items()
+    }
+    samples["kl_bound"] = [
+        ({"trigger": bound.trigger, "metric": bound.metric}, bound.above) for bound in limits.kl_bounds
+    ]
+    return samples
+
+
+def exposition(job: str, status: LearnerStatus, line: Mapping[str, Any] | None, limits: Limits) -> bytes:
+    """Return the body of `/metrics`.
+
+    Args:
+        job: Name of the job, label of every gauge.
+        status: As it is now.
+        line: Of the newest step; None before the first.
+        limits: Of the spec as it holds now.
+    """
     registry = CollectorRegistry()
-    registry.register(_Snapshot(job, shared_status))
+    registry.register(_Snapshot(job, status, line, limits))
+    ProcessCollector(registry=registry)
     text: bytes = generate_latest(registry)
     return text
+
+
+def _by_source(metric: Metric, values: Mapping[str, Any]) -> Iterator[Sample]:
+    if not metric.by_source:
+        if metric.name in values:
+            yield {}, float(values[metric.name])
+        return
+    for key, value in values.items():
+        name, _, source = key.partition("/")
+        if name == metric.name and source:
+            yield {"source": source}, float(value)

@@ -112,6 +112,14 @@ class RolloutServers:
         ]
         return sorted(fit, key=lambda member: member.in_flight)
 
+    def num_working(self) -> int:
+        """Count the servers that were heard of lately, fail no calls and refuse no weights."""
+        now = self._clock()
+        return sum(
+            not self._is_wanted(member.refused) and member.suspended_until <= now and member.num_failures == 0
+            for member in self.alive()
+        )
+
     def raise_if_refused(self) -> None:
         """Give up where every server has the wanted weights and none computes with them what the learner does.
 

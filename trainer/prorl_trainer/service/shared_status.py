@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 from prorl_api.metrics import surviving
+from prorl_api.vitals import vitals
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
@@ -25,6 +26,8 @@ class StatusFields(TypedDict, total=False):
     weights_id: WeightsId
     ready_rollout_servers: int
     last_checkpoint_step: int | None
+    last_checkpoint_at: float
+    is_gpu_unused: bool
     resumed_from_step: int | None
     best_accuracy: float | None
     best_step: int | None
@@ -49,6 +52,7 @@ class SharedStatus:
             attempt=attempt,
             phase=LearnerPhase.STARTING,
             phase_since=now,
+            started=now,
             heartbeat=now,
             step=0,
             total_steps=total_steps,
@@ -83,6 +87,7 @@ class SharedStatus:
         """Add the snapshot of one step."""
         with self._lock:
             self._metrics = surviving([*self._metrics, line])
+            self._status = self._status.model_copy(update={"vitals": vitals(self._metrics)})
 
     def metrics_since(self, step: int) -> list[dict[str, Any]]:
         """Snapshots of the steps after `step`."""
