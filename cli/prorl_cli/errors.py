@@ -38,6 +38,31 @@ def storage_error(error: OSError, path: Path, option: str = "--run-dir") -> Stor
     return StorageError(f"cannot write {where}: {why}; {remedy}")
 
 
+def unreadable(error: OSError, path: Path) -> RunFolderError:
+    """Return a clear error for a failed read at or below `path`."""
+    where = Path(error.filename) if isinstance(error.filename, str) else path
+    remedy = "look at the disk, or restore it"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        owner = _owner(where)
+        remedy = (
+            f"it belongs to {owner}, who can show it with `chmod a+rX` on the run's folder and on the file; "
+            "prompts, samples and checkpoints may stay private"
+        )
+    return RunFolderError(f"cannot read {where}: {error.strerror or error}; {remedy}")
+
+
+def _owner(path: Path) -> str:
+    """Return the name of the owner of a path, or of the nearest folder above that can be looked at."""
+    for place in (path, *path.absolute().parents):
+        try:
+            return f"user {place.owner()}"
+        except KeyError:
+            return f"user {place.stat().st_uid}"
+        except OSError:
+            continue
+    return "another user"
+
+
 def exit_code_of(error: ProRLError) -> int:
     """Return the process exit code for an error that reaches the user."""
     if isinstance(error, SpecError):

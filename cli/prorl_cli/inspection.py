@@ -48,6 +48,8 @@ def describe_run(run: RunFolder) -> str:
     """Return where a run stands, from its folder alone."""
     status = read_status(run)
     if status is None:
+        if run.status.exists():
+            return f"{run.path}: its status.json is damaged, or of another version; `prorl run` writes it anew"
         return f"{run.path}: accepted, not started yet"
     driven = is_driven(run)
     age = duration(max(0.0, time.time() - status.updated))

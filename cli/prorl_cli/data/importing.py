@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from prorl_cli.data.importers import IMPORTERS
 from prorl_cli.data.importers.base import Imported, Importer, Skipped
 from prorl_cli.data.sources import Record, records
 from prorl_cli.errors import storage_error
+from prorl_cli.local.files import written_beside
 
 
 @dataclass(slots=True)
@@ -83,23 +82,15 @@ def _validated(importer: Importer, line: Imported, number: int) -> dict[str, Any
 
 
 def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCounts) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            for line in lines:
-                # Escaped, so that half a surrogate pair in the source is found by the check instead of failing here.
-                file.write(json.dumps(line) + "\n")
-                counts.written += 1
-            if not counts.written:
-                got = "; ".join(f"{count} {reason}" for reason, count in counts.skipped.most_common(5)) or "no records"
-                fault = Fault(path="SOURCE", got=got, want="at least one record that can be imported")
-                raise SpecError([fault], source="the published files")
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with written_beside(output) as file:
+        for line in lines:
+            # Escaped, so that half a surrogate pair in the source is found by the check instead of failing here.
+            file.write(json.dumps(line) + "\n")
+            counts.written += 1
+        if not counts.written:
+            got = "; ".join(f"{count} {reason}" for reason, count in counts.skipped.most_common(5)) or "no records"
+            fault = Fault(path="SOURCE", got=got, want="at least one record that can be imported")
+            raise SpecError([fault], source="the published files")
 
 
 def summary(counts: ImportCounts, output: Path) -> str:

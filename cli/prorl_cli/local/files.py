@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
+
+from prorl_cli.errors import unreadable
 
 
 def write_atomically(path: Path, text: str, *, exclusive: bool = False) -> None:
-    """Write beside, fsync, rename.
+    """Write beside, fsync, rename; with the permissions that the umask leaves, as any file that a person makes.
 
     Args:
         path: Target; its folder must exist.
@@ -21,10 +25,18 @@ def write_atomically(path: Path, text: str, *, exclusive: bool = False) -> None:
         FileExistsError: The target exists and `exclusive` was asked for.
         OSError: The folder cannot be written.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with written_beside(path, exclusive=exclusive) as file:
+        file.write(text)
+
+
+@contextmanager
+def written_beside(path: Path, *, exclusive: bool = False) -> Iterator[TextIO]:
+    """Give a file to write; if the block ends well it becomes `path`, else it is removed. See `write_atomically`."""
+    # `tempfile` would make it private whatever the umask says.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with temporary.open("x", encoding="utf-8") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if exclusive:
@@ -33,7 +45,24 @@ def write_atomically(path: Path, text: str, *, exclusive: bool = False) -> None:
         else:
             os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn a failed read below `path` into an error that says whose it is, and what to do.
+
+    A file that is not there is the caller's to judge (`FileNotFoundError`).
+
+    Raises:
+        RunFolderError: It is there, or may be, and cannot be read.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise unreadable(error, path) from error
 
 
 def tail(path: Path, num_lines: int, *, max_bytes: int = 65536) -> list[str]:
@@ -56,9 +85,13 @@ def read_lines(path: Path, *keys: str) -> list[dict[str, Any]]:
     """Return the objects of a JSON-lines file that have all `keys`, in the order written.
 
     A torn last line is left out; no file is no lines.
+
+    Raises:
+        RunFolderError: The file cannot be read.
     """
     try:
-        texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with reading(path):
+            texts = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     lines = []

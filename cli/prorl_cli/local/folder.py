@@ -21,7 +21,7 @@ from prorl_api.spec.edits import FieldChange, changes, immutable_faults
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_cli.errors import RunFolderError, storage_error
-from prorl_cli.local.files import write_atomically
+from prorl_cli.local.files import reading, write_atomically
 
 
 @contextmanager
@@ -79,7 +79,8 @@ def _refuse_foreign(run: RunFolder) -> None:
 def read_identity(run: RunFolder) -> RunIdentity | None:
     """`run.json`, or None before the first start."""
     try:
-        return RunIdentity.model_validate_json(run.identity.read_text(encoding="utf-8"))
+        with reading(run.identity):
+            return RunIdentity.model_validate_json(run.identity.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (ValidationError, UnicodeDecodeError) as error:
@@ -87,10 +88,15 @@ def read_identity(run: RunFolder) -> RunIdentity | None:
 
 
 def read_status(run: RunFolder) -> JobStatus | None:
-    """`status.json`; None if there is none or it cannot be understood: it can be rebuilt by observation."""
+    """`status.json`; None if there is none or it cannot be understood: it can be rebuilt by observation.
+
+    Raises:
+        RunFolderError: It is there and cannot be read.
+    """
     try:
-        return JobStatus.model_validate_json(run.status.read_text(encoding="utf-8"))
-    except (OSError, ValidationError, UnicodeDecodeError):
+        with reading(run.status):
+            return JobStatus.model_validate_json(run.status.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValidationError, UnicodeDecodeError):
         return None
 
 
@@ -98,10 +104,12 @@ def existing(path: Path) -> RunFolder:
     """Return a run folder that exists.
 
     Raises:
-        RunFolderError: There is no run at `path`.
+        RunFolderError: There is no run at `path`, or it is not to be looked into.
     """
     run = RunFolder(path)
-    if not run.identity.exists():
+    with reading(path):
+        has_identity = run.identity.exists()
+    if not has_identity:
         raise RunFolderError(f"{path} is no run folder: it has no run.json; `prorl run` makes them under runs/")
     return run
 

@@ -18,7 +18,7 @@ from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.learner import ResetCommand, ResetOutcome, ResetState
 from prorl_cli.errors import RunFolderError, storage_error
-from prorl_cli.local.files import read_lines, write_atomically
+from prorl_cli.local.files import read_lines, reading, write_atomically
 
 
 class ResetFiles:
@@ -31,11 +31,14 @@ class ResetFiles:
         """Return all records by number.
 
         Raises:
-            RunFolderError: A file is damaged: guessing could apply a reset twice.
+            RunFolderError: A file is damaged, or cannot be read: guessing could apply a reset twice.
         """
-        if not self._folder.is_dir():
+        try:
+            with reading(self._folder):
+                names = os.listdir(self._folder)
+        except FileNotFoundError:
             return ()
-        paths = (path for path in self._folder.glob("*.json") if not path.name.startswith("."))
+        paths = (self._folder / name for name in names if name.endswith(".json") and not name.startswith("."))
         return tuple(sorted((_read(path) for path in paths), key=lambda record: record.number))
 
     def get(self, name: str) -> ResetRecord:
@@ -112,6 +115,7 @@ def intended_resets(reset_log: Path) -> list[ResetOutcome]:
 
 def _read(path: Path) -> ResetRecord:
     try:
-        return ResetRecord.model_validate_json(path.read_text(encoding="utf-8"))
+        with reading(path):
+            return ResetRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
         raise RunFolderError(f"{path} is damaged: {error}; correct it, or move it away to forget this reset") from error

@@ -133,10 +133,12 @@ def _is_snapshot(line: Line) -> bool:
     return all(isinstance(line.get(key), int) and not isinstance(line[key], bool) for key in ("step", "attempt"))
 
 
-def _text(path: Path) -> str:
+def _text(path: Path, notes: list[str] | None = None) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    except OSError as error:
+        if notes is not None and not isinstance(error, FileNotFoundError):
+            notes.append(f"{path.name} could not be read: {error.strerror or error}.")
         return ""
 
 
@@ -152,7 +154,7 @@ def _job(manifest: str, notes: list[str]) -> ProRLJob | None:
 
 
 def _parsed(path: Path, model: type[_Model], notes: list[str]) -> _Model | None:
-    text = _text(path)
+    text = _text(path, notes)
     if not text:
         return None
     try:
