@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import glob
 import os
-import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from prorl_reward_sandbox.execution.process.removal import empty_folder
 
 _PUBLIC = ("/tmp", "/var/tmp", "/dev/shm", "/run/lock")
 RESTRICTED_USER = 65532
@@ -61,7 +62,8 @@ def remove_abandoned() -> None:
         except BlockingIOError:
             continue  # a runner that lives holds it
         else:
-            shutil.rmtree(folder)
+            empty_folder(descriptor, deadline=float("inf"))  # however deep it is
+            os.rmdir(folder)
         finally:
             os.close(descriptor)
 
