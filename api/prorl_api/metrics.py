@@ -55,6 +55,7 @@ TABLE: tuple[Metric, ...] = (
         "When it nears 1 the reference holds the policy back: ProRL's motive for resets.",
     ),
     _m("kl_loss", "", "The KL term's value in the loss, coefficient included."),
+    _m("entropy_loss", "", "The entropy bonus's value in the loss, coefficient included: 0 or below."),
     _m("policy_loss", "", "The clipped surrogate's value."),
     _m("entropy", "nats", "Mean entropy of the tempered policy per trained token.", "Collapse shows here first."),
     _m(

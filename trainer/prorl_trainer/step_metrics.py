@@ -104,6 +104,7 @@ def _update_metrics(updates: Sequence[Sums]) -> dict[str, float]:
         "ratio_max": max(update["ratio_max"] for update in updates),
         "policy_loss": _mean([update["policy_loss"] for update in updates]),
         "kl_loss": _mean([update["kl_loss"] for update in updates]),
+        "entropy_loss": _mean([update["entropy_loss"] for update in updates]),
         "kl_loss_share": kl / (policy + kl) if policy + kl > 0 else 0.0,
         "gradient_norm": _mean([update["gradient_norm"] for update in updates]),
         "tokens_trained": tokens,

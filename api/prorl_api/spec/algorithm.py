@@ -11,7 +11,14 @@ from typing import Annotated
 from pydantic import Field
 
 from prorl_api.spec.base import Cel, SpecModel, rule
-from prorl_api.spec.values import AdvantageKind, KLEstimator, LengthPenalty, LossAggregation, MismatchCorrection
+from prorl_api.spec.values import (
+    AdvantageKind,
+    AdvantageScale,
+    KLEstimator,
+    LengthPenalty,
+    LossAggregation,
+    MismatchCorrection,
+)
 
 
 class Clip(SpecModel):
@@ -47,6 +54,20 @@ class KL(SpecModel):
     estimator: KLEstimator = KLEstimator.K2
     log_ratio_clamp: Annotated[float, Field(gt=0, le=100)] = 10.0
     """log(policy / reference) is clamped to plus or minus this before the estimator."""
+    correct_stale: bool = False
+    """Weight the term by policy / old: in later optimizer steps of a batch the tokens were sampled by an older policy,
+    and without the weight the expected gradient is that of a slightly different divergence."""
+
+    @rule(
+        Cel(
+            "!self.correctStale || self.coefficient > 0.0",
+            "`correctStale` has no effect with `coefficient: 0`; remove it",
+        ),
+    )
+    def only_a_term_is_corrected(self) -> None:
+        """At coefficient 0 there is no term."""
+        if self.correct_stale and self.coefficient == 0:
+            raise ValueError("`correctStale` has no effect with `coefficient: 0`; remove it")
 
     @rule(
         Cel(
@@ -154,9 +175,27 @@ class AlgorithmSpec(SpecModel):
     """GRPO with DAPO's refinements and a KL term."""
 
     advantage: AdvantageKind = AdvantageKind.GRPO
+    advantage_scale: AdvantageScale = AdvantageScale.BATCH
+    """reinforce++-baseline only: over what advantages are normalised."""
+    entropy_bonus: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Weight of the policy's entropy (of the tempered distribution, nats a token) in the objective (A3C, arXiv
+    1602.01783 section 4); 0: no bonus."""
     clip: Clip = Clip()
     loss_aggregation: LossAggregation = LossAggregation.TOKEN_MEAN
     dynamic_sampling: DynamicSampling = DynamicSampling()
     kl: KL = KL()
     engine_mismatch: EngineMismatch = EngineMismatch()
     length: Length = Length()
+
+    @rule(
+        Cel(
+            "self.advantageScale == 'batch' || self.advantage == 'reinforce++-baseline'",
+            "`advantageScale` has no effect with `advantage: {self.advantage}`; remove it",
+        ),
+    )
+    def only_one_kind_has_a_scale(self) -> None:
+        """The others divide by nothing beyond their group."""
+        if self.advantage_scale is AdvantageScale.BATCH:
+            return
+        if self.advantage is not AdvantageKind.REINFORCE_PLUS_PLUS_BASELINE:
+            raise ValueError(f"`advantageScale` has no effect with `advantage: {self.advantage}`; remove it")

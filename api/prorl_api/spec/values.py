@@ -59,6 +59,17 @@ class AdvantageKind(StrEnum):
     """(reward - group mean), then normalised over the whole batch."""
     MEAN_ONLY = "mean-only"
     """reward - group mean."""
+    LEAVE_ONE_OUT = "leave-one-out"
+    """reward - mean of the group's other rewards."""
+
+
+class AdvantageScale(StrEnum):
+    """Over what `reinforce++-baseline` normalises."""
+
+    BATCH = "batch"
+    """All rollouts of the batch."""
+    SOURCE = "source"
+    """Those of one source each: for rewards of different scales."""
 
 
 class LossAggregation(StrEnum):

@@ -174,6 +174,20 @@ BROKEN_RULES: list[Bad] = [
         "KL.k1_is_for_measuring",
     ),
     Bad(
+        {"spec.algorithm.kl": {"coefficient": 0, "correctStale": True}},
+        "spec.algorithm.kl",
+        "`correctStale` has no effect with `coefficient: 0`",
+        Tier.CEL,
+        "KL.only_a_term_is_corrected",
+    ),
+    Bad(
+        {"spec.algorithm.advantage": "mean-only", "spec.algorithm.advantageScale": "source"},
+        "spec.algorithm",
+        "`advantageScale` has no effect with `advantage: mean-only`",
+        Tier.CEL,
+        "AlgorithmSpec.only_one_kind_has_a_scale",
+    ),
+    Bad(
         {
             "spec.algorithm.kl": {"estimator": "k1", "coefficient": 0},
             "spec.schedule.stages": [make_stage("pulled", 5, klCoefficient=0.001)],

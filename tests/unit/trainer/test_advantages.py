@@ -10,6 +10,7 @@ from prorl_api.spec.values import AdvantageKind
 from prorl_trainer.algorithm.advantages import batch_advantages
 
 GRPO, MEAN, BASELINE = AdvantageKind.GRPO, AdvantageKind.MEAN_ONLY, AdvantageKind.REINFORCE_PLUS_PLUS_BASELINE
+LEAVE_ONE_OUT = AdvantageKind.LEAVE_ONE_OUT
 
 
 def test_grpo_divides_by_the_population_standard_deviation() -> None:
@@ -25,6 +26,31 @@ def test_grpo_of_two_different_rewards_is_plus_and_minus_one() -> None:
 
 def test_mean_only_subtracts_the_mean() -> None:
     assert batch_advantages(MEAN, [[1.0, 0.0, 0.5, 0.5]])[0] == pytest.approx((0.5, -0.5, 0.0, 0.0), abs=1e-15)
+
+
+def test_leave_one_out_subtracts_the_mean_of_the_others() -> None:
+    # the others' means: 1/3, 2/3, 2/3, 1/3 of three rewards each
+    (group,) = batch_advantages(LEAVE_ONE_OUT, [[1.0, 0.0, 0.0, 1.0]])
+    assert group == pytest.approx((1 - 1 / 3, -2 / 3, -2 / 3, 1 - 1 / 3), rel=1e-12)
+
+
+def test_leave_one_out_counts_the_judged_rollouts_only() -> None:
+    (group,) = batch_advantages(LEAVE_ONE_OUT, [[0.9, None, 0.2, 0.4]])
+    assert group[0] == pytest.approx(0.9 - (0.2 + 0.4) / 2, rel=1e-12)
+    assert group[1] is None
+
+
+def test_each_source_has_a_scale_of_its_own() -> None:
+    # "math" centred: (1/2, -1/2), std 1/2. "style" centred: (1/20, -1/20) twice, std 1/20.
+    rewards = [[1.0, 0.0], [0.1, 0.0], [0.2, 0.1]]
+    by_source = batch_advantages(BASELINE, rewards, ["math", "style", "style"])
+    assert [value for group in by_source for value in group] == pytest.approx([1.0, -1.0] * 3, rel=1e-12)
+    together = batch_advantages(BASELINE, rewards)
+    assert together[1][0] == pytest.approx(0.1 * together[0][0], rel=1e-12)  # type: ignore[operator]
+
+
+def test_a_source_without_a_judged_rollout_disturbs_no_other() -> None:
+    assert batch_advantages(BASELINE, [[None, None], [1.0, 0.0]], ["a", "b"]) == [(None, None), (1.0, -1.0)]
 
 
 def test_baseline_kind_normalises_over_the_whole_batch() -> None:

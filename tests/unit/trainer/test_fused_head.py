@@ -9,7 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from prorl_trainer.engines import fused_head
-from prorl_trainer.engines.fused_head import FusedHead, HeadOutput, HeadRequest, LogitTreatment, SlopeOfLoss, fuse_head
+from prorl_trainer.engines.fused_head import (
+    FusedHead,
+    HeadOutput,
+    HeadRequest,
+    LogitTreatment,
+    Slope,
+    SlopeOfLoss,
+    fuse_head,
+)
 
 ROWS, HIDDEN, VOCABULARY, TEMPERATURE = 7, 5, 11, 0.7
 TREATMENTS = [LogitTreatment(), LogitTreatment(scale=0.25), LogitTreatment(cap=1.5), LogitTreatment(scale=3.0, cap=2.0)]
@@ -20,12 +28,15 @@ def token_loss(logprobs: Tensor, factors: Tensor) -> Tensor:
     return factors * torch.exp(0.5 * logprobs) + logprobs.square()
 
 
-def slope_of(factors: Tensor) -> SlopeOfLoss:
-    def slope(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        leaf = logprobs.detach().requires_grad_()
+def slope_of(factors: Tensor, bonus: float = 0.0) -> SlopeOfLoss:
+    """`bonus`: Weight of an entropy term, factors * entropy, beside the token losses."""
+
+    def slope(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
+        leaf, weights = logprobs.detach().requires_grad_(), bonus * factors[start:stop]
         with torch.enable_grad():
             loss = token_loss(leaf, factors[start:stop]).sum()
-        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+        (by_logprobs,) = torch.autograd.grad(loss, leaf)
+        return Slope(loss.detach() + torch.dot(weights, entropies), by_logprobs, weights if bonus else None)
 
     return slope
 
@@ -42,7 +53,7 @@ def request(targets: Tensor, treatment: LogitTreatment, slope: SlopeOfLoss | Non
 
 
 def by_autograd(
-    head: nn.Linear, hidden: Tensor, targets: Tensor, factors: Tensor, treatment: LogitTreatment
+    head: nn.Linear, hidden: Tensor, targets: Tensor, factors: Tensor, treatment: LogitTreatment, bonus: float = 0.0
 ) -> tuple[HeadOutput, list[Tensor]]:
     """In float64, in one piece."""
     exact, inputs = copy.deepcopy(head).double(), hidden.detach().double().requires_grad_()
@@ -50,22 +61,24 @@ def by_autograd(
     logits = raw if treatment.cap is None else treatment.cap * torch.tanh(raw / treatment.cap)
     table = torch.log_softmax(logits / TEMPERATURE, -1)
     logprobs = table.gather(-1, targets[:, None]).squeeze(-1)
-    loss = token_loss(logprobs, factors.double()).sum()
+    entropies = -(table.exp() * table).sum(-1)
+    loss = token_loss(logprobs, factors.double()).sum() + bonus * (factors.double() * entropies).sum()
     gradients = torch.autograd.grad(3.0 * loss, [inputs, *exact.parameters()])
-    return HeadOutput(logprobs.detach(), -(table.exp() * table).sum(-1).detach(), loss.detach()), list(gradients)
+    return HeadOutput(logprobs.detach(), entropies.detach(), loss.detach()), list(gradients)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("treatment", TREATMENTS)
+@pytest.mark.parametrize("bonus", [0.0, 0.8])
 def test_values_and_gradients_are_those_of_the_formula(
-    treatment: LogitTreatment, bias: bool, rows: int, monkeypatch: pytest.MonkeyPatch
+    bonus: float, treatment: LogitTreatment, bias: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fused_head, "_LOGITS_ALIVE", rows * VOCABULARY)
     head, hidden, targets, factors = make_head(bias)
-    expected, gradients = by_autograd(head, hidden, targets, factors, treatment)
+    expected, gradients = by_autograd(head, hidden, targets, factors, treatment, bonus)
     fuse_head(head)
-    output = head(hidden, request(targets, treatment, slope_of(factors)))
+    output = head(hidden, request(targets, treatment, slope_of(factors, bonus)))
     (3.0 * output.loss).backward()
     for value, wanted in zip(output, expected, strict=True):
         assert torch.allclose(value.detach().double(), wanted, atol=1e-5)

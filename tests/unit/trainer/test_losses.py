@@ -15,7 +15,9 @@ from prorl_api.spec.values import KLEstimator, MismatchCorrection
 from prorl_trainer.algorithm.losses import (
     LossInputs,
     clipped_surrogate,
+    entropy_slopes,
     kl_estimate,
+    kl_term,
     loss_sums,
     mismatch_weights,
     token_losses,
@@ -92,6 +94,24 @@ def test_expected_gradient_is_what_the_docstring_claims(estimator: KLEstimator, 
     results = exact_gradients(estimator)
     assert torch.allclose(results[0], results[which], atol=1e-12)
     assert not torch.allclose(results[2], results[3], atol=1e-3), "the two divergences pull differently"
+
+
+@pytest.mark.parametrize(("estimator", "which"), [(KLEstimator.K2, 0), (KLEstimator.K3, 1)])
+def test_weighting_by_the_ratio_makes_the_gradient_of_stale_samples_exact(estimator: KLEstimator, which: int) -> None:
+    """Tokens drawn from an older policy, over a vocabulary of five, against the divergences differentiated exactly."""
+    logits = torch.tensor([0.3, -1.0, 0.8, 0.1, -0.4], dtype=torch.float64, requires_grad=True)
+    old = torch.log_softmax(torch.tensor([0.9, -0.4, -0.1, 0.6, -0.4], dtype=torch.float64), 0)
+    ref = torch.log_softmax(torch.tensor([-0.2, 0.5, 0.1, -1.2, 0.9], dtype=torch.float64), 0)
+    policy = torch.log_softmax(logits, 0)
+    divergences = (policy.exp() * (policy - ref)).sum(), (ref.exp() * (ref - policy)).sum()
+    (exact,) = torch.autograd.grad(divergences[which], logits, retain_graph=True)
+    found = {}
+    for correct in (True, False):
+        settings = KL(estimator=estimator, coefficient=1.0, correct_stale=correct)
+        expected_loss = (old.exp() * kl_term(settings, policy, old, ref)).sum()
+        (found[correct],) = torch.autograd.grad(expected_loss, logits, retain_graph=True)
+    assert torch.allclose(found[True], exact, atol=1e-12)
+    assert not torch.allclose(found[False], exact, atol=1e-2)
 
 
 def test_k1_and_k3_are_unbiased_as_values_and_k3_is_never_negative() -> None:
@@ -181,7 +201,7 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
     low, high, beta, bound = spec.clip.low, spec.clip.high, spec.kl.coefficient, spec.kl.log_ratio_clamp
     sums: dict[str, float] = dict.fromkeys(
         ("loss", "policy_loss", "kl_loss", "policy_magnitude", "kl_magnitude", "clipped_low", "clipped_high",
-         "clipped_dual", "entropy",
+         "clipped_dual", "entropy", "entropy_loss",
          "kl", "mismatch_logprob", "mismatch_masked", "tokens", "ratio_max"), 0.0
     )  # fmt: skip
     for p, o, f, g, a, w, h in zip(*columns.values(), strict=True):
@@ -197,7 +217,9 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
         x = min(max(p - f, -bound), bound)
         y = min(max(o - f, -bound), bound)
         kl = {"k1": x, "k2": x * x / 2, "k3": math.exp(-x) - 1 + x}[spec.kl.estimator]
-        sums["loss"] += w * (-surrogate + beta * kl)
+        kl *= ratio if spec.kl.correct_stale else 1.0
+        sums["loss"] += w * (-surrogate + beta * kl - spec.entropy_bonus * h)
+        sums["entropy_loss"] -= w * spec.entropy_bonus * h
         sums["policy_loss"] -= w * surrogate
         sums["kl_loss"] += w * beta * kl
         sums["policy_magnitude"] += w * abs(surrogate)
@@ -217,13 +239,18 @@ def naive(spec: AlgorithmSpec, columns: dict[str, list[float]]) -> dict[str, flo
 
 @pytest.mark.parametrize("estimator", list(KLEstimator))
 @pytest.mark.parametrize("correction", list(MismatchCorrection))
-def test_losses_and_sums_equal_a_naive_loop_in_float64(estimator: KLEstimator, correction: MismatchCorrection) -> None:
+@pytest.mark.parametrize("bonus", [0.0, 0.2])
+def test_losses_and_sums_equal_a_naive_loop_in_float64(
+    estimator: KLEstimator, correction: MismatchCorrection, bonus: float
+) -> None:
     spec = algorithm(
+        entropyBonus=bonus,
         clip={"low": 0.15, "high": 0.3, "dual": 1.6},
         kl={
             "coefficient": 0 if estimator is KLEstimator.K1 else 0.3,
             "estimator": estimator.value,
             "logRatioClamp": 1.0,
+            "correctStale": bool(bonus) and estimator is not KLEstimator.K1,
         },
         engineMismatch={"correction": correction.value, "cap": 1.4},
     )
@@ -248,7 +275,9 @@ def test_losses_and_sums_equal_a_naive_loop_in_float64(estimator: KLEstimator, c
     assert expected["clipped_dual"] > 0
     slices = [(0, 70), (70, 71), (71, size)]
     parts = [token_losses(spec, policy[start:stop], inputs.rows(start, stop)) for start, stop in slices]
-    assert float(torch.cat(parts).sum()) == pytest.approx(expected["loss"], rel=1e-9), "a slice has a loss of its own"
+    by_entropy = entropy_slopes(spec, inputs)
+    own = float(torch.cat(parts).sum()) + (0.0 if by_entropy is None else float(by_entropy @ entropies))
+    assert own == pytest.approx(expected["loss"], rel=1e-9), "a slice has a loss of its own"
 
 
 def test_old_logprobs_that_are_not_given_are_the_policys_own_without_gradient() -> None:

@@ -97,12 +97,14 @@ def test_what_nothing_is_known_of_is_absent() -> None:
 
 
 FIRST = {
-    "tokens": 30.0, "policy_loss": 0.2, "kl_loss": 0.1, "policy_magnitude": 0.6, "kl_magnitude": 0.1,
+    "tokens": 30.0, "policy_loss": 0.2, "kl_loss": 0.1,
+    "entropy_loss": -0.1, "policy_magnitude": 0.6, "kl_magnitude": 0.1,
     "clipped_low": 3.0, "clipped_high": 0.0, "clipped_dual": 1.0, "ratio_max": 1.5, "entropy": 60.0, "kl": 3.0,
     "mismatch_logprob": 0.3, "mismatch_masked": 0.0, "gradient_norm": 2.0,
 }  # fmt: skip
 SECOND = {
-    "tokens": 10.0, "policy_loss": 0.4, "kl_loss": 0.3, "policy_magnitude": 0.2, "kl_magnitude": 0.1,
+    "tokens": 10.0, "policy_loss": 0.4, "kl_loss": 0.3,
+    "entropy_loss": -0.3, "policy_magnitude": 0.2, "kl_magnitude": 0.1,
     "clipped_low": 1.0, "clipped_high": 4.0, "clipped_dual": 1.0, "ratio_max": 2.5, "entropy": 60.0, "kl": 1.0,
     "mismatch_logprob": 0.1, "mismatch_masked": 2.0, "gradient_norm": 4.0,
 }  # fmt: skip
@@ -131,6 +133,7 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
             "ratio_max": 2.5,
             "policy_loss": 0.3,
             "kl_loss": 0.2,
+            "entropy_loss": -0.2,
             "kl_loss_share": 0.2 / (0.8 + 0.2),
             "gradient_norm": 3.0,
             "reward_shaped_mean": 0.5,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prorl_api.spec.algorithm import AlgorithmSpec, Clip
+from prorl_api.spec.algorithm import KL, AlgorithmSpec, Clip
 from prorl_api.spec.values import KLEstimator, MismatchCorrection
 
 DEFAULT_ICEPOP_FLOOR = 0.5
@@ -54,8 +54,8 @@ def kl_estimate(estimator: KLEstimator, policy_logprobs: Tensor, ref_logprobs: T
       (1 - exp(-x)) grad log policy, whose expectation is the gradient of KL(reference || policy): it pulls, but in
       the other divergence.
 
-    The expectations hold where the token was sampled by the policy itself; in later optimizer steps of a batch the
-    sample is slightly old, and we do not correct the KL term for it. Beyond the clamp the gradient is zero.
+    The expectations hold where the token was sampled by the policy itself. In later optimizer steps of a batch the
+    sample is slightly old: `kl_term` corrects for it where it is asked to. Beyond the clamp the gradient is zero.
     """
     log_ratio = (policy_logprobs - ref_logprobs).clamp(-clamp, clamp)
     if estimator is KLEstimator.K1:
@@ -63,6 +63,18 @@ def kl_estimate(estimator: KLEstimator, policy_logprobs: Tensor, ref_logprobs: T
     if estimator is KLEstimator.K2:
         return 0.5 * log_ratio.square()
     return torch.exp(-log_ratio) - 1.0 + log_ratio
+
+
+def kl_term(settings: KL, policy_logprobs: Tensor, old_logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """beta kl_l, and with `correctStale` r beta kl_l, where r = policy / old carries no gradient.
+
+    A token was sampled by `old`; E_old[r g] = E_policy[g] for every g, so that the expected gradient is again the one
+    that `kl_estimate` states (importance sampling; DeepSeek-V3.2, arXiv 2512.02556, weights its k3 by the same ratio).
+    """
+    term = settings.coefficient * kl_estimate(
+        settings.estimator, policy_logprobs, ref_logprobs, settings.log_ratio_clamp
+    )
+    return probability_ratio(policy_logprobs, old_logprobs).detach() * term if settings.correct_stale else term
 
 
 def mismatch_weights(algorithm: AlgorithmSpec, old_logprobs: Tensor, rollout_logprobs: Tensor) -> Tensor:
@@ -106,12 +118,21 @@ class LossInputs:
 
 
 def token_losses(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs) -> Tensor:
-    """w_l (beta kl_l - m_l surrogate_l) for each token, with gradient; their sum is the loss.
+    """w_l (beta kl_l - m_l surrogate_l) for each token, with gradient; their sum is the loss, but for the bonus.
 
     w comes from the aggregation, m from the mismatch correction.
     """
-    surrogate, kl_term = _terms(algorithm, policy_logprobs, inputs)
-    return inputs.token_weights * (kl_term - surrogate)
+    surrogate, kl = _terms(algorithm, policy_logprobs, inputs)
+    return inputs.token_weights * (kl - surrogate)
+
+
+def entropy_slopes(algorithm: AlgorithmSpec, inputs: LossInputs) -> Tensor | None:
+    """- c w_l, the loss's derivative by each token's entropy: its part is - c sum_l w_l H_l. None without a bonus.
+
+    H_l is the entropy of the whole tempered distribution that the token was drawn from, in nats (A3C, arXiv 1602.01783
+    section 4). The bonus is neither clipped nor corrected for stale samples.
+    """
+    return -algorithm.entropy_bonus * inputs.token_weights if algorithm.entropy_bonus else None
 
 
 @torch.no_grad()
@@ -123,7 +144,7 @@ def loss_sums(
     Scalars in float64 on the tensors' device: nothing waits for a GPU here.
     """
     policy_logprobs = policy_logprobs.detach()
-    surrogate, kl_term = _terms(algorithm, policy_logprobs, inputs)
+    surrogate, kl = _terms(algorithm, policy_logprobs, inputs)
     old = policy_logprobs if inputs.old_logprobs is None else inputs.old_logprobs
     advantages, weights = inputs.advantages, inputs.token_weights
     ratio = probability_ratio(policy_logprobs, old)
@@ -131,11 +152,12 @@ def loss_sums(
     clip, is_corrected = algorithm.clip, algorithm.engine_mismatch.correction is not MismatchCorrection.NONE
     totals = {
         "tokens": torch.ones_like(advantages),
-        "loss": weights * (kl_term - surrogate),
+        "loss": weights * (kl - surrogate - algorithm.entropy_bonus * entropies),
         "policy_loss": -weights * surrogate,
-        "kl_loss": weights * kl_term,
+        "kl_loss": weights * kl,
+        "entropy_loss": -algorithm.entropy_bonus * weights * entropies,
         "policy_magnitude": weights * surrogate.abs(),
-        "kl_magnitude": weights * kl_term.abs(),
+        "kl_magnitude": weights * kl.abs(),
         "clipped_low": (ratio < 1.0 - clip.low) & (advantages < 0),
         "clipped_high": (ratio > 1.0 + clip.high) & (advantages > 0),
         "clipped_dual": (ratio > clip.dual) & (advantages < 0),
@@ -155,10 +177,7 @@ def _terms(algorithm: AlgorithmSpec, policy_logprobs: Tensor, inputs: LossInputs
     old = policy_logprobs.detach() if inputs.old_logprobs is None else inputs.old_logprobs
     correction = mismatch_weights(algorithm, old, inputs.rollout_logprobs)
     surrogate = correction * clipped_surrogate(policy_logprobs, old, inputs.advantages, algorithm.clip)
-    kl = algorithm.kl
     if inputs.ref_logprobs is None:
-        assert kl.coefficient == 0, "a KL term needs the reference"
+        assert algorithm.kl.coefficient == 0, "a KL term needs the reference"
         return surrogate, torch.zeros_like(surrogate)
-    return surrogate, kl.coefficient * kl_estimate(
-        kl.estimator, policy_logprobs, inputs.ref_logprobs, kl.log_ratio_clamp
-    )
+    return surrogate, kl_term(algorithm.kl, policy_logprobs, old, inputs.ref_logprobs)

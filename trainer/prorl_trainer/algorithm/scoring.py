@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.values import AdvantageScale
 from prorl_trainer.algorithm.advantages import batch_advantages
 from prorl_trainer.algorithm.dynamic_sampling import is_scored
 from prorl_trainer.algorithm.length_shaping import shaped_reward
@@ -20,7 +21,9 @@ def score(spec: ProRLJobSpec, step: int, groups: Sequence[RolloutGroup]) -> list
         groups: The batch.
     """
     shaped = [tuple(_shaped(spec, step, rollout) for rollout in group.rollouts) for group in groups]
-    advantages = batch_advantages(spec.algorithm.advantage, shaped)
+    is_by_source = spec.algorithm.advantage_scale is AdvantageScale.SOURCE
+    sources = [group.prompt.source for group in groups] if is_by_source else None
+    advantages = batch_advantages(spec.algorithm.advantage, shaped, sources)
     return [
         ScoredGroup(group=group, advantages=fixed, shaped_rewards=rewards)
         for group, fixed, rewards in zip(groups, advantages, shaped, strict=True)

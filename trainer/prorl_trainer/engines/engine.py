@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from prorl_api.spec.algorithm import AlgorithmSpec
-from prorl_trainer.algorithm.losses import LossInputs, loss_sums, token_losses
+from prorl_trainer.algorithm.losses import LossInputs, entropy_slopes, loss_sums, token_losses
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.backend import Backend, copy_weights
 from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
-from prorl_trainer.engines.fused_head import SlopeOfLoss
+from prorl_trainer.engines.fused_head import Slope, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.staging import StagedBatch
 from prorl_trainer.engines.weight_files import read_weights
@@ -168,12 +168,14 @@ class TrainingEngine:
 def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
     """Return the loss of a slice of a pack's tokens, with its gradient."""
 
-    def slope(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        leaf = logprobs.detach().requires_grad_()
+    def slope(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
+        leaf, rows = logprobs.detach().requires_grad_(), inputs.rows(start, stop)
         with torch.enable_grad():
-            loss = token_losses(algorithm, leaf, inputs.rows(start, stop)).sum()
+            loss = token_losses(algorithm, leaf, rows).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
+        by_entropies = entropy_slopes(algorithm, rows)
+        bonus = 0.0 if by_entropies is None else torch.dot(by_entropies, entropies)
+        return Slope(loss.detach() + bonus, gradient, by_entropies)
 
     return slope
 

@@ -18,8 +18,20 @@ from torch import Tensor, nn
 _LOGITS_ALIVE = 2**27
 """Logits computed at once: 512 MiB in float32, and as much again for their gradient."""
 
-SlopeOfLoss = Callable[[Tensor, int, int], tuple[Tensor, Tensor]]
-"""(logprobs [l], start, stop) of a slice of the loss tokens -> the slice's loss, scalar, and its gradient [l]."""
+
+class Slope(NamedTuple):
+    """The loss of a slice of l loss tokens, and its derivatives."""
+
+    loss: Tensor
+    """Scalar."""
+    by_logprobs: Tensor
+    """[l]."""
+    by_entropies: Tensor | None
+    """[l]; None: the loss does not depend on them."""
+
+
+SlopeOfLoss = Callable[[Tensor, Tensor, int, int], Slope]
+"""(logprobs [l], entropies [l], start, stop) of a slice of the loss tokens -> its loss and derivatives."""
 
 
 class HeadOutput(NamedTuple):
@@ -108,10 +120,9 @@ class _HeadLoss(torch.autograd.Function):
                 continue
             probabilities = torch.exp(tempered - normaliser[:, None])
             entropies[start:stop] = normaliser - torch.linalg.vecdot(probabilities, tempered)
-            part, slope = request.slope(logprobs[start:stop], start, stop)
-            loss += part
-            # d logprob / d tempered logits = one-hot(target) - probabilities
-            by_logits = probabilities.mul_(-slope[:, None]).scatter_add_(-1, targets, slope[:, None])
+            slope = request.slope(logprobs[start:stop], entropies[start:stop], start, stop)
+            loss += slope.loss
+            by_logits = _by_tempered_logits(slope, probabilities, tempered, normaliser, entropies[start:stop], targets)
             by_raw = request.treatment.apply_slope(by_logits.div_(request.temperature), logits)
             gradients.add(start, stop, by_raw)
         ctx.gradients = gradients
@@ -123,6 +134,21 @@ class _HeadLoss(torch.autograd.Function):
         gradients: _Gradients = ctx.gradients
         ctx.gradients = None
         return *gradients.scaled(by_outputs[2]), None
+
+
+def _by_tempered_logits(
+    slope: Slope, probabilities: Tensor, tempered: Tensor, normaliser: Tensor, entropies: Tensor, targets: Tensor
+) -> Tensor:
+    """d loss / d tempered logits [l, V], in the place of `probabilities`.
+
+    d logprob / d z = one-hot(target) - p, and d H / d z = -p (log p + H) with log p = z - normaliser.
+    """
+    by_logprobs = slope.by_logprobs[:, None]
+    if slope.by_entropies is None:
+        weights = -by_logprobs
+    else:
+        weights = (tempered - (normaliser - entropies)[:, None]).mul_(-slope.by_entropies[:, None]).sub_(by_logprobs)
+    return probabilities.mul_(weights).scatter_add_(-1, targets, by_logprobs)
 
 
 class _Multiplier:
