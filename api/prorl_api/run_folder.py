@@ -73,6 +73,11 @@ class RunFolder:
         return self.path / "report.html"
 
     @property
+    def live_page(self) -> Path:
+        """`live.json`: port and token of `prorl run --live`, readable by the owner alone. Command line."""
+        return self.path / "live.json"
+
+    @property
     def current(self) -> Path:
         """`CURRENT`: which checkpoint the run continues from. Learner; moves forward only."""
         return self.path / "CURRENT"

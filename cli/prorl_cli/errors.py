@@ -20,6 +20,10 @@ class StorageError(ProRLError):
     """The run folder cannot be written."""
 
 
+class ListenError(ProRLError):
+    """An address of this machine cannot be listened on."""
+
+
 INTERRUPTED = 130
 """What shells report for a command that Ctrl-C ended."""
 

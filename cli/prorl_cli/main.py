@@ -24,6 +24,10 @@ app.add_typer(data_app, name="data")
 Manifest = Annotated[Path, typer.Argument(help="The ProRLJob manifest.", show_default=False)]
 Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
 Model = Annotated[str | None, typer.Option(help="Base model instead of the manifest's: a Hugging Face folder or name.")]
+LivePort = Annotated[
+    int | None,
+    typer.Option(help="As --live, on this port; 0: the one it had before, or any free one.", min=0, max=65535),
+]
 ResetName = Annotated[str, typer.Argument(help="Name of the reset, as `prorl resets list` shows it.")]
 
 
@@ -33,6 +37,8 @@ def run(
     run_dir: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<job name>.")] = None,
     model: Model = None,
     plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of a live display.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Serve the report live on 127.0.0.1 and print its URL.")] = False,
+    live_port: LivePort = None,
 ) -> None:
     """Run a job on this machine, or resume it: the same command does both."""
     from prorl_cli.local.run import RunRequest, run_job
@@ -40,7 +46,9 @@ def run(
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with errors_for_people():
-        code = run_job(RunRequest(manifest=manifest, run_dir=run_dir, model=model, is_plain=plain), stdout_console())
+        port = live_port if live_port is not None or not live else 0
+        request = RunRequest(manifest=manifest, run_dir=run_dir, model=model, is_plain=plain, live_port=port)
+        code = run_job(request, stdout_console())
     raise typer.Exit(code)
 
 
@@ -66,17 +74,37 @@ def status(run: Run) -> None:
 
 
 @app.command()
-def report(run: Run) -> None:
-    """Write the run's report, one self-contained HTML page, and print its summary."""
-    from prorl_cli.local.folder import existing
-    from prorl_cli.report import write_report
-    from prorl_cli.report.summary import print_summary
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="A run's folder; several are compared.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write the page; default: RUN/report.html, of several comparison.html.")
+    ] = None,
+) -> None:
+    """Write a run's report, one self-contained HTML page, and print its summary; of several runs, a comparison."""
+    from prorl_cli.report.commands import report_comparison, report_run
     from prorl_cli.terminal import stdout_console
 
     with errors_for_people():
-        folder = existing(run)
-        print_summary(folder, stdout_console())
-        typer.echo(f"report: {write_report(folder)}")
+        if len(runs) == 1:
+            report_run(runs[0], output, stdout_console())
+        else:
+            report_comparison(runs, output or Path("comparison.html"), stdout_console())
+
+
+@app.command()
+def watch(
+    run: Run,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,
+) -> None:
+    """Serve a run's report on 127.0.0.1, live while it goes on, until Ctrl-C."""
+    from prorl_cli.report.loading import readable
+    from prorl_cli.watch.serving import begin_watching, serve_until_ended
+
+    with errors_for_people():
+        folder = readable(run)
+        listening, session = begin_watching(folder, port)
+    typer.echo(f"live page: {session.url}\nCtrl-C ends it; the run is not touched")
+    serve_until_ended(folder, listening, session)
 
 
 @resets_app.command("list")

@@ -38,7 +38,13 @@ COMPARED = (
 RESET = {"uid": "01RESET", "name": "demo-reset-1", "apply_at_step": 5, "trigger": "kl spike"}
 STALE = RESET | {"uid": "02STALE", "name": "demo-reset-2"}
 """Rests on evidence of step 5 too, where the other one replaces the reference that it speaks of."""
-ONLY_SOMETIMES = {"validation_accuracy", "validation_source_accuracy", "seconds_validating", "seconds_checkpointing"}
+ONLY_SOMETIMES = {
+    "validation_accuracy",
+    "validation_source_accuracy",
+    "seconds_validating",
+    "seconds_checkpointing",
+    "seconds_waiting",
+}
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +78,7 @@ def test_every_step_has_one_line_with_every_metric_that_applies(finished: World)
         assert line["policy_version"] == line["step"] - 1
         assert 0 < line["weights_changed"] <= 1
     assert set(lines[0]) >= {"step", "attempt", "validation_accuracy", "validation_source_accuracy/sums"}
+    assert lines[0]["seconds_waiting"] > 0, "for the first servers, and no part of the rest"
     assert lines[0]["validation_source_accuracy/sums"] == lines[0]["validation_accuracy"]
 
 

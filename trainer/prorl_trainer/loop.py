@@ -104,7 +104,8 @@ class Learner:
     def _train(self) -> None:
         if self.spec.init_from is not None and self.parts.checkpoints.current() is None:
             self._checkpoint()  # from here on the other run may move on, or go
-        self._await_judges()
+        with self.clock.part("waiting"):
+            self._await_judges()
         published = self._publish(LearnerPhase.WAITING_FOR_ROLLOUT, "publishing the first weights")
         if self.state.unrecorded is not None:
             self._validate_and_record(published, StepMetrics(values=dict(self.state.unrecorded)))
@@ -213,7 +214,8 @@ class Learner:
         shared_status.update(weights_id=weights_id)
         if not served:
             shared_status.enter(LearnerPhase.WAITING_FOR_ROLLOUT, "no rollout server serves the weights yet")
-            self._interruptible(parts.rollouts.wait_ready())
+            with self.clock.part("waiting"):
+                self._interruptible(parts.rollouts.wait_ready())
         return published
 
     def _validate_and_record(self, published: Published, metrics: StepMetrics) -> None:
@@ -264,8 +266,9 @@ class Learner:
         if self._live.refresh():
             shared_status.update(total_steps=self.spec.schedule.total_steps)
             self.state = replace(self.state, spec_revision=spec_revision(self.spec))
-        self.state = enter_stage(self.spec, self.state, parts)
-        self.state, applied = apply_resets(self.state, parts)
+        with self.clock.part("resetting"):
+            self.state = enter_stage(self.spec, self.state, parts)
+            self.state, applied = apply_resets(self.state, parts)
         if applied or self._checkpoints.is_due(self.spec.checkpoint, self.state):
             self._checkpoint()
         for command, before, after in applied:

@@ -31,6 +31,7 @@ from prorl_cli.local.live import LiveProgress
 from prorl_cli.local.manifest_watch import ManifestWatch, write_effective
 from prorl_cli.local.plain import PlainProgress, Unbreakable
 from prorl_cli.local.supervisor import Supervisor, SupervisorParts
+from prorl_cli.watch.serving import beside_the_run
 from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import MemberKey
 from prorl_control.plan import RunPlan, plan
@@ -51,6 +52,8 @@ class RunRequest:
     """Other programs than the real components, for tests."""
     has_report: bool = True
     """Close with the summary and the report."""
+    live_port: int | None = None
+    """Port of the live page; 0: the one it had, or any free one; None: no page."""
 
     def folder(self, job_name: str) -> Path:
         """Return where the job of that name runs."""
@@ -66,13 +69,14 @@ def run_job(request: RunRequest, console: Console) -> int:
     asked_model = model_argument(request.model)
     job = load_local_job(request.manifest, asked_model, request.folder)
     run = RunFolder(request.folder(job.accepted.metadata.name).absolute())
-    with Interrupts() as interrupts, folder.locked(run):
+    with Interrupts() as interrupts, folder.locked(run), contextlib.ExitStack() as kept:
         identity, job = _accept(run, job, asked_model, request, console)
         run_plan = plan(job.effective)
         if folder.has_finished(run, run_plan.total_steps):
             _say_finished(run, run_plan, console)
             return ExitCode.OK
         gpus = assign_gpus(run_plan, find_gpus(os.environ))
+        page_url = kept.enter_context(beside_the_run(run, request.live_port))
         _prepare(run, job, console)
         load = partial(load_local_job, request.manifest, identity.model, request.folder)
         watch = ManifestWatch(request.manifest, run, job, load)
@@ -85,6 +89,7 @@ def run_job(request: RunRequest, console: Console) -> int:
             request=request,
             interrupts=interrupts,
             console=console,
+            page_url=page_url,
         )
     is_suspended_by_spec = watch.effective.spec.suspend and not interrupts.count
     return _conclude(run, outcome, request, console, is_suspended_by_spec=is_suspended_by_spec)
@@ -127,10 +132,13 @@ def _supervise(
     request: RunRequest,
     interrupts: Interrupts,
     console: Console,
+    page_url: str | None,
 ) -> Outcome:
     is_plain = request.is_plain or not console.is_terminal
     progress = Unbreakable(PlainProgress(console) if is_plain else LiveProgress(console))
     progress.line(f"run folder: {run.path}")
+    if page_url is not None:
+        progress.line(f"live page: {page_url}")
     for text in gpu_lines(gpus, run_plan):
         progress.line(text)
     with _sockets(run_plan) as sockets, shared_memory.held(identity.uid) as shared, progress:

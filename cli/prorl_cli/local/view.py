@@ -13,6 +13,7 @@ from prorl_api.wire.learner import EARLY_PHASES, LearnerStatus
 from prorl_control.decision import Outcome
 from prorl_control.members import Member, MemberState
 from prorl_control.plan import RunPlan
+from prorl_control.resets.records import MANUAL_TRIGGER
 
 _STEPS_FOR_PACE = 10
 """Steps that the time left is estimated from: recent enough to follow a stage's change of pace."""
@@ -137,11 +138,13 @@ def reset_lines(before: Sequence[ResetRecord], after: Sequence[ResetRecord]) -> 
 
 def _reset_line(record: ResetRecord) -> str:
     why = f"{record.evidence.reason} [{record.evidence.trigger}]"
+    is_manual = record.evidence.trigger == MANUAL_TRIGGER
     if record.dry_run:
         return f"{record.name} would reset the reference now (dry run): {why}"
     return {
         ResetCondition.PENDING: f"{record.name} waits for `prorl resets approve`: {why}",
-        ResetCondition.APPROVED: f"{record.name} asked for: {why}",
+        # A person's reason is that a person asked: said once.
+        ResetCondition.APPROVED: f"{record.name} {record.evidence.reason if is_manual else f'asked for: {why}'}",
         ResetCondition.APPLIED: (
             f"{record.name} applied at step {record.applied_step}: reference := {record.source.value} policy, "
             f"optimizer {record.optimizer.value}; {why}"

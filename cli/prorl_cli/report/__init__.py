@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from prorl_cli.report.results import RunSummary
 
 
-def write_report(run: RunFolder) -> Path:
-    """Write the run's page to `run.report` and return that path; an earlier page is replaced in one move."""
+def write_report(run: RunFolder, output: Path | None = None) -> Path:
+    """Write the run's page to `output`, by default `run.report`, in one move; its path."""
     from prorl_cli.report.page import write_page
 
-    return write_page(run)
+    return write_page(run, output or run.report)
 
 
 def summarise(run: RunFolder) -> RunSummary:

@@ -44,12 +44,14 @@ class Chart:
     """What it shows and what to watch for."""
     figure: Figure | None
     """None: nothing is recorded."""
+    names_single: bool = False
+    """Whether a single curve has a legend too."""
 
     @property
     def legend(self) -> list[Key]:
         """One key a curve, drawn by the page, where it wraps as text does; empty for a single curve."""
         traces = [trace for trace in (self.figure or {"data": []})["data"] if "meta" in trace]
-        if len(traces) < 2:
+        if len(traces) < (1 if self.names_single else 2):
             return []
         return [
             Key(
@@ -73,6 +75,8 @@ class Plain:
     """Metric to the curve's name."""
     shown: str = ".3f"
     """d3 format of values in hover texts."""
+    ticks: str = ""
+    """d3 format of the axis; empty: plain numbers."""
     trigger_metric: Literal["kl", "klLossShare"] | None = None
     """Bounds of KL triggers on this metric are drawn."""
     bounded: bool = False
@@ -86,7 +90,11 @@ def plain_chart(data: RunData, timeline: Timeline, plain: Plain) -> Chart:
         if (found := series(data.lines, metric))[0]
     ]
     bounds = _bounds(data, timeline, plain.trigger_metric) if traces else []
-    drawn = figure([*traces, *bounds], timeline, unit=plain.unit, bounded=plain.bounded) if traces else None
+    drawn = (
+        figure([*traces, *bounds], timeline, unit=plain.unit, ticks=plain.ticks, bounded=plain.bounded)
+        if traces
+        else None
+    )
     return Chart(title=plain.title, meaning=plain.meaning, figure=drawn)
 
 
@@ -149,11 +157,8 @@ def time_chart(data: RunData, timeline: Timeline) -> Chart:
     parts[OTHER_IN_STEPS] = [
         step_seconds(entry) - sum(value(entry, name) or 0.0 for name in PARTS) for entry in data.lines
     ]
-    bars = [
-        bar(steps, seconds, name=label, index=index)
-        for index, (label, seconds) in enumerate(parts.items())
-        if max(seconds, default=0.0) > 0.05
-    ]
+    shown = {label: seconds for label, seconds in parts.items() if max(seconds, default=0.0) > 0.05}
+    bars = [bar(steps, seconds, name=label, index=index) for index, (label, seconds) in enumerate(shown.items())]
     return Chart(
         title="Seconds by part of the step",
         meaning="Where each step's wall time went. Tall steps are usually validations, checkpoints or refills of "
@@ -193,7 +198,7 @@ def _bounds(data: RunData, timeline: Timeline, metric: str | None) -> list[Trace
         return []
     spikes = [(trigger.name, trigger.kl_spike) for trigger in data.job.spec.reference_reset.triggers]
     return [
-        bound(timeline.last_step, spike.above, name=f"{name}: mean of {spike.window_steps} steps above {spike.above:g}")
+        bound(timeline.last, spike.above, name=f"{name}: mean of {spike.window_steps} steps above {spike.above:g}")
         for name, spike in spikes
         if spike is not None and spike.metric == metric
     ]

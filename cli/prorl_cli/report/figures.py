@@ -29,11 +29,14 @@ _POINTS_WITH_MARKERS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """What every chart shares: the range of steps and the events on it."""
+    """What every chart shares: the horizontal axis and the events on it."""
 
-    last_step: int
+    last: float
+    """Where the axis ends: a step, or minutes."""
     traces: tuple[Trace, ...]
     """Vertical lines with their hover texts."""
+    axis: str = "step"
+    """Title of the axis; charts with the same one are zoomed together."""
 
 
 def safe(text: str) -> str:
@@ -47,7 +50,7 @@ def colour(index: int) -> str:
     return f"var(--s{index % _PALETTE_SIZE + 1})"
 
 
-def line(steps: Sequence[int], values: Sequence[float], *, name: str, index: int = 0, shown: str = ".3f") -> Trace:
+def line(steps: Sequence[float], values: Sequence[float], *, name: str, index: int = 0, shown: str = ".3f") -> Trace:
     """Draw one curve; `shown` is the d3 format of its values in hover texts."""
     few = len(steps) <= _POINTS_WITH_MARKERS
     dash = _DASHES[index // _PALETTE_SIZE % len(_DASHES)]
@@ -93,17 +96,22 @@ def bar(steps: Sequence[int], values: Sequence[float], *, name: str, index: int)
         "y": [_short(value) for value in values],
         "name": safe(name),
         "meta": name,
-        "marker": {"color": colour(index), "line": {"width": 0}},
+        # Colours come again after eight parts: striped then.
+        "marker": {
+            "color": colour(index),
+            "line": {"width": 0},
+            "pattern": {"shape": "/" if index >= _PALETTE_SIZE else ""},
+        },
         "hovertemplate": f"{safe(name)}: <b>%{{y:.1f}} s</b><extra></extra>",
     }
 
 
-def bound(last_step: int, height: float, *, name: str) -> Trace:
+def bound(last: float, height: float, *, name: str) -> Trace:
     """Draw a trigger's bound as a horizontal dashed line."""
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": [0, max(1, last_step)],
+        "x": [0, max(1, last)],
         "y": [height, height],
         "name": safe(name),
         "meta": name,
@@ -112,17 +120,26 @@ def bound(last_step: int, height: float, *, name: str) -> Trace:
     }
 
 
-def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, bounded: bool = False) -> Figure:
+def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, ticks: str = "", bounded: bool = False) -> Figure:
     """Return a chart over steps, with the run's events on a second, hidden axis.
 
     Args:
         traces: Curves or stacked bars.
         timeline: The run's range and events.
         unit: Title of the value axis.
+        ticks: d3 format of its numbers; empty: plain ones.
         bounded: Values lie in 0 to 1 and the whole range matters.
     """
-    last = max(1, timeline.last_step)
-    yaxis: dict[str, Any] = {"title": {"text": unit}, "fixedrange": True, "rangemode": "tozero"}
+    last = max(1, timeline.last)
+    is_steps = timeline.axis == "step"
+    yaxis: dict[str, Any] = {
+        "title": {"text": unit},
+        "fixedrange": True,
+        "rangemode": "tozero",
+        # Plotly would write a share of 0.0008 as 800µ.
+        "exponentformat": "none",
+        **({"tickformat": ticks} if ticks else {}),
+    }
     if bounded:
         yaxis["range"] = [-0.02, 1.02]
     layout = {
@@ -132,10 +149,10 @@ def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, bounded: b
         "bargap": 0.15,
         "showlegend": False,
         "xaxis": {
-            "title": {"text": "step"},
+            "title": {"text": timeline.axis},
             "range": [-0.03 * last - 0.2, 1.03 * last + 0.2],
-            "unifiedhovertitle": {"text": "step %{x}"},
-            **({"dtick": 1} if last <= 12 else {"tickformat": ",d"}),
+            "unifiedhovertitle": {"text": f"{timeline.axis} %{{x}}"},
+            **({"dtick": 1} if is_steps and last <= 12 else {"tickformat": ",d"} if is_steps else {}),
         },
         "yaxis": yaxis,
         "yaxis2": {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True},
@@ -146,7 +163,7 @@ def figure(traces: Sequence[Trace], timeline: Timeline, *, unit: str, bounded: b
 def timeline_of(lines: Sequence[Line], resets: Sequence[ResetRecord]) -> Timeline:
     """Mark applied resets by solid lines, resumes by dotted ones."""
     applied = [
-        (record.applied_step, _reset_text(record))
+        (record.applied_step, reset_text(record))
         for record in resets
         if record.condition is ResetCondition.APPLIED and record.applied_step is not None
     ]
@@ -156,7 +173,7 @@ def timeline_of(lines: Sequence[Line], resets: Sequence[ResetRecord]) -> Timelin
         if later["attempt"] != earlier["attempt"]
     ]
     traces = [
-        _vertical(events, colour=mark, dash=dash, symbol=symbol)
+        vertical(events, colour=mark, dash=dash, symbol=symbol)
         for events, mark, dash, symbol in (
             (applied, MARK, "solid", "triangle-down"),
             (resumed, MUTED, "dot", "diamond-open"),
@@ -164,11 +181,11 @@ def timeline_of(lines: Sequence[Line], resets: Sequence[ResetRecord]) -> Timelin
         if events
     ]
     last = max([line["step"] for line in lines] + [step for step, _ in applied], default=0)
-    return Timeline(last_step=last, traces=tuple(traces))
+    return Timeline(last=last, traces=tuple(traces))
 
 
-def _vertical(events: Sequence[tuple[int, str]], *, colour: str, dash: str, symbol: str) -> Trace:
-    """Vertical lines as one trace, because plotly's shapes have no hover text."""
+def vertical(events: Sequence[tuple[float, str]], *, colour: str, dash: str, symbol: str) -> Trace:
+    """Draw vertical lines as one trace, because plotly's shapes have no hover text."""
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -187,7 +204,8 @@ def _vertical(events: Sequence[tuple[int, str]], *, colour: str, dash: str, symb
     }
 
 
-def _reset_text(record: ResetRecord) -> str:
+def reset_text(record: ResetRecord) -> str:
+    """Return what a reset's line says when pointed at."""
     first = f"<b>reset {record.number}</b> after step {record.applied_step}, trigger {safe(record.evidence.trigger)}"
     return f"{first}<br>{safe(record.evidence.reason)}"
 

@@ -20,9 +20,12 @@ from prorl_api.manifest import parse_job
 from prorl_api.metrics import surviving
 from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
+from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
 from prorl_api.wire.base import WireModel
+from prorl_cli.errors import RunFolderError
+from prorl_cli.local.folder import existing, is_driven
 
 Line = dict[str, Any]
 _Model = TypeVar("_Model", bound=WireModel)
@@ -48,6 +51,8 @@ class RunData:
     job: ProRLJob | None
     notes: tuple[str, ...]
     """What could not be read, for people."""
+    is_driven: bool | None = None
+    """Whether a body on this machine drives it now; None: none ever did, as in a cluster."""
 
     @property
     def timeline(self) -> dict[int, int]:
@@ -80,7 +85,25 @@ def load(run: RunFolder) -> RunData:
         manifest=manifest,
         job=job,
         notes=tuple(notes),
+        is_driven=is_driven(run) if run.lock.exists() else None,
     )
+
+
+def readable(path: Path) -> RunFolder:
+    """Return a run folder that can be read.
+
+    Raises:
+        RunFolderError: There is no run at `path`, or its identity is not one that this version knows.
+    """
+    run = existing(path)
+    try:
+        RunIdentity.model_validate_json(run.identity.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is half written, or of another version of prorl"
+        raise RunFolderError(
+            f"{run.identity} cannot be read: {why}; restore it, or use the version that made the run"
+        ) from error
+    return run
 
 
 def read_lines(path: Path, notes: list[str] | None = None) -> Iterator[Line]:
@@ -160,7 +183,10 @@ def _parsed(path: Path, model: type[_Model], notes: list[str]) -> _Model | None:
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        notes.append(f"{path.name} could not be read: {error.error_count()} fields are not as expected.")
+        notes.append(
+            f"{path.name} could not be read: {error.error_count()} fields are not as expected. Another version may "
+            "have written it: that version's `prorl report` can read it."
+        )
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prorl_cli.report.results import HeldOut, ResetLine, RunState, RunSummary
 from prorl_cli.report.words import between, count, duration, listed, score, share, signed
+from prorl_control.resets.records import MANUAL_TRIGGER
 
 _NAMED_RESETS = 3
 """More resets than this are told by trigger, not one by one; the table has them all."""
@@ -41,16 +42,16 @@ def _learning(summary: RunSummary) -> list[str]:
 def _learned(result: HeldOut) -> str:
     where = f"held-out accuracy on {result.source}"
     if result.first_step == result.last_step:
-        level = score(result.after, digits=2)
+        level = score(result.after)
         return f"The only validation so far, at step {result.first_step}, measured {where} at {level}."
     start = f"From step {result.first_step} to step {result.last_step} {where}"
-    change = f"from {score(result.before, digits=2)} to {score(result.after, digits=2)}"
+    change = f"from {score(result.before)} to {score(result.after)}"
     if result.gain is None:
         return f"{start} went {change}; the items' rewards are not on record, so there is no interval."
     interval = result.gain.interval
     if interval is None:
         return f"{start} went {change} (n = {result.gain.n}); every item moved alike, so there is no interval."
-    shown = f"(paired 95 % interval of the gain {between(interval, digits=2)}, n = {result.gain.n})"
+    shown = f"(paired 95 % interval of the gain {between(interval)}, n = {result.gain.n})"
     if interval.low > 0:
         return f"{start} rose {change} {shown}."
     if interval.high < 0:
@@ -59,10 +60,10 @@ def _learned(result: HeldOut) -> str:
 
 
 def _short(result: HeldOut) -> str:
-    change = f"{score(result.before, digits=2)} to {score(result.after, digits=2)}"
+    change = f"{score(result.before)} to {score(result.after)}"
     if result.gain is None or result.gain.interval is None:
         return change
-    return f"{change} (gain {between(result.gain.interval, digits=2)}, n = {result.gain.n})"
+    return f"{change} (gain {between(result.gain.interval)}, n = {result.gain.n})"
 
 
 def _sampled(summary: RunSummary) -> list[str]:
@@ -71,10 +72,10 @@ def _sampled(summary: RunSummary) -> list[str]:
     overall = summary.sampled[0]
     low, high = overall.last_steps
     if high <= overall.first_step:
-        return [f"The mean sampled reward in step {high} was {score(overall.first, digits=2)}."]
+        return [f"The mean sampled reward in step {high} was {score(overall.first)}."]
     span = f"over steps {low} to {high}" if low < high else f"in step {high}"
-    start = f"{score(overall.first, digits=2)} in step {overall.first_step}"
-    return [f"The mean reward of sampled completions went from {start} to {score(overall.last, digits=2)} {span}."]
+    start = f"{score(overall.first)} in step {overall.first_step}"
+    return [f"The mean reward of sampled completions went from {start} to {score(overall.last)} {span}."]
 
 
 def _resets(summary: RunSummary) -> list[str]:
@@ -94,8 +95,9 @@ def _resets(summary: RunSummary) -> list[str]:
 
 
 def _told(reset: ResetLine) -> str:
-    by = "by hand" if reset.trigger == "manual" else f"by {reset.trigger}"
-    return f"after step {reset.step} {by} ({reset.reason.strip().rstrip('.')})"
+    if reset.trigger == MANUAL_TRIGGER:  # its reason says no more than that
+        return f"after step {reset.step} by hand"
+    return f"after step {reset.step} by {reset.trigger} ({reset.reason.strip().rstrip('.')})"
 
 
 def _times(number: int) -> str:

@@ -18,7 +18,7 @@ ALL_SOURCES = "all sources"
 LAST_STEPS = 3
 """The sampled reward of single steps is noisy: its end is a mean over so many."""
 SILENCE_SECONDS = 900.0
-"""A run whose status is older than this is said to have stopped; bodies write every half minute."""
+"""A run of another machine whose status is older than this is said to have stopped; bodies write every half minute."""
 RIGHT = 0.99
 """Rewards from here on count as right, as in the metrics table."""
 
@@ -167,7 +167,7 @@ def _state(data: RunData, now: float) -> tuple[RunState, str]:
         )
     if suspended is not None and suspended.status is ConditionStatus.TRUE:
         return RunState.SUSPENDED, suspended.message
-    if now - data.status.updated > SILENCE_SECONDS:
+    if data.is_driven is False or (data.is_driven is None and now - data.status.updated > SILENCE_SECONDS):
         return RunState.INTERRUPTED, "It stopped without saying so; the same command resumes it."
     return RunState.RUNNING, summary.message if summary else ""
 

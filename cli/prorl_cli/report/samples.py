@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from prorl_api.run_folder import RunFolder
 from prorl_cli.report.loading import Line, read_lines, value
@@ -39,14 +41,40 @@ def validation_rewards(run: RunFolder, timeline: Mapping[int, int]) -> Rewards:
     """Mean reward of every held-out item at every validation that survived."""
     rewards: Rewards = {}
     for step in sample_steps(run, "validation", timeline):
-        judged: defaultdict[Item, list[float]] = defaultdict(list)
-        for line in _lines(run, "validation", step, timeline):
-            item, reward = _item(line), value(line, "reward")
-            if item is not None and reward is not None:
-                judged[item].append(reward)
+        path = run.samples / f"validation-{step}.jsonl"
+        judged = _judged(path, _version(path), timeline[step] if timeline else None)
         if judged:
-            rewards[step] = {item: sum(found) / len(found) for item, found in sorted(judged.items())}
+            rewards[step] = judged
     return rewards
+
+
+@lru_cache(maxsize=1024)
+def _judged(path: Path, _: object, attempt: int | None) -> dict[Item, float]:
+    """Return the rewards in one file; a live page asks again and again for files that no longer change."""
+    judged: defaultdict[Item, list[float]] = defaultdict(list)
+    for line in read_lines(path):
+        item, reward = _item(line), value(line, "reward")
+        if item is not None and reward is not None and attempt in (None, line.get("attempt")):
+            judged[item].append(reward)
+    return {item: sum(found) / len(found) for item, found in sorted(judged.items())}
+
+
+def _version(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def validation_prompts(run: RunFolder, timeline: Mapping[int, int], step: int) -> dict[Item, str]:
+    """Return the prompt of every held-out item of one validation: what makes items of two runs the same."""
+    found: dict[Item, str] = {}
+    for line in _lines(run, "validation", step, timeline):
+        item = _item(line)
+        if item is not None:
+            found.setdefault(item, _string(line, "prompt"))
+    return found
 
 
 def validation_completions(

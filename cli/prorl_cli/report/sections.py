@@ -71,6 +71,7 @@ STABILITY = (
         unit="share of tokens",
         curves={"clip_fraction_low": "clipped from below", "clip_fraction_high": "clipped from above"},
         shown=".2%",
+        ticks="~%",
     ),
 )
 
@@ -119,6 +120,7 @@ MACHINERY = (
         unit="share of weights",
         curves={"weights_changed": "changed"},
         shown=".2%",
+        ticks="~%",
     ),
 )
 

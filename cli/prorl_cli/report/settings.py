@@ -23,11 +23,7 @@ def main_settings(job: ProRLJob, *, is_local: bool) -> Settings:
         job: As accepted.
         is_local: Whether the run was driven on one machine, where `spec.local` holds.
     """
-    if is_local:
-        # Refused: `prorl run` would not have started it, so it is a cluster's run that somebody copied.
-        with suppress(SpecError):
-            job = on_one_machine(job)
-    spec = job.spec
+    spec = as_it_ran(job, is_local=is_local).spec
     return {
         "Model and data": _data(spec),
         "Sampling": _sampling(spec),
@@ -36,6 +32,15 @@ def main_settings(job: ProRLJob, *, is_local: bool) -> Settings:
         "Reference resets": _resets(spec),
         "Schedule": _schedule(spec),
     }
+
+
+def as_it_ran(job: ProRLJob, *, is_local: bool) -> ProRLJob:
+    """Return the job with `spec.local` applied, if it was driven on one machine."""
+    if is_local:
+        # Refused: `prorl run` would not have started it, so it is a cluster's run that somebody copied.
+        with suppress(SpecError):
+            return on_one_machine(job)
+    return job
 
 
 def _data(spec: ProRLJobSpec) -> dict[str, str]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from prorl_cli.report.loading import Line, value
 
 PARTS = {
+    "seconds_waiting": "waiting for servers",
     "seconds_sampling": "sampling and scoring",
     "seconds_reference": "reference log-probabilities",
     "seconds_old_logprobs": "old log-probabilities",
     "seconds_updating": "updating",
     "seconds_publishing": "publishing weights",
     "seconds_validating": "validating",
+    "seconds_resetting": "resetting the reference",
     "seconds_checkpointing": "checkpointing",
 }
 """Metrics that add up to a step. Judge time is not among them: it overlaps with sampling."""

@@ -31,21 +31,21 @@ def when(unix_time: float) -> str:
         return "unknown"
 
 
-def score(number: float | None, *, digits: int = 3) -> str:
-    """Return a reward or accuracy; a dash if there is none."""
-    return "–" if number is None else f"{number:.{digits}f}"
+def score(number: float | None) -> str:
+    """Return a reward or accuracy, with the same three digits wherever it stands; a dash if there is none."""
+    return "–" if number is None else f"{number:.3f}"
 
 
-def signed(number: float | None, *, digits: int = 3) -> str:
+def signed(number: float | None) -> str:
     """Write a number with its sign, as gains and advantages are written; a dash if there is none."""
-    return "–" if number is None else f"{number:+.{digits}f}".replace("-", "−")
+    return "–" if number is None else f"{number:+.3f}".replace("-", "−")
 
 
-def between(interval: Interval | None, *, digits: int = 3) -> str:
+def between(interval: Interval | None) -> str:
     """`+0.190 to +0.290`; a dash if there is none."""
     if interval is None:
         return "–"
-    return f"{signed(interval.low, digits=digits)} to {signed(interval.high, digits=digits)}"
+    return f"{signed(interval.low)} to {signed(interval.high)}"
 
 
 def share(number: float) -> str:

@@ -144,5 +144,8 @@ def test_every_change_of_a_reset_is_one_line() -> None:
     judged = applied.model_copy(update={"validation_before": 0.25, "validation_after": 0.5})
     assert reset_lines((), (RECORD,)) == ["demo-reset-1 asked for: KL averaged 1 [spike]"]
     assert reset_lines((RECORD,), (RECORD,)) == []
+    evidence = RECORD.evidence.model_copy(update={"trigger": "manual", "reason": "asked for by a person at step 3"})
+    by_hand = RECORD.model_copy(update={"evidence": evidence})
+    assert reset_lines((), (by_hand,)) == ["demo-reset-1 asked for by a person at step 3"]
     assert "applied at step 6" in reset_lines((RECORD,), (applied,))[0]
     assert reset_lines((applied,), (judged,)) == ["demo-reset-1: held-out accuracy 0.250 before, 0.500 after"]

@@ -228,3 +228,9 @@ def build_run(
 def make_run(tmp_path: Path) -> MakeRun:
     """`build_run` in a folder of the test's own."""
     return lambda **settings: build_run(tmp_path / "run", **settings)
+
+
+@pytest.fixture(scope="session")
+def build_run_at() -> MakeRun:
+    """`build_run`, for fixtures that share a run among tests which only read it."""
+    return build_run

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from rich.console import Console
 
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.run_folder import RunFolder
-from prorl_cli.report import write_report
+from prorl_cli.report import summarise, write_report
 from prorl_cli.report.gallery import gallery_of, kind_of, spread
 from prorl_cli.report.loading import load
+from prorl_cli.report.narrative import story
+from prorl_cli.report.page import content_of
 from prorl_cli.report.samples import validation_rewards
 from prorl_cli.report.sections import sections
 from prorl_cli.report.summary import print_summary
@@ -161,6 +164,51 @@ def test_every_figure_is_one_that_plotly_knows(make_run: MakeRun) -> None:
     for section in sections(data, validation_rewards(run, data.timeline)):
         for chart in section.charts:
             go.Figure(chart.figure)
+
+
+def test_the_same_number_is_written_the_same_wherever_it_stands(make_run: MakeRun) -> None:
+    run = make_run()
+    summary = summarise(run)
+    text = Page(write_report(run)).text
+    output = StringIO()
+    print_summary(run, Console(file=output, width=160))
+    for number in (summary.held_out[0].before, summary.held_out[0].after, summary.sampled[0].last):
+        assert f"{number:.3f}" in text
+        assert f"{number:.3f}" in output.getvalue()
+        assert not re.search(rf"(?<![\d.]){number:.2f}(?!\d)", text)
+
+
+def test_small_shares_are_written_as_shares(make_run: MakeRun) -> None:
+    data = load(make_run())
+    for section in sections(data, validation_rewards(data.folder, data.timeline)):
+        for chart in section.charts:
+            assert chart.figure is not None
+            axis = chart.figure["layout"]["yaxis"]
+            assert axis["exponentformat"] == "none", "plotly's own would be 800µ"
+            shown = [trace["hovertemplate"] for trace in chart.figure["data"] if "hovertemplate" in trace]
+            if any("%}" in text for text in shown) and not axis.get("range"):
+                assert axis["tickformat"] == "~%"
+
+
+def test_a_reset_by_hand_is_told_once(make_run: MakeRun) -> None:
+    run = make_run()
+    path = run.resets / "quickstart-reset-1.json"
+    record = ResetRecord.model_validate_json(path.read_bytes())
+    evidence = record.evidence.model_copy(update={"trigger": "manual", "reason": "asked for by a person at step 8"})
+    path.write_text(record.model_copy(update={"evidence": evidence}).model_dump_json())
+    told = " ".join(story(summarise(run)))
+    assert "after step 9 by hand and after step 17 by kl-spike" in told
+
+
+def test_every_cell_of_a_table_that_stacks_on_a_phone_has_its_name(make_run: MakeRun) -> None:
+    data = load(make_run())
+    content = content_of(data, validation_rewards(data.folder, data.timeline))
+    stacking = [html for html in content.parts.values() if "stacked" in html]
+    assert len(stacking) == 2
+    for html in stacking:
+        cells = re.findall(r"<td[^>]*>", html)
+        assert cells
+        assert all("data-label=" in cell for cell in cells)
 
 
 def test_bounds_of_kl_triggers_are_drawn_on_their_own_charts(make_run: MakeRun) -> None:

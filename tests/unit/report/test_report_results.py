@@ -87,6 +87,12 @@ def test_parts_of_the_time_add_up_to_the_whole() -> None:
     assert (use.seconds, use.step_seconds, use.generated_per_second) == (40.0, 20.0, 50.0)
 
 
+def test_waiting_for_servers_and_resetting_are_no_part_of_the_rest() -> None:
+    line = {"seconds_total": 60.0, "seconds_waiting": 40.0, "seconds_resetting": 5.0, "seconds_publishing": 15.0}
+    parts = {part.name: part.seconds for part in time_use((line,), (), None).parts}
+    assert parts == {"waiting for servers": 40.0, "publishing weights": 15.0, "resetting the reference": 5.0}
+
+
 def test_time_without_a_status_is_that_of_the_steps() -> None:
     use = time_use(({"seconds_sampling": 2.0},), (), None)
     assert [(part.name, part.share) for part in use.parts] == [("sampling and scoring", 1.0)]
@@ -132,12 +138,12 @@ def _told(make_run: MakeRun, before: float, after: float, interval: Interval | N
 
 @pytest.mark.parametrize(
     ("after", "low", "high", "verb"),
-    [(0.66, 0.19, 0.29, "rose from 0.42 to 0.66"), (0.30, -0.2, -0.04, "fell"), (0.43, -0.1, 0.12, "than chance")],
+    [(0.66, 0.19, 0.29, "rose from 0.420 to 0.660"), (0.30, -0.2, -0.04, "fell"), (0.43, -0.1, 0.12, "than chance")],
 )
 def test_the_verb_follows_the_interval(make_run: MakeRun, after: float, low: float, high: float, verb: str) -> None:
     told = _told(make_run, 0.42, after, Interval(low=low, high=high))
     assert verb in told
-    assert f"(paired 95 % interval of the gain {between(Interval(low=low, high=high), digits=2)}, n = 400)" in told
+    assert f"(paired 95 % interval of the gain {between(Interval(low=low, high=high))}, n = 400)" in told
 
 
 def test_resets_are_told_with_step_trigger_and_reason(make_run: MakeRun) -> None:

@@ -1,9 +1,13 @@
-// Draws the page's figures in the reader's colours, and zooms all of them together.
-(() => {
+// Draws the page's figures in the reader's colours, and zooms all charts with the same axis together.
+// A live page hands new figures to `prorl.show`; a static one has them in its document.
+const prorl = (() => {
   "use strict";
-  const figures = JSON.parse(document.getElementById("figures").textContent);
-  const plots = [...document.querySelectorAll("[data-figure]")];
+  let figures = [];
+  const zooms = {}; // title of the horizontal axis to the range that the reader chose
   const property = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const allPlots = () => [...document.querySelectorAll("[data-figure]")];
+  const figureOf = (plot) => figures[Number(plot.dataset.figure)];
+  const axisOf = (figure) => figure.layout.xaxis.title.text;
 
   // Figures name colours as "var(--name)".
   function resolved(value) {
@@ -38,43 +42,49 @@
     };
   }
 
-  function draw(plot) {
-    const figure = figures[Number(plot.dataset.figure)];
-    const config = { displayModeBar: false, responsive: true, doubleClick: "reset" };
-    const range = plot.layout && plot.layout.xaxis.range;
+  async function draw(plot) {
+    const figure = figureOf(plot);
+    const isNew = !plot.layout;
     const layout = themed(figure.layout);
-    if (range) layout.xaxis.range = [...range];
-    return Plotly.react(plot, resolved(figure.data), layout, config);
+    const zoom = zooms[axisOf(figure)];
+    if (zoom) layout.xaxis.range = [...zoom];
+    await Plotly.react(plot, resolved(figure.data), layout, { displayModeBar: false, responsive: true, doubleClick: false });
+    if (isNew) {
+      plot.on("plotly_relayout", (change) => zoomed(plot, change));
+      plot.on("plotly_doubleclick", () => zoomAll(plot, null));
+    }
   }
 
-  let zooming = false;
-  async function zoomAll(origin) {
-    if (zooming) return;
-    zooming = true;
-    const range = [...origin.layout.xaxis.range];
-    await Promise.all(plots.filter((plot) => plot !== origin).map((plot) => Plotly.relayout(plot, { "xaxis.range": [...range] })));
-    zooming = false;
+  function zoomed(plot, change) {
+    const low = change["xaxis.range[0]"], high = change["xaxis.range[1]"];
+    if (low !== undefined && high !== undefined) zoomAll(plot, [low, high]);
+  }
+
+  async function zoomAll(origin, range) {
+    const axis = axisOf(figureOf(origin));
+    if (range) zooms[axis] = range;
+    else delete zooms[axis];
+    for (const plot of allPlots()) if (axisOf(figureOf(plot)) === axis) await draw(plot);
   }
 
   async function drawAll() {
-    for (const plot of plots) await draw(plot);
-  }
-
-  drawAll().then(() => {
-    for (const plot of plots) {
-      plot.on("plotly_relayout", (change) => {
-        if (Object.keys(change).some((key) => key.startsWith("xaxis."))) zoomAll(plot);
-      });
-    }
+    for (const plot of allPlots()) await draw(plot);
     document.documentElement.dataset.drawn = "true";
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-
-  for (const button of document.querySelectorAll("[data-unfold]")) {
-    button.addEventListener("click", () => {
-      const parts = [...document.getElementById(button.dataset.unfold).querySelectorAll("details")];
-      const open = parts.some((part) => !part.open);
-      for (const part of parts) part.open = open;
-    });
   }
+
+  function show(newFigures) {
+    figures = newFigures;
+    return drawAll();
+  }
+
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-unfold]");
+    if (!button) return;
+    const parts = [...document.getElementById(button.dataset.unfold).querySelectorAll("details")];
+    const open = parts.some((part) => !part.open);
+    for (const part of parts) part.open = open;
+  });
+  show(JSON.parse(document.getElementById("figures").textContent));
+  return { show };
 })();

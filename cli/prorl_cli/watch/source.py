@@ -1,0 +1,78 @@
+"""What the live page shows, made anew only when the run folder has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prorl_api.run_folder import RunFolder
+from prorl_cli.local.folder import is_driven
+from prorl_cli.report.document import Content
+from prorl_cli.report.loading import load
+from prorl_cli.report.page import content_of
+from prorl_cli.report.samples import validation_rewards
+
+SHORTEST_LOOK_SECONDS = 2.0
+_LONGEST_LOOK_SECONDS = 60.0
+_LOOK_PER_RENDER = 20.0
+"""Looks are so many times as far apart as making the page takes: at most 5 % of one core goes into it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """One look at the run."""
+
+    revision: str
+    """Changes whenever the content may have."""
+    content: Content
+    is_driven: bool
+    next_look_seconds: float
+
+
+class PageSource:
+    """Looks at one run folder, for any number of readers."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run = run
+        self._lock = threading.Lock()
+        self._newest: Look | None = None
+
+    def look(self) -> Look:
+        """Return the page as it is now."""
+        with self._lock:
+            driven = is_driven(self._run)
+            revision = revision_of(self._run, driven=driven)
+            if self._newest is None or self._newest.revision != revision:
+                self._newest = self._render(revision, driven=driven)
+            return self._newest
+
+    def _render(self, revision: str, *, driven: bool) -> Look:
+        began = time.perf_counter()
+        data = load(self._run)
+        content = content_of(data, validation_rewards(self._run, data.timeline), is_live=True)
+        spent = time.perf_counter() - began
+        wait = min(_LONGEST_LOOK_SECONDS, max(SHORTEST_LOOK_SECONDS, _LOOK_PER_RENDER * spent))
+        return Look(revision=revision, content=content, is_driven=driven, next_look_seconds=wait)
+
+
+def revision_of(run: RunFolder, *, driven: bool) -> str:
+    """Return a digest of the names, sizes and times of all files that the page is made from."""
+    files = sorted((str(path), version) for path, version in _versions(run))
+    return hashlib.sha256(repr((driven, files)).encode()).hexdigest()[:24]
+
+
+def _versions(run: RunFolder) -> Iterator[tuple[Path, tuple[int, int, int]]]:
+    single = (run.metrics, run.status, run.manifest, run.identity, run.current)
+    folders = (run.resets, run.logs, run.samples)
+    listed = (Path(entry) for folder in folders if folder.is_dir() for entry in os.scandir(folder))
+    for path in (*single, *listed):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        yield path, (found.st_mtime_ns, found.st_size, found.st_ino)
