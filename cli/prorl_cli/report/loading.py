@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
 from prorl_api.wire.base import WireModel
 from prorl_cli.errors import RunFolderError
+from prorl_cli.local.files import reading
 from prorl_cli.local.folder import existing, is_driven
 
 Line = dict[str, Any]
@@ -52,7 +54,7 @@ class RunData:
     notes: tuple[str, ...]
     """What could not be read, for people."""
     is_driven: bool | None = None
-    """Whether a body on this machine drives it now; None: none ever did, as in a cluster."""
+    """Whether a body on this machine drives it now; None: none ever did, as in a cluster, or nobody can tell."""
 
     @property
     def timeline(self) -> dict[int, int]:
@@ -85,7 +87,7 @@ def load(run: RunFolder) -> RunData:
         manifest=manifest,
         job=job,
         notes=tuple(notes),
-        is_driven=is_driven(run) if run.lock.exists() else None,
+        is_driven=is_driven(run) if os.access(run.lock, os.R_OK) else None,
     )
 
 
@@ -97,11 +99,12 @@ def readable(path: Path) -> RunFolder:
     """
     run = existing(path)
     try:
-        RunIdentity.model_validate_json(run.identity.read_bytes())
-    except (OSError, ValidationError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is half written, or of another version of prorl"
+        with reading(run.identity):
+            RunIdentity.model_validate_json(run.identity.read_bytes())
+    except ValidationError as error:
         raise RunFolderError(
-            f"{run.identity} cannot be read: {why}; restore it, or use the version that made the run"
+            f"{run.identity} cannot be read: it is half written, or of another version of prorl; restore it, or use "
+            "the version that made the run"
         ) from error
     return run
 

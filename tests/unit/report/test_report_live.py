@@ -72,7 +72,14 @@ def waiting_reset(run: RunFolder) -> str:
     """A reset that waits for a person."""
     record = ResetRecord.model_validate_json((run.resets / "quickstart-reset-2.json").read_bytes())
     name = "quickstart-reset-3"
-    changes = {"name": name, "number": 3, "uid": "u3", "condition": ResetCondition.PENDING, "applied_step": None}
+    changes = {
+        "name": name,
+        "number": 3,
+        "uid": "u3",
+        "condition": ResetCondition.PENDING,
+        "applied_step": None,
+        "evidence_step": 24,
+    }
     (run.resets / f"{name}.json").write_text(record.model_copy(update=changes).model_dump_json())
     return name
 
