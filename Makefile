@@ -173,6 +173,10 @@ bench: setup ## Ratios against plain alternatives, in one run each
 	$(BIN)/python tests/bench/bench_shared_prompt.py
 	$(BIN)/python tests/bench/bench_sandbox.py
 
+.PHONY: bench-recipes
+bench-recipes: model ## The published recipes shortened to the quickstart's model, with every real part
+	$(BIN)/python -m tests.bench.bench_recipes
+
 .PHONY: bench-events
 bench-events: setup ## 500 steps of a tiny model with every real part, in which single events happen (STEPS=500)
 	$(BIN)/python -m tests.bench.bench_events $(or $(STEPS),500)

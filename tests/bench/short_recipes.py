@@ -1,0 +1,66 @@
+"""Published recipes shortened to the quickstart's model: their algorithm, stages and resets on sums, in a few steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
+STEPS = 16
+"""Enough for each of ProRL v1's eight runs to have some."""
+_LONGEST = 6
+"""Completion tokens of the quickstart; a stage with twice the recipe's context gets twice as many."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A manifest as a document."""
+    document: dict[str, Any] = yaml.safe_load(path.read_text())
+    return document
+
+
+def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The quickstart's manifest with the recipe's algorithm, stages, resets, and sources under their names."""
+    job, wanted = load(ROOT / "examples" / "quickstart.yaml"), recipe["spec"]
+    job["metadata"]["name"] = recipe["metadata"]["name"]
+    spec = job["spec"]
+    spec["model"]["path"] = str(ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct")
+    (quick,) = spec["data"]["sources"]
+    spec["data"]["sources"] = [
+        {**quick, "name": source["name"], "weight": source.get("weight", 1), "reasoningGym": _gym(quick, number)}
+        for number, source in enumerate(wanted["data"]["sources"])
+    ]
+    spec["algorithm"] = _algorithm(wanted["algorithm"])
+    scale = STEPS / wanted["schedule"]["totalSteps"]
+    spec["schedule"] = {
+        "totalSteps": STEPS,
+        "stages": [_stage(stage, scale, wanted) for stage in wanted["schedule"].get("stages", [])],
+    }
+    spec["validation"]["sources"] = [{"name": source["name"], "size": 40} for source in wanted["data"]["sources"]]
+    spec["referenceReset"] = {**wanted["referenceReset"]}
+    if "cooldownSteps" in spec["referenceReset"]:
+        spec["referenceReset"]["cooldownSteps"] = 3
+    return job
+
+
+def _gym(quick: dict[str, Any], number: int) -> dict[str, Any]:
+    return {**quick["reasoningGym"], "seed": number + 1}
+
+
+def _algorithm(wanted: dict[str, Any]) -> dict[str, Any]:
+    length = dict(wanted.get("length", {}))
+    if "onSteps" in length:
+        length |= {"onSteps": 2, "offSteps": 4}
+    return {**wanted, **({"length": length} if length else {})}
+
+
+def _stage(stage: dict[str, Any], scale: float, recipe: dict[str, Any]) -> dict[str, Any]:
+    overrides = dict(stage.get("overrides", {}))
+    if "maxCompletionTokens" in overrides:
+        growth = overrides["maxCompletionTokens"] / recipe["rollout"]["maxCompletionTokens"]
+        overrides["maxCompletionTokens"] = round(_LONGEST * growth)
+    if "groupSize" in overrides:
+        overrides["groupSize"] = 8 * overrides["groupSize"] // recipe["learner"]["groupSize"]
+    return {**stage, "fromStep": round(stage["fromStep"] * scale), "overrides": overrides}
