@@ -28,6 +28,8 @@ LivePort = Annotated[
     int | None,
     typer.Option(help="As --live, on this port; 0: the one it had before, or any free one.", min=0, max=65535),
 ]
+Checkpoint = Annotated[str, typer.Option(help="best (by held-out accuracy) | last | step-N.")]
+BaseModel = Annotated[str | None, typer.Option("--model", help="The base model's folder, where the run's is gone.")]
 ResetName = Annotated[str, typer.Argument(help="Name of the reset, as `prorl resets list` shows it.")]
 
 
@@ -105,6 +107,46 @@ def watch(
         listening, session = begin_watching(folder, port)
     typer.echo(f"live page: {session.url}\nCtrl-C ends it; the run is not touched")
     serve_until_ended(folder, listening, session)
+
+
+@app.command()
+def export(
+    run: Run,
+    output: Annotated[Path, typer.Option(help="The folder to write; it must not hold anything yet.")],
+    checkpoint: Checkpoint = "best",
+    model: BaseModel = None,
+) -> None:
+    """Write a run's policy as a Hugging Face folder, which transformers and vLLM load."""
+    from prorl_cli.trained import export_here
+
+    with errors_for_people():
+        typer.echo(export_here(run, checkpoint, output, model))
+
+
+@app.command()
+def chat(
+    place: Annotated[
+        Path, typer.Argument(help="A run's folder, or one that `prorl export` wrote.", show_default=False)
+    ],
+    prompt: Annotated[list[str] | None, typer.Option(help="Answer this and end; may be given several times.")] = None,
+    checkpoint: Checkpoint = "best",
+    source: Annotated[str | None, typer.Option(help="Prompt as for this source; default: the run's first.")] = None,
+    system: Annotated[str | None, typer.Option(help="System message instead of the source's.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer; default: as in training.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, help="0 is greedy.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Of sampling.")] = 0,
+    model: BaseModel = None,
+) -> None:
+    """Ask a trained model, prompted as in training: in the terminal, from a pipe, or with --prompt."""
+    from prorl_cli.chat import ChatRequest
+    from prorl_cli.chat import chat as answer_questions
+
+    request = ChatRequest(
+        place=place, checkpoint=checkpoint, model=model, prompts=prompt or (), source=source, system=system,
+        max_tokens=max_tokens, temperature=temperature, seed=seed,
+    )  # fmt: skip
+    with errors_for_people():
+        answer_questions(request)
 
 
 @resets_app.command("list")

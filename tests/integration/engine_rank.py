@@ -31,6 +31,7 @@ def main() -> None:
     ranks = torch.distributed.get_world_size()
     sums = train(ranked, [1, 2], ranks=ranks)
     ranked.save(out / "saved")
+    save_file(weights_of(ranked), out / "as_saved.safetensors")
     after_save = train(ranked, [3], ranks=ranks, count=1)  # one group: a rank has nothing but an empty pack
     save_file(weights_of(ranked), out / "weights.safetensors")
     ranked.load(out / "saved")

@@ -15,8 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from prorl_api.errors import CheckpointError
 from prorl_api.process.listen import bind
 from prorl_api.spec.roles import DeepSpeedSpec
+from prorl_trainer.export.policy_weights import engine_weights
+from prorl_trainer.storage.checkpoints import LearnerState
 from tests.integration.engine_kit import (
     ALGORITHM,
     RATE,
@@ -32,6 +35,7 @@ from tests.integration.engine_kit import (
     world_of_one,
 )
 from tests.integration.tiny_model import write_model
+from tests.unit.trainer.trainer_builders import make_state
 
 pytestmark = [
     pytest.mark.slow,
@@ -146,9 +150,21 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     stored, again = load_file(tmp_path / "weights.safetensors"), load_file(tmp_path / "again.safetensors")
     assert distance(weights, {name: stored[name] for name in weights}) < 1e-4
     assert distance(stored, {name: again[name] for name in stored}) < 1e-6, "and so after saving and loading"
+    saved, exported = load_file(tmp_path / "as_saved.safetensors"), engine_weights(tmp_path / "saved", two_ranks(stage))
+    assert is_equal(saved, exported), "one process reads what two have saved, without an engine"
     plain.reference_from_policy()
     plain.clear_optimizer()
     assert_sums_agree(seen["reset"], train(plain, [4]), 1e-4)
+
+
+def two_ranks(stage: int) -> LearnerState:
+    return make_state(engine="deepspeed", num_ranks=2, zero_stage=stage)
+
+
+def test_a_missing_ranks_shards_are_named(model: Path, tmp_path: Path) -> None:
+    make_engine(model, learner_spec("deepspeed", stage=3)).save(tmp_path)
+    with pytest.raises(CheckpointError, match=r"the shards of 1 ranks, and 2 wrote it; .*--checkpoint best"):
+        engine_weights(tmp_path, two_ranks(3))
 
 
 def test_deepspeed_starts_within_a_minute(model: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from prorl_api.errors import Fault, SpecError
 
 _PATH = "spec.model.path"
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
 def resolve_model(path: str, base: Path) -> Path:
@@ -31,6 +32,15 @@ def resolve_model(path: str, base: Path) -> Path:
         return Path(snapshot_download(path))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError) as error:
         raise SpecError([Fault(path=_PATH, got=f"{path} ({type(error).__name__})", want=want)]) from error
+
+
+def companion_files(folder: Path) -> dict[str, Path]:
+    """Return everything of a model's folder but the weights, by name: configuration, tokenizer, templates."""
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.endswith(_WEIGHT_SUFFIXES) and "index.json" not in path.name
+    }
 
 
 def _raise_if_unreadable(folder: Path) -> None:

@@ -13,7 +13,8 @@ from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.roles import InitFrom
 from prorl_api.spec.values import EngineKind
 from prorl_trainer.engines.ranks import RankedEngine
-from prorl_trainer.storage.checkpoints import CheckpointStore, Current, LearnerState, LineageEntry
+from prorl_trainer.storage.checkpoints import CheckpointStore, LearnerState, LineageEntry
+from prorl_trainer.storage.choice import ChosenCheckpoint, UnknownCheckpointError, choose_checkpoint
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.references import ReferenceStore
 
@@ -51,10 +52,10 @@ def resume_or_begin(
         return replace(state, attempt=attempt, spec_revision=revision, zero_stage=zero_stage(spec))
     optimizer_steps = 0
     if spec.init_from is not None:
-        other, found, state = _other_run(spec.init_from)
-        _raise_if_foreign(state, spec, num_ranks)
-        lineage = _take_over(spec.init_from, other, found, state, engine, references, attempt)
-        optimizer_steps = state.optimizer_steps_since_clear if spec.init_from.optimizer else 0
+        other, chosen = _other_run(spec.init_from)
+        _raise_if_foreign(chosen.state, spec, num_ranks)
+        lineage = _take_over(spec.init_from, other, chosen, engine, references, attempt)
+        optimizer_steps = chosen.state.optimizer_steps_since_clear if spec.init_from.optimizer else 0
     else:
         digest = references.add(engine.weights(), attempt=attempt)
         lineage = (LineageEntry(digest=digest, since_step=0, trigger="base model"),)
@@ -80,24 +81,22 @@ def initial_weights(init_from: InitFrom | None) -> Path | None:
     """Return the weights that policy and reference of a new run are built with, if not the base model's."""
     if init_from is None:
         return None
-    other, _, state = _other_run(init_from)
-    if init_from.checkpoint == "best" and state.best is not None:
-        return ReferenceStore(other).verified_file(state.best.digest)
-    return None
+    other, chosen = _other_run(init_from)
+    return ReferenceStore(other).verified_file(chosen.best_digest) if chosen.best_digest is not None else None
 
 
 def _take_over(
     init_from: InitFrom,
     other: RunFolder,
-    current: Current,
-    state: LearnerState,
+    chosen: ChosenCheckpoint,
     engine: RankedEngine,
     references: ReferenceStore,
     attempt: int,
 ) -> tuple[LineageEntry, ...]:
     """Take the other run's policy into the engine and its reference into ours; the lineage continues."""
-    if init_from.checkpoint != "best":
-        engine.load(CheckpointStore(Fence(other, current.attempt)).engine_folder(current))
+    state = chosen.state
+    if chosen.best_digest is None:
+        engine.load(CheckpointStore(Fence(other, chosen.current.attempt)).engine_folder(chosen.current))
     if not init_from.optimizer:
         engine.clear_optimizer()
     source = ReferenceStore(other).verified_file(state.reference_digest)
@@ -106,29 +105,12 @@ def _take_over(
     return (*state.lineage, LineageEntry(digest=copied, since_step=0, trigger=f"continues {init_from.run}"))
 
 
-def _other_run(init_from: InitFrom) -> tuple[RunFolder, Current, LearnerState]:
+def _other_run(init_from: InitFrom) -> tuple[RunFolder, ChosenCheckpoint]:
     other = RunFolder(Path(init_from.run))
-    store = CheckpointStore(Fence(other, other.highest_attempt()))
-    want = "a run folder with at least one checkpoint"
-    current = store.current()
-    if current is None:
-        raise SpecError([Fault(path="spec.initFrom.run", got=init_from.run, want=want)])
-    if init_from.checkpoint.startswith("step-"):
-        step = int(init_from.checkpoint.removeprefix("step-"))
-        found = [
-            Current(attempt=int(folder.parent.parent.name), step=step)
-            for folder in other.attempts.glob(f"*/checkpoints/step-{step}")
-        ]
-        if not found:
-            have = sorted(folder.name for folder in other.attempts.glob("*/checkpoints/step-*"))
-            fault = Fault(path="spec.initFrom.checkpoint", got=init_from.checkpoint, want=f"one of {', '.join(have)}")
-            raise SpecError([fault])
-        current = max(found, key=lambda item: item.attempt)
-    state = store.read_state(current)
-    if init_from.checkpoint == "best" and state.best is None:
-        fault = Fault(path="spec.initFrom.checkpoint", got="best", want="a run that has validated, or `last`")
-        raise SpecError([fault])
-    return other, current, state
+    try:
+        return other, choose_checkpoint(other, init_from.checkpoint)
+    except UnknownCheckpointError as error:
+        raise SpecError([Fault(path=f"spec.initFrom.{error.field}", got=error.got, want=error.want)]) from error
 
 
 def _raise_if_foreign(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> None:

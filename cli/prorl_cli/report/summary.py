@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from prorl_api.resets import ResetCondition
@@ -126,10 +127,11 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
     from rich.text import Text
 
     report = run.report.resolve()
-    text = Text("What next\n", style="bold")
+    text, place = Text("What next\n", style="bold"), shlex.quote(str(run.path))
     steps = [
-        f"open {report} in a browser" if report.exists() else f"prorl report {run.path}   writes {report}",
-        f"prorl resets list {run.path}   shows {count(len(summary.resets), 'reset')} with evidence",
+        f"open {report} in a browser" if report.exists() else f"prorl report {place}   writes {report}",
+        f"prorl resets list {place}   shows {count(len(summary.resets), 'reset')} with evidence",
+        *_trained_model(run, summary),
         "another task: change spec.data.sources; another model: prorl run job.yaml --model FOLDER",
         "go on: raise spec.schedule.totalSteps and run the same command again",
     ]
@@ -137,3 +139,15 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
         steps.insert(0, f"the same prorl run command goes on after step {summary.step}")
     text.append("\n".join(f"  {step}" for step in steps), style="not bold")
     return text
+
+
+def _trained_model(run: RunFolder, summary: RunSummary) -> list[str]:
+    """Say how to try the trained model, and how to take it along; `best` needs a validation."""
+    if not run.current.exists():
+        return []
+    place, option = shlex.quote(str(run.path)), "" if summary.held_out else " --checkpoint last"
+    output = shlex.quote(f"{run.path}-model")
+    return [
+        f"prorl chat {place}{option}   asks the trained model",
+        f"prorl export {place}{option} --output {output}   writes it as a Hugging Face folder",
+    ]

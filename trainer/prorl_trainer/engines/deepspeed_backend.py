@@ -23,7 +23,8 @@ from prorl_trainer.engines.backend import adamw, use_settings
 from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 
-_TAG = "state"
+STATE_TAG = "state"
+"""Of the one state in a checkpoint; the name of its folder."""
 _CPU_BUCKET_ELEMENTS = 20_000_000
 
 
@@ -32,7 +33,7 @@ class DeepSpeedBackend:
 
     def __init__(self, policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> None:
         """Shard `policy`, which must be on `device` in its training precision. Collective."""
-        deepspeed = _import_deepspeed(device)
+        deepspeed = import_deepspeed(device)
         self.device = device
         self.rank, self.num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._zero = deepspeed.zero
@@ -83,12 +84,12 @@ class DeepSpeedBackend:
 
     def save(self, folder: Path) -> None:
         """See `Backend.save`."""
-        if not self._engine.save_checkpoint(str(folder), tag=_TAG, save_latest=False):
+        if not self._engine.save_checkpoint(str(folder), tag=STATE_TAG, save_latest=False):
             raise CheckpointError(f"DeepSpeed did not write its state to {folder}; its log has the reason")
 
     def load(self, folder: Path) -> None:
         """See `Backend.load`."""
-        path, _ = self._engine.load_checkpoint(str(folder), tag=_TAG)
+        path, _ = self._engine.load_checkpoint(str(folder), tag=STATE_TAG)
         if path is None:
             raise CheckpointError(f"DeepSpeed found no state in {folder}; the checkpoint is not whole")
         use_settings(self._engine.optimizer.param_groups, self._settings)
@@ -102,7 +103,8 @@ class DeepSpeedBackend:
         return optimizer
 
 
-def _import_deepspeed(device: torch.device) -> Any:
+def import_deepspeed(device: torch.device) -> Any:
+    """Return DeepSpeed, set up for this device: it must be told before it is imported."""
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     import deepspeed

@@ -19,7 +19,8 @@ from prorl_trainer.engines.backend import adamw, use_settings
 from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 
-_STATE_FILE = "plain.pt"
+STATE_FILE = "plain.pt"
+"""The one file of a checkpoint."""
 
 
 class PlainBackend:
@@ -96,11 +97,11 @@ class PlainBackend:
             "masters": [master.detach() for master in self._masters],
             "optimizer": self._optimizer.state_dict(),
         }
-        torch.save(state, folder / _STATE_FILE)
+        torch.save(state, folder / STATE_FILE)
 
     def load(self, folder: Path) -> None:
         """See `Backend.load`."""
-        file = folder / _STATE_FILE
+        file = folder / STATE_FILE
         if not file.exists():
             raise CheckpointError(
                 f"{file} is missing: the checkpoint was made by another engine or ZeRO stage (spec.learner.engine, "

@@ -34,6 +34,7 @@ from prorl_api.wire.learner import (
     StopRequest,
 )
 from prorl_api.wire.rollout import WeightsManifest
+from prorl_trainer.model_folder import companion_files
 from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.service.publisher import Publisher
 from prorl_trainer.service.reset_queue import ResetQueue
@@ -58,7 +59,6 @@ RIGHTS: Rights = {
     "/v1/report": _BODIES,
 }
 """A rollout server, where a model's words are made, drives no run; and a body has no use for weights."""
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 
 
 class LearnerService:
@@ -82,11 +82,7 @@ class LearnerService:
         self.reset_queue = reset_queue
         self._job, self._spec = job, spec
         self.publisher: Publisher | None = None
-        self._model_files = {
-            path.name: path
-            for path in sorted(model_folder.iterdir())
-            if path.is_file() and not path.name.endswith(_WEIGHT_SUFFIXES) and "index.json" not in path.name
-        }
+        self._model_files = companion_files(model_folder)
 
     def status(self) -> LearnerStatus:
         """Return the status, with what only the event loop knows."""
