@@ -13,6 +13,8 @@ LABEL_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 """Kubernetes puts it on the pods of an Indexed Job; of a learner it is the replica's number."""
 ANNOTATION_ADOPT_RUN = "prorl.dev/adopt-run"
 """On a ProRLJob: uid of the run whose folder the job may take over, as `run.json` there records it."""
+LABEL_EXPORT_OF = "prorl.dev/export-of"
+"""On the Job that exports a policy: name of the job. It is no member of the run."""
 RESERVED_PREFIXES = ("prorl.dev", "app.kubernetes.io", "batch.kubernetes.io")
 """Label and annotation prefixes that manifests may not set on pods: Services and policies select by them."""
 
@@ -103,6 +105,11 @@ def tokens_name(job: str) -> str:
 def pod_group_name(job: str, attempt: int) -> str:
     """Name of the PodGroup of what an attempt creates."""
     return f"{job}-gang-{attempt}"
+
+
+def export_job_name(job: str, checkpoint: str) -> str:
+    """Name of the Kubernetes Job that exports a checkpoint: `best`, `last` or `step-N`."""
+    return f"{job}-export-{checkpoint}"
 
 
 def reset_name(job: str, number: int) -> str:

@@ -29,7 +29,10 @@ class RunFolder:
 
     @property
     def effective_manifest(self) -> Path:
-        """`effective.json`: the job as it runs here, `spec.local` applied and paths absolute; JSON is YAML. Body."""
+        """`effective.json`: the job as it runs here, `spec.local` applied and paths absolute; JSON is YAML.
+
+        Body on one machine, the learner in a cluster.
+        """
         return self.path / "effective.json"
 
     @property

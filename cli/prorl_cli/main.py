@@ -111,16 +111,22 @@ def watch(
 
 @app.command()
 def export(
-    run: Run,
-    output: Annotated[Path, typer.Option(help="The folder to write; it must not hold anything yet.")],
+    run: Annotated[str, typer.Argument(help="The run's folder; with --namespace a job's name.", show_default=False)],
+    output: Annotated[str, typer.Option(help="The folder to write; it must not hold anything yet.")],
     checkpoint: Checkpoint = "best",
     model: BaseModel = None,
+    push: Annotated[str | None, typer.Option(help="Then upload it to this repository of a hub, OWNER/NAME.")] = None,
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="RUN is a job in a cluster.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="In a cluster: create the Job, do not print it.")] = False,
+    image: Annotated[str | None, typer.Option(help="In a cluster: learner's image; default: the newest's.")] = None,
+    secret: Annotated[str | None, typer.Option(help="In a cluster: Secret with HF_TOKEN, for --push.")] = None,
 ) -> None:
     """Write a run's policy as a Hugging Face folder, which transformers and vLLM load."""
-    from prorl_cli.trained import export_here
+    from prorl_cli.trained import ClusterOptions, export_anywhere
 
+    cluster = ClusterOptions(namespace=namespace, should_apply=apply, image=image, secret=secret)
     with errors_for_people():
-        typer.echo(export_here(run, checkpoint, output, model))
+        typer.echo(export_anywhere(run, output, checkpoint=checkpoint, model=model, push=push, cluster=cluster))
 
 
 @app.command()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
 from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
@@ -21,6 +25,7 @@ from tests.integration.engine_kit import learner_spec, world_of_one
 from tests.integration.model_families import write_family
 from tests.integration.tiny_model import write_model, write_tokenizer
 from tests.integration.trained_run import TrainedRun, is_same, loaded
+from tests.unit.trainer.http_apps import served
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning"),
@@ -266,3 +271,77 @@ def test_fused_experts_and_buffers_come_out_as_the_base_model_has_them(family: s
 
 def stored_names(folder: Path) -> set[str]:
     return {name for file in folder.glob("*.safetensors") for name in load_file(file)}
+
+
+def fake_hub(uploaded: dict[str, bytes], *, refuses: bool = False) -> FastAPI:
+    """As much of a model hub as an upload needs, by its HTTP API."""
+    app = FastAPI()
+
+    @app.post("/api/repos/create")
+    async def create(request: Request) -> Response:
+        if refuses or request.headers["authorization"] != "Bearer good":
+            return JSONResponse({"error": "no such token"}, status_code=401)
+        assert (await request.json())["visibility"] == "private"
+        return JSONResponse({"url": f"{request.base_url}me/demo"})
+
+    @app.post("/api/validate-yaml")
+    async def validate() -> dict[str, list[str]]:
+        return {"errors": [], "warnings": []}
+
+    @app.post("/api/models/me/demo/preupload/main")
+    async def preupload(request: Request) -> dict[str, Any]:
+        files = (await request.json())["files"]
+        return {"files": [{"path": item["path"], "uploadMode": "regular", "shouldIgnore": False} for item in files]}
+
+    @app.get("/api/models/me/demo/revision/main")
+    async def revision() -> dict[str, str]:
+        return {"id": "me/demo", "sha": "0" * 40}
+
+    @app.post("/api/models/me/demo/commit/main")
+    async def commit(request: Request) -> dict[str, str]:
+        for line in (await request.body()).splitlines():
+            item = json.loads(line)
+            if item["key"] == "file":
+                uploaded[item["value"]["path"]] = base64.b64decode(item["value"]["content"])
+        return {"commitUrl": "http://hub/me/demo/commit/1", "commitOid": "1", "pullRequestUrl": ""}
+
+    return app
+
+
+def test_a_push_brings_the_whole_folder_to_the_hub_or_says_why_not(
+    trained: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploaded: dict[str, bytes] = {}
+
+    def pushed(name: str, endpoint: str, token: str) -> Result:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        monkeypatch.setenv("HF_TOKEN", token)
+        return prorl("export", trained.run.path, "--output", tmp_path / name, "--push", "me/demo")
+
+    with served(fake_hub(uploaded)) as url:
+        done = pushed("out", url, "good")
+        assert done.exit_code == 0, done.output
+        refused = pushed("other", url, "bad")
+    assert {name: len(content) for name, content in uploaded.items()} == {
+        path.name: path.stat().st_size for path in (tmp_path / "out").iterdir()
+    }
+    for failed, name in ((refused, "other"), (pushed("third", url, "good"), "third")):
+        assert failed.exit_code == 1
+        assert f"hf upload me/demo {tmp_path / name}" in failed.output
+        assert is_same(loaded(tmp_path / name)[0], trained.best)
+
+
+def test_without_a_token_nothing_is_written(
+    trained: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    result = prorl("export", trained.run.path, "--output", tmp_path / "out", "--push", "me/demo")
+    assert "set HF_TOKEN" in result.output
+    monkeypatch.setenv("HF_TOKEN", "good")
+    assert (
+        "name it OWNER/NAME"
+        in prorl("export", trained.run.path, "--output", tmp_path / "out", "--push", "a/b/c").output
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,7 @@ from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.settings import LearnerSettings
 from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.checkpoints import CheckpointStore
-from prorl_trainer.storage.durable import explained
+from prorl_trainer.storage.durable import explained, write_file
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.identity import claim_run
 from prorl_trainer.storage.journal import Journal
@@ -107,6 +107,8 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     with explained(settings.run.path):
         claim_run(settings.run, settings.run_uid, adopt=settings.adopt_run, job=live.qualified_name)
         fence.enter()
+        if settings.run_uid:  # of a cluster's body nothing else reaches the volume, and an export needs the manifest
+            write_file(settings.run.effective_manifest, settings.manifest.read_text(encoding="utf-8"))
         settings.run.references.mkdir(parents=True, exist_ok=True)
     shared_status.enter(LearnerPhase.LOADING_MODEL, "reading prompts")
     tokenizer = load_tokenizer(model)

@@ -100,7 +100,7 @@ def container(context: JobContext, role: Role, module: str, environment: list[Ma
         "command": ["python", "-m", module],
         "env": environment,
         "ports": [{"name": "http", "containerPort": API_PORT, "protocol": "TCP"}],
-        "resources": _resources(resources),
+        "resources": resource_amounts(resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -166,11 +166,12 @@ def num_gpus(resources: Resources | None) -> int:
     return sum(int(amount) for amount in amounts if str(amount).isdecimal())
 
 
-def _resources(resources: Resources | None) -> Manifest:
+def resource_amounts(resources: Resources | None) -> Manifest:
+    """Return a container's resources as the API server writes them."""
     if resources is None:
         return {}
     amounts = {"requests": resources.requests, "limits": resources.limits}
-    # The API server writes amounts as text: given so, what is applied equals what is stored.
+    # As text: given so, what is applied equals what is stored.
     return {kind: {name: str(amount) for name, amount in given.items()} for kind, given in amounts.items() if given}
 
 
