@@ -303,7 +303,7 @@ def fake_hub(uploaded: dict[str, bytes], *, refuses: bool = False) -> FastAPI:
             item = json.loads(line)
             if item["key"] == "file":
                 uploaded[item["value"]["path"]] = base64.b64decode(item["value"]["content"])
-        return {"commitUrl": "http://hub/me/demo/commit/1", "commitOid": "1", "pullRequestUrl": ""}
+        return {"commitUrl": f"{request.base_url}me/demo/commit/1", "commitOid": "1", "pullRequestUrl": ""}
 
     return app
 
