@@ -18,8 +18,10 @@ from tests.testbed import build, tools
 from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "operator"))
-from manifest_builders import CLUSTER, changed, make_context, make_manifest
+for folder in ("operator", "api"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / folder))
+from api_builders import changed, make_manifest
+from manifest_builders import CLUSTER, make_context
 
 from prorl_operator.manifests import learner_job
 
