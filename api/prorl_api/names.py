@@ -6,6 +6,8 @@ from prorl_api.spec.values import Role
 
 LABEL_JOB = "prorl.dev/job"
 LABEL_ROLE = "prorl.dev/role"
+LABEL_RUN = "prorl.dev/run"
+"""The job's uid: tells series of a job from those of an earlier one of the same name."""
 LABEL_ATTEMPT = "prorl.dev/attempt"
 LABEL_POD_GROUP = "scheduling.x-k8s.io/pod-group"
 """By which the coscheduling scheduler knows the pods of a gang."""

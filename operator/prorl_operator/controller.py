@@ -135,7 +135,9 @@ class Controller:
         memory.losses, memory.highest_step = observed.losses, observed.highest_step
         decision = reconcile(plan, observed, now)
         meta = snapshot.body["metadata"]
-        parts.telemetry.job_state((meta["namespace"], meta["name"]), decision.outcome.kind.value.capitalize())
+        key = meta["namespace"], meta["name"]
+        parts.telemetry.job_state(key, decision.outcome.kind.value.capitalize())
+        parts.telemetry.job_counts(key, observed.resets, decision.status.restarts)
         await self._call_learner(learner, memory, decision)
         due = await self._carry_out(snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now)
         if decision.is_over and (ttl := job.spec.ttl_seconds_after_finished) is not None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
 
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from prorl_api.resets import ResetRecord
+
+_OF_A_JOB = ("prorl_namespace", "prorl_job")
 _SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -52,9 +58,23 @@ class Telemetry:
         self._states = Gauge(
             "prorl_operator_job_state",
             "1 for the state that a job is in: Running, Suspended, Succeeded, Failed or NotAccepted.",
-            ["prorl_namespace", "prorl_job", "state"],
+            [*_OF_A_JOB, "state"],
             registry=self.registry,
         )
+        self._resets = Gauge(
+            "prorl_operator_resets",
+            "Reference resets of a job, by trigger and by where they stand.",
+            [*_OF_A_JOB, "trigger", "condition"],
+            registry=self.registry,
+        )
+        self._restarts = Gauge(
+            "prorl_operator_restarts",
+            "Members of a job that were lost and started again, by role.",
+            [*_OF_A_JOB, "role"],
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+        self._counts_of: dict[tuple[str, str], dict[tuple[Gauge, tuple[str, ...]], int]] = {}
         self._known_calls: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._state_of: dict[tuple[str, str], str] = {}
         self.jobs = Gauge("prorl_operator_jobs", "ProRLJobs known.", registry=self.registry)
@@ -65,11 +85,31 @@ class Telemetry:
         if before == state:
             return
         self._state_of.pop(key, None)
+        if state is None:
+            self.job_counts(key)
         if before is not None:
             self._states.remove(*key, before)
         if state is not None:
             self._state_of[key] = state
             self._states.labels(*key, state).set(1)
+
+    def job_counts(
+        self, key: tuple[str, str], resets: Iterable[ResetRecord] = (), restarts: Mapping[str, int] | None = None
+    ) -> None:
+        """Show what happened to a job so far; nothing of one that is gone."""
+        tally = Tally((record.evidence.trigger, record.condition.value) for record in resets)
+        told: dict[tuple[Gauge, tuple[str, ...]], int] = {
+            **{(self._resets, labels): count for labels, count in tally.items()},
+            **{(self._restarts, (role,)): count for role, count in (restarts or {}).items()},
+        }
+        before = self._counts_of.pop(key, {})
+        if told:
+            self._counts_of[key] = told
+        for gauge, labels in before.keys() - told.keys():
+            gauge.remove(*key, *labels)
+        for (gauge, labels), count in told.items():
+            if before.get((gauge, labels)) != count:
+                gauge.labels(*key, *labels).set(count)
 
     def watch_broke(self, resource: str) -> None:
         """Count one watch that has to begin again."""

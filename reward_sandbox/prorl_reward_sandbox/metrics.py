@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 _JOB = "prorl_job"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
@@ -16,6 +16,7 @@ class SandboxMetrics:
     def __init__(self, job_name: str) -> None:
         self._job = job_name
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._items = self._counter("items", "Completions judged.", "domain", "verdict")
         self._programs = self._counter("programs", "Program tests run.", "language", "verdict", "isolation_level")
         self._compilations = self._counter("compilations", "Programs compiled.", "language", "verdict", "cache")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prorl_api import API_VERSION
-from prorl_api.names import LABEL_ATTEMPT, LABEL_COMPLETION_INDEX, LABEL_JOB, LABEL_ROLE
+from prorl_api.names import LABEL_ATTEMPT, LABEL_COMPLETION_INDEX, LABEL_JOB, LABEL_ROLE, LABEL_RUN
 from prorl_api.spec.values import Role
 from prorl_operator.manifests.context import JobContext
 
@@ -16,6 +16,7 @@ def labels_of(context: JobContext, role: Role, attempt: int | None = None) -> di
     """Labels of an object of a role; `attempt` where it belongs to one alone."""
     labels = {
         **member_labels(context, role),
+        LABEL_RUN: context.uid,
         "app.kubernetes.io/name": "prorl",
         "app.kubernetes.io/component": role.value,
         "app.kubernetes.io/instance": context.name,
