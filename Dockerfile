@@ -65,6 +65,7 @@ COPY trainer /build/source/trainer
 COPY rollout_server /build/source/rollout_server
 COPY reward_sandbox /build/source/reward_sandbox
 COPY cli /build/source/cli
+COPY observability /build/source/observability
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --build-constraints /build/requirements/image-build.lock --require-hashes \
       --out-dir /build/wheel /build/source

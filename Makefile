@@ -10,7 +10,7 @@ EXTRAS := --extra cli --extra operator --extra learner --extra sandbox --group d
 UV := .tools/bin/uv
 BIN := .venv/bin
 MODEL := .cache/models/SmolLM2-135M-Instruct
-SOURCES := api control operator trainer rollout_server verifiers reward_sandbox cli
+SOURCES := api control operator trainer rollout_server verifiers reward_sandbox cli observability
 RUN_DIR ?= runs/quickstart
 RUN_FLAGS ?=
 
@@ -86,6 +86,10 @@ crd-check: setup ## Fail if the chart's definitions are not what the models say
 	  $(BIN)/python -m prorl_api.crd $$kind | diff -u $(CRD_DIR)/$$kind.yaml - \
 	    || { echo "$(CRD_DIR)/$$kind.yaml is not what the models say; run: make crd"; exit 1; }; \
 	done
+
+.PHONY: dashboards
+dashboards: setup ## Write the chart's dashboards and alerts that the tables say
+	$(BIN)/python -m prorl_observability $(CHART)/files
 
 .PHONY: check
 check: lint types crd-check unit ## What to run before a commit: lint, types, definitions, fast tests

@@ -24,6 +24,7 @@ LONG_WINDOW_STEPS = 50
 """Steps over which a KL beyond its bound is no passing spike."""
 LAST_VALIDATIONS = 2
 """Validations that must all be low before validation counts as fallen."""
+_OF_SOURCE = "validation_source_accuracy"
 _MASKED = ("rollouts_masked_unsupported", "rollouts_masked_sandbox_error")
 
 
@@ -51,6 +52,8 @@ VITALS: tuple[Metric, ...] = (
     ),
     _m("reward_recent", "", f"Mean reward of sampled rollouts over the last {WINDOW_STEPS} steps."),
     _m("reward_at_best", "", f"The same over the {WINDOW_STEPS} steps up to the best validation."),
+    _m("validation_newest", "", "Validation accuracy of the newest validation: no scrape misses it."),
+    _m("validation_source_newest", "", "The same of one source.", by_source=True),
     _m("validation_best", "", "Best validation accuracy so far."),
     _m("validation_recent", "", f"The best of the last {LAST_VALIDATIONS} validations, which came after the best one."),
     _m(
@@ -119,7 +122,14 @@ def _of_validation(lines: Lines) -> dict[str, float | None]:
     best_step, best = max(judged, key=lambda item: item[1])
     later = [value for step, value in judged if step > best_step]
     before = [line for line in lines if 0 < line["step"] <= max(best_step, WINDOW_STEPS)]
+    sources = sources_of(lines, _OF_SOURCE)
+    by_name = {
+        source: [v for line in lines if (v := _number(line, f"{_OF_SOURCE}/{source}")) is not None]
+        for source in sources
+    }
     return {
+        **{f"validation_source_newest/{source}": values[-1] for source, values in by_name.items() if values},
+        "validation_newest": judged[-1][1],
         "validation_best": best,
         "validation_recent": max(later[-LAST_VALIDATIONS:]) if len(later) >= LAST_VALIDATIONS else None,
         "reward_at_best": _mean(before, "reward_mean"),

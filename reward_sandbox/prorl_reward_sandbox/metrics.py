@@ -28,9 +28,20 @@ class SandboxMetrics:
             "prorl_sandbox_queued_items", "Items waiting for a worker.", [_JOB], registry=self.registry
         ).labels(job_name)
 
+        self._isolation = Gauge(
+            "prorl_sandbox_isolation",
+            "1 for the level that programs run at.",
+            [_JOB, "isolation_level"],
+            registry=self.registry,
+        )
         self._queued_programs = Gauge(
             "prorl_sandbox_queued_programs", "Programs waiting for a slot.", [_JOB], registry=self.registry
         ).labels(job_name)
+
+    def set_isolation(self, level: str) -> None:
+        """Show what contains programs."""
+        self._isolation.clear()
+        self._isolation.labels(self._job, level).set(1)
 
     def count_item(self, domain: str, verdict: str) -> None:
         """One completion was judged."""

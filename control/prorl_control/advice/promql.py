@@ -13,6 +13,7 @@ RUN = "namespace, prorl_job, prorl_run"
 _POD = "namespace, pod"
 
 HEARTBEAT_SECONDS, FIRST_STEP_SECONDS = "__HEARTBEAT_SECONDS__", "__FIRST_STEP_SECONDS__"
+MASKED_SHARE = "__MASKED_SHARE__"
 """Placeholders: the chart has values for these bounds; everything else fills in those of `bounds`."""
 OPERATOR = "__OPERATOR__"
 """Placeholder for what selects the operator's series: `job` and `namespace` of its Service."""
@@ -73,7 +74,7 @@ MISMATCH = (
     f"max by ({RUN}) ({_name('mismatch_logprob_recent_nats')} / on ({_POD}) {_name('mismatch_bound_nats')}) "
     f"> {bounds.MISMATCH_SHARE:g}"
 )
-ROLLOUTS_MASKED = f"max by ({RUN}, source) ({_name('rollouts_masked_recent_ratio')}) > {bounds.MOST_MASKED:g}"
+ROLLOUTS_MASKED = f"max by ({RUN}, source) ({_name('rollouts_masked_recent_ratio')}) > {MASKED_SHARE}"
 CHECKPOINT_OVERDUE = _of_targets(
     f"time() - {_latest('checkpoint_timestamp_seconds')} > {bounds.CHECKPOINT_OVERDUE_TIMES:g} * "
     f"{_latest('checkpoint_due_seconds')} and on ({_POD}) {_latest('step_usual_seconds')}"

@@ -135,4 +135,5 @@ def _add_probes(
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def prometheus() -> Response:
         """Prometheus metrics."""
+        metrics.set_isolation(programs.isolation_level)
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -24,7 +24,10 @@ def lines(count: int, **metrics: Any) -> list[dict[str, Any]]:
 
 def test_no_lines_have_no_vitals() -> None:
     assert vitals([]) == {}
-    assert vitals([{"step": 0, "attempt": 1, "validation_accuracy": 0.5}]) == {"validation_best": 0.5}
+    assert vitals([{"step": 0, "attempt": 1, "validation_accuracy": 0.5}]) == {
+        "validation_best": 0.5,
+        "validation_newest": 0.5,
+    }
 
 
 def test_the_names_of_all_tables_differ() -> None:
@@ -47,6 +50,7 @@ def test_every_vital_that_is_computed_is_in_the_table() -> None:
         seconds_validating=1.0,
         entropy_sampled__sums=1.0,
         rollouts_sampled__sums=8,
+        validation_source_accuracy__sums=0.5,
         validation_accuracy=[0.5 - index / 1000 for index in range(60)],
     )
     names = {name.partition("/")[0] for name in vitals(steps)}
@@ -111,6 +115,18 @@ def test_the_reward_at_the_best_validation_is_that_of_the_steps_before_it() -> N
     assert found["reward_recent"] == pytest.approx(0.9)
     first = [{"step": 0, "attempt": 1, "validation_accuracy": 0.9}, *steps]
     assert vitals(first)["reward_at_best"] == pytest.approx(0.1), "before the first step: its first steps"
+
+
+def test_the_newest_validation_stays_until_the_next_one() -> None:
+    found = vitals(
+        lines(
+            5,
+            validation_accuracy=[0.1, None, 0.3, None, None],
+            validation_source_accuracy__a=[0.1, None, 0.4, None, None],
+        )
+    )
+    assert found["validation_newest"] == 0.3
+    assert by_source(found, "validation_source_newest") == {"a": 0.4}
 
 
 def test_a_source_has_a_recent_entropy_once_it_does_not_overlap_its_start() -> None:
