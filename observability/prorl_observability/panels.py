@@ -1,6 +1,6 @@
 """What a dashboard is made of, as data. How Grafana wants it: `grafana`.
 
-Queries name Grafana's variables; `with_variables` fills them in, so that what is shown can be asked for elsewhere.
+Queries name Grafana's variables.
 """
 
 from __future__ import annotations
@@ -119,15 +119,3 @@ class Board:
                     yield f"{self.title} / {panel.title} / {query.legend}", query
         for mark in self.marks:
             yield f"{self.title} / {mark.name}", Query(expr=mark.expr, legend=mark.name)
-
-
-def with_variables(expr: str, values: Mapping[str, str]) -> str:
-    """Return a query as Grafana would send it.
-
-    Args:
-        expr: With variables.
-        values: By name without the dollar; the interval's and the range's too.
-    """
-    for name in sorted(values, key=len, reverse=True):
-        expr = expr.replace(f"${name}", values[name])
-    return expr

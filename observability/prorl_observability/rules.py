@@ -10,7 +10,7 @@ from typing import Any
 
 from prorl_control.advice import TABLE, Rule, bounds
 from prorl_control.advice.promql import FIRST_STEP_SECONDS, HEARTBEAT_SECONDS, MASKED_SHARE, OPERATOR
-from prorl_observability.operator_alerts import NAMESPACE, OPERATOR_TABLE
+from prorl_observability.operator_alerts import OPERATOR_TABLE
 from prorl_observability.recordings import RECORDINGS
 
 Group = dict[str, Any]
@@ -55,12 +55,6 @@ def local_groups() -> list[Group]:
     found = [group for group in groups() if group["name"] != "prorl-operator"]
     kept = [{**group, "rules": [rule for rule in group["rules"] if OPERATOR not in rule["expr"]]} for group in found]
     return filled(kept, DEFAULTS)
-
-
-def cluster_groups(service: str, namespace: str) -> list[Group]:
-    """Return all groups as the chart renders them by default, for an operator behind this Service."""
-    operator = f'job="{service}", namespace="{namespace}"'
-    return filled(groups(), {**DEFAULTS, OPERATOR: operator, NAMESPACE: namespace})
 
 
 def _alert(rule: Rule, summary: str) -> dict[str, Any]:

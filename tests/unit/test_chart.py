@@ -9,20 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
-from prorl_api.metrics import TABLE
-from prorl_operator.telemetry import Telemetry
+from prorl_control.advice import bounds
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts/prorl-operator"
 VALUES = CHART / "values.yaml"
-ALERTS = (CHART / "templates/prometheusrule.yaml").read_text()
-HEARTBEAT = "prorl_learner_heartbeat_timestamp_seconds"
-"""The one learner metric that is not of a step (trainer/prorl_trainer/service/metrics_export.py)."""
-LABELS = {"prorl_job", "prorl_namespace"}
 
 
 def load(path: Path) -> Any:
@@ -60,18 +53,6 @@ def described(text: str) -> set[tuple[str, ...]]:
     return found
 
 
-def exported_names() -> set[str]:
-    """Names of the operator's and the learner's series."""
-    registry: CollectorRegistry = Telemetry().registry
-    operator = {
-        name + suffix
-        for family in registry.collect()
-        for name in [family.name]
-        for suffix in ("", "_total", "_bucket", "_sum", "_count")
-    }
-    return operator | {metric.prometheus_name for metric in TABLE} | {HEARTBEAT}
-
-
 def test_the_chart_installs_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert load(CHART / "Chart.yaml")["appVersion"] == project["version"]
@@ -98,14 +79,8 @@ def test_the_schema_knows_every_value_and_no_other_but_global() -> None:
     assert set(properties(schema)) - {("global",)} == set(leaves(load(VALUES)))
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted(set(re.findall(r"\bprorl_[a-z_]+\b", ALERTS)) - LABELS),
-)
-def test_every_metric_that_an_alert_looks_at_is_exported(name: str) -> None:
-    assert name in exported_names()
-
-
-def test_every_alert_has_a_name_of_its_own() -> None:
-    names = re.findall(r'"name" "(\w+)"', ALERTS)
-    assert len(names) == len(set(names)) == 9
+def test_the_bounds_of_alerts_that_values_set_are_those_of_advice_by_default() -> None:
+    values = load(VALUES)["monitoring"]["prometheusRule"]
+    assert values["heartbeatSeconds"] == bounds.HEARTBEAT_SECONDS
+    assert values["firstStepSeconds"] == bounds.FIRST_STEP_SECONDS
+    assert values["maskedShare"] == bounds.MOST_MASKED

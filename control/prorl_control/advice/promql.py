@@ -71,7 +71,7 @@ REWARD_GAMED = (
     f"and on ({RUN}) max by ({RUN}) ({_name('reward_recent')} - {_name('reward_at_best')}) > {bounds.REWARD_RISE:g}"
 )
 MISMATCH = (
-    f"max by ({RUN}) ({_name('mismatch_logprob_recent_nats')} / on ({_POD}) {_name('mismatch_bound_nats')}) "
+    f"max by ({RUN}) ({_name('mismatch_logprob_recent_nats')} / on ({_POD}) group_left {_name('mismatch_bound_nats')}) "
     f"> {bounds.MISMATCH_SHARE:g}"
 )
 ROLLOUTS_MASKED = f"max by ({RUN}, source) ({_name('rollouts_masked_recent_ratio')}) > {MASKED_SHARE}"

@@ -351,7 +351,7 @@ RUN_BOARD = Board(
     marks=(
         Mark(
             name="Reference resets",
-            expr=f"max(changes(prorl_learner_resets_total{OF_RUN}[{INTERVAL}])) > 0",
+            expr=f"max(changes(prorl_learner_resets_total{OF_RUN}[2m])) > 0",
             colour="red",
         ),
     ),
