@@ -63,9 +63,11 @@ COPY control /build/source/control
 COPY operator /build/source/operator
 COPY trainer /build/source/trainer
 COPY rollout_server /build/source/rollout_server
+COPY verifiers /build/source/verifiers
 COPY reward_sandbox /build/source/reward_sandbox
 COPY cli /build/source/cli
 COPY observability /build/source/observability
+COPY charts/prorl-operator/files/dashboards /build/source/charts/prorl-operator/files/dashboards
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --build-constraints /build/requirements/image-build.lock --require-hashes \
       --out-dir /build/wheel /build/source

@@ -91,6 +91,12 @@ crd-check: setup ## Fail if the chart's definitions are not what the models say
 dashboards: setup ## Write the chart's dashboards and alerts that the tables say
 	$(BIN)/python -m prorl_observability $(CHART)/files
 
+OBSERVE_FLAGS ?=
+.PHONY: observe
+observe: setup ## Start a Prometheus over the run in RUN_DIR, with the alerts loaded (OBSERVE_FLAGS="--port 9091")
+	$(BIN)/prorl observe $(RUN_DIR) $(OBSERVE_FLAGS) --prometheus \
+	  $$($(BIN)/python -c 'from tests.testbed import build, tools; print(build.build(tools.PROMETHEUS) / "prometheus")')
+
 .PHONY: check
 check: lint types crd-check unit ## What to run before a commit: lint, types, definitions, fast tests
 

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "processes.json"
 
     @property
+    def targets(self) -> Path:
+        """`prometheus-targets.json`: where the members can be scraped, while they run. Body."""
+        return self.path / "prometheus-targets.json"
+
+    @property
     def logs(self) -> Path:
         """`logs/`: one file per member. Body."""
         return self.path / "logs"

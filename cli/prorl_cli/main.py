@@ -94,6 +94,21 @@ def report(
 
 
 @app.command()
+def observe(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    port: Annotated[int, typer.Option(help="Port of Prometheus on 127.0.0.1.", min=1, max=65535)] = 9090,
+    prometheus: Annotated[Path | None, typer.Option(help="The program; default: the one on the PATH.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder that keeps its samples; default: none does.")] = None,
+) -> None:
+    """Start a Prometheus over runs on this machine, with the alerts loaded, until Ctrl-C."""
+    from prorl_cli.observe import observe as lines_of
+
+    with errors_for_people():
+        for line in lines_of(runs, program=prometheus, port=port, data=data):
+            typer.echo(line)
+
+
+@app.command()
 def watch(
     run: Run,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,

@@ -20,7 +20,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.values import Role
 from prorl_cli.errors import INTERRUPTED, storage_error
-from prorl_cli.local import folder, shared_memory
+from prorl_cli.local import folder, shared_memory, targets
 from prorl_cli.local.environment import PROGRAMS, Surroundings, serves
 from prorl_cli.local.files import tail
 from prorl_cli.local.gpus import GpuShares, assign_gpus, find_gpus, gpu_lines
@@ -162,7 +162,8 @@ def _supervise(
             interrupts=interrupts,
             programs=request.programs or PROGRAMS,
         )
-        return Supervisor(parts).run()
+        with targets.listed(run, around.urls, job=run_plan.job_name, run_uid=identity.uid):
+            return Supervisor(parts).run()
 
 
 @contextlib.contextmanager
