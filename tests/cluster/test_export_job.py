@@ -18,8 +18,8 @@ from tests.testbed import build, tools
 from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane
 
-for folder in ("operator", "api"):
-    sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / folder))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "operator"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "api"))
 from api_builders import changed, make_manifest
 from manifest_builders import CLUSTER, make_context
 
