@@ -241,11 +241,18 @@ class CodeRow(Row):
         return self
 
 
+class CustomRow(Row):
+    """What a reward function of one's own is given beside the completion: any JSON object."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 ROWS: Mapping[Domain, type[Row]] = {
     Domain.MATH: MathRow,
     Domain.CODE: CodeRow,
     Domain.STEM: StemRow,
     Domain.LOGIC: LogicRow,
     Domain.INSTRUCTION_FOLLOWING: InstructionRow,
+    Domain.CUSTOM: CustomRow,
 }
 """The model of each domain's row."""

@@ -176,3 +176,48 @@ def test_a_row_that_a_lazy_program_wins_is_a_fault(tmp_path: Path) -> None:
         (6, "a function that always returns the first test's result"),
         (8, "a program that always prints the first test's output"),
     }
+
+
+def test_rows_are_judged_by_a_function_of_one_s_own(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def score(completion, row):\n    return float(completion == row['solution'] or row['open'] / 2)\n"
+    )
+    reward = ("--reward", f"{tmp_path / 'own'}:score")
+    rows: list[dict[str, Any]] = [
+        {"solution": "yes", "open": 0},
+        {"solution": "no", "open": "x"},
+        {"solution": "yes"},
+        {"open": 1},
+    ]
+    code, report = check(tmp_path, "custom", *rows, options=reward)
+    assert code == 1
+    assert set(faults(report)) == {4}, "a row that makes the function fail"
+    assert "raised KeyError: 'solution'" in faults(report)[4]
+
+
+def test_the_example_of_own_data_and_reward_verifies() -> None:
+    examples = Path(__file__).resolve().parents[2] / "examples" / "own"
+    command = ["data", "check", str(examples / "sentences.jsonl"), "--domain", "custom", "--no-near"]
+    done = subprocess.run(
+        [sys.executable, "-m", "prorl_cli", *command, "--reward", f"{examples / 'rewards'}:score"],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_reward_belongs_to_domain_custom(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "1 + 1?", "row": {"answer": 2}}\n')
+    for options in (["--domain", "custom"], ["--domain", "math", "--reward", "own:score"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "prorl_cli", "data", "check", str(path), *options],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 64
+        assert "--reward" in done.stderr

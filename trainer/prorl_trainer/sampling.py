@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.values import Domain
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import CompletionEvent, GenerateRequest, Sampling
 from prorl_api.wire.sandbox import ScoreItem
@@ -83,6 +84,7 @@ class Sampler:
                 answer_format=prompt.answer_format,
                 row=prompt.row,
                 completion=text,
+                reward=prompt.source if prompt.domain is Domain.CUSTOM else "",
             )
             for index, text in enumerate(texts)
         ]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from prorl_api.custom_rewards import reward_functions
 from prorl_api.process.asgi import OwnAttempt
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
@@ -111,6 +112,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
             write_file(settings.run.effective_manifest, settings.manifest.read_text(encoding="utf-8"))
         settings.run.references.mkdir(parents=True, exist_ok=True)
     shared_status.enter(LearnerPhase.LOADING_MODEL, "reading prompts")
+    functions = reward_functions(spec.data, settings.manifest.parent)
     tokenizer = load_tokenizer(model)
     stored = LineFile(settings.run.prompts, fence, is_private=True)
     prompts = PromptSource(spec, tokenizer, settings.manifest.parent, stored)
@@ -143,7 +145,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     )
     journal = Journal(fence)
     rollouts = RolloutClient(front.members, shared_status, settings.attempt)
-    rewards = RewardClient(settings.sandbox_urls, settings.attempt)
+    rewards = RewardClient(settings.sandbox_urls, settings.attempt, rewards=functions)
     sampler = Sampler(rollouts, rewards, _decoder(tokenizer), shared_status)
     publisher = Publisher(settings.attempt, front.base_url)
     front.service.publisher = publisher

@@ -58,6 +58,9 @@ class DataSource(SpecModel):
     jsonl: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Path or glob of JSONL files, relative to the manifest's folder: one row a line with `prompt` (text or a list of
     messages) and `row` (what the verifier needs)."""
+    reward: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][A-Za-z0-9_]*$", max_length=4096)] | None = None
+    """Domain `custom`: `module:function`, the function that judges. `module` is `module.py` beside the manifest, or a
+    path of a Python file; in a cluster an absolute one that the learner mounts, such as a ConfigMap's."""
     prompt: PromptFormat = PromptFormat()
     """How a question becomes a prompt."""
     answer_format: AnswerFormat = AnswerFormat.TEXT
@@ -89,6 +92,19 @@ class DataSource(SpecModel):
         """reasoning-gym's items are judged by reasoning-gym's scorers."""
         if self.reasoning_gym is not None and self.domain is not Domain.LOGIC:
             raise ValueError(f"`reasoningGym` items are judged in domain `logic`, got `{self.domain}`")
+
+    @rule(
+        Cel(
+            "(self.domain == 'custom') == has(self.reward)",
+            "domain `custom` and `reward: module:function` need each other, got domain `{self.domain}`",
+        ),
+    )
+    def reward_is_of_domain_custom(self) -> None:
+        """The other domains have verifiers of their own."""
+        if (self.domain is Domain.CUSTOM) != (self.reward is not None):
+            raise ValueError(
+                f"domain `custom` and `reward: module:function` need each other, got domain `{self.domain}`"
+            )
 
 
 class DataSpec(SpecModel):

@@ -17,6 +17,8 @@ class Domain(StrEnum):
     STEM = "stem"
     LOGIC = "logic"
     INSTRUCTION_FOLLOWING = "instruction-following"
+    CUSTOM = "custom"
+    """A function of the user's own: `reward`."""
 
 
 class AnswerFormat(StrEnum):

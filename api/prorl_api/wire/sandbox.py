@@ -48,6 +48,15 @@ class Verdict(StrEnum):
         return self not in (Verdict.UNSUPPORTED, Verdict.SANDBOX_ERROR)
 
 
+class RewardFunction(WireModel):
+    """A reward function of a user's own. It judges in a jail, like a model's program: the service does not trust it."""
+
+    source: Annotated[str, Field(max_length=2**20)]
+    """Python, as a file."""
+    function: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$", max_length=128)]
+    """Called with a completion and its row; returns a number from 0 to 1, or None for what it cannot judge."""
+
+
 class ScoreItem(WireModel):
     """One completion to judge."""
 
@@ -61,6 +70,8 @@ class ScoreItem(WireModel):
     the judge: they never reach a process that runs the completion."""
     completion: Annotated[str, Field(max_length=2_000_000)]
     """What the model wrote, without the prompt."""
+    reward: Annotated[str, Field(max_length=256)] = ""
+    """Domain `custom`: which of the request's `rewards` judges."""
 
 
 class ScoreRequest(WireModel):
@@ -68,6 +79,8 @@ class ScoreRequest(WireModel):
 
     items: Annotated[tuple[ScoreItem, ...], Field(min_length=1, max_length=4096)]
     """Judged independently of each other."""
+    rewards: Annotated[dict[str, RewardFunction], Field(max_length=64)] = {}
+    """Domain `custom`: functions by the name that items give."""
     timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Wall-clock limit for judging one item, queueing not counted. code: bounds the tests of a program, beside the
     row's own limits; compilers and checkers have limits of their own."""

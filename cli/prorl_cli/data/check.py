@@ -13,16 +13,17 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from prorl_api.custom_rewards import read_reward
 from prorl_api.data_lines import BadLine, GoodLine, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import raw_lines
 from prorl_api.questions import normalised, question_text
 from prorl_api.spec.values import Domain
-from prorl_api.wire.sandbox import ScoreResult
+from prorl_api.wire.sandbox import RewardFunction, ScoreResult
 from prorl_cli.data.contamination import EvaluationIndex
 from prorl_cli.data.duplicates import PromptIndex, Repeat
 from prorl_cli.data.findings import CheckReport, FileFigures, Kind
-from prorl_cli.data.gold import Probe, fault_of, probes_of
+from prorl_cli.data.gold import CUSTOM_REWARD, Probe, fault_of, probes_of
 from prorl_cli.data.judge import Judging, local_judge
 from prorl_cli.data.text import digest
 
@@ -36,6 +37,8 @@ class CheckRequest:
 
     files: tuple[Path, ...]
     domain: Domain
+    reward: str | None = None
+    """Domain `custom`: `module:function`, from the current folder."""
     against: tuple[Path, ...] = ()
     """Evaluation files."""
     min_share: float = 0.0
@@ -82,10 +85,11 @@ class _Check:
         """Run the whole check."""
         started = time.monotonic()
         _refuse_bad_paths(self._request.files)
+        rewards = _rewards(self._request)
         evaluation = EvaluationIndex(list(self._request.against), min_share=self._request.min_share)
         async with AsyncExitStack() as stack:
             if self._request.verify_share > 0:
-                judge = await stack.enter_async_context(local_judge(self._request.workers))
+                judge = await stack.enter_async_context(local_judge(self._request.workers, rewards))
                 self._judging = Judging(judge, in_flight=2 * self._request.workers)
             for path in self._request.files:
                 await self._read(path, evaluation)
@@ -149,6 +153,21 @@ class _Check:
 
     def _add_repeat(self, repeat: Repeat, kind: Kind, message: str) -> None:
         self._report.add(self._figures[repeat.line.path], kind, str(repeat.line), message)
+
+
+def _rewards(request: CheckRequest) -> dict[str, RewardFunction]:
+    """Read the function that judges rows of domain `custom`.
+
+    Raises:
+        SpecError: It cannot be read, or it is missing, or it has no effect.
+    """
+    if (request.domain is Domain.CUSTOM) != (request.reward is not None):
+        got, want = (
+            f"domain {request.domain.value}",
+            "`--reward module:function` with domain `custom`, and with no other",
+        )
+        raise SpecError([Fault(path="--reward", got=got, want=want)], source="the command line")
+    return {CUSTOM_REWARD: read_reward(request.reward, Path.cwd(), "--reward")} if request.reward is not None else {}
 
 
 def _refuse_bad_paths(paths: Sequence[Path]) -> None:

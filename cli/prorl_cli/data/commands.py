@@ -26,6 +26,9 @@ DataFiles = Annotated[list[Path], typer.Argument(help="JSONL files of one domain
 def check_data(
     files: DataFiles,
     domain: Annotated[Domain, typer.Option(help="Domain of the rows.", show_default=False)],
+    reward: Annotated[
+        str | None, typer.Option(help="Domain custom: module:function, the function that judges.", show_default=False)
+    ] = None,
     against: Annotated[
         list[Path] | None, typer.Option(help="Evaluation file that no prompt may touch; may be repeated.")
     ] = None,
@@ -50,6 +53,7 @@ def check_data(
     request = CheckRequest(
         files=tuple(files),
         domain=domain,
+        reward=reward,
         against=tuple(against or ()),
         min_share=min_share,
         verify_share=verify_share,

@@ -4,6 +4,7 @@ math, stem     every expected answer, written as `\boxed{answer}`, must be corre
 logic          the library's own answer must be correct; where the row has none, the row must be judgeable
 code           the row's `solution`, in a fenced block, must pass every test; without one, the tests must be supported
 instructions   there is no right completion to send: the row must be judgeable
+custom         the row's `solution`, if it is a text, must be rewarded fully; without one, the row must be judgeable
 
 What `lazy_answers` names must not win. Judgeable means that a completion that says nothing gets a verdict about itself,
 not `unsupported`.
@@ -19,6 +20,8 @@ from prorl_api.spec.values import AnswerFormat, Domain
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
 from prorl_cli.data.lazy_answers import lazy_answers
 
+CUSTOM_REWARD = "reward"
+"""What the probes call the function of domain `custom`."""
 _FENCE = "```"
 _NOTHING = "I do not know."
 _IDLE_PROGRAMS: Mapping[str, str] = {"python": "pass"}
@@ -134,10 +137,25 @@ def _code(row: Mapping[str, Any], where: str) -> Probes:
     return Probes((probe,), lacks_solution=solution is None)
 
 
+def _custom(row: Mapping[str, Any], where: str) -> Probes:
+    solution = row.get("solution")
+    is_given = isinstance(solution, str)
+    item = _item(Domain.CUSTOM, row, str(solution) if is_given else _NOTHING, where)
+    what = "the solution" if is_given else "a completion that says nothing"
+    return Probes((Probe(where, item, must_be_correct=is_given, what=what),), lacks_solution=not is_given)
+
+
 def _item(
     domain: Domain, row: Mapping[str, Any], completion: str, item_id: str, form: AnswerFormat = AnswerFormat.TEXT
 ) -> ScoreItem:
-    return ScoreItem(item_id=item_id[-256:], domain=domain, answer_format=form, row=dict(row), completion=completion)
+    return ScoreItem(
+        item_id=item_id[-256:],
+        domain=domain,
+        answer_format=form,
+        row=dict(row),
+        completion=completion,
+        reward=CUSTOM_REWARD if domain is Domain.CUSTOM else "",
+    )
 
 
 _MAKERS: Mapping[Domain, Callable[[Mapping[str, Any], str], Probes]] = {
@@ -146,4 +164,5 @@ _MAKERS: Mapping[Domain, Callable[[Mapping[str, Any], str], Probes]] = {
     Domain.LOGIC: _logic,
     Domain.INSTRUCTION_FOLLOWING: _instructions,
     Domain.CODE: _code,
+    Domain.CUSTOM: _custom,
 }

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from prorl_api.process.tokens import accepted_text
 from prorl_api.run_folder import RunFolder
 from prorl_api.settings import SandboxSettings
 from prorl_api.spec.values import Role
-from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
+from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreResult, Verdict
 from prorl_cli.data.gold import Probe
 from prorl_cli.local.environment import PROGRAMS, sandbox_environment
 from prorl_cli.local.processes import ProcessTable
@@ -62,18 +62,19 @@ class LocalJudge:
 
 
 @asynccontextmanager
-async def local_judge(workers: int) -> AsyncIterator[LocalJudge]:
+async def local_judge(workers: int, rewards: Mapping[str, RewardFunction] | None = None) -> AsyncIterator[LocalJudge]:
     """Run a sandbox on this machine until the block ends.
 
     Args:
         workers: Verifier processes, and programs run at once.
+        rewards: Functions that probes of domain `custom` name.
 
     Raises:
         JudgeError: It does not come up; the message holds the end of its log.
     """
     token = secrets.token_hex(16)
     with _running_sandbox(workers, token) as (url, table):
-        client = RewardClient([url], attempt=1, token=token)
+        client = RewardClient([url], attempt=1, token=token, rewards=rewards)
         try:
             yield LocalJudge(client, table)
         finally:

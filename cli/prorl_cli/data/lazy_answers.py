@@ -121,4 +121,5 @@ _MAKERS: Mapping[Domain, Callable[[Mapping[str, Any]], Iterator[LazyAnswer]]] = 
     Domain.LOGIC: _logic,
     Domain.INSTRUCTION_FOLLOWING: _nothing,
     Domain.CODE: _code,
+    Domain.CUSTOM: _nothing,
 }

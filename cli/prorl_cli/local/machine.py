@@ -8,6 +8,7 @@ import re
 import warnings
 from pathlib import Path
 
+from prorl_api.custom_rewards import read_reward, reward_path, with_reward_path
 from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob
@@ -27,14 +28,18 @@ def with_absolute_paths(job: ProRLJob, manifest_folder: Path) -> ProRLJob:
     if spec.init_from is not None:
         run = _absolute(spec.init_from.run, manifest_folder)
         updates["init_from"] = spec.init_from.model_copy(update={"run": run})
-    sources = tuple(
-        source
-        if source.jsonl is None
-        else source.model_copy(update={"jsonl": _absolute(source.jsonl, manifest_folder)})
-        for source in spec.data.sources
-    )
+    sources = tuple(_with_absolute_files(source, manifest_folder) for source in spec.data.sources)
     updates["data"] = spec.data.model_copy(update={"sources": sources})
     return job.model_copy(update={"spec": spec.model_copy(update=updates)})
+
+
+def _with_absolute_files(source: DataSource, folder: Path) -> DataSource:
+    updates: dict[str, object] = {}
+    if source.jsonl is not None:
+        updates["jsonl"] = _absolute(source.jsonl, folder)
+    if source.reward is not None:
+        updates["reward"] = with_reward_path(source.reward, _absolute(reward_path(source.reward), folder))
+    return source.model_copy(update=updates)
 
 
 def looks_like_hub_name(path: str, manifest_folder: Path) -> bool:
@@ -57,6 +62,7 @@ def check_machine(job: ProRLJob, *, has_checkpoint: bool = False) -> None:
     faults = [*_model_faults(job), *([] if has_checkpoint else _init_faults(job))]
     for position, source in enumerate(job.spec.data.sources):
         faults += _source_faults(source, f"spec.data.sources[{position}]")
+        faults += _reward_faults(source, f"spec.data.sources[{position}]")
     if faults:
         raise SpecError(faults, source=f"job {job.metadata.name} on this machine")
 
@@ -94,6 +100,16 @@ def _init_faults(job: ProRLJob) -> list[Fault]:
     if not (folder / "CURRENT").exists():
         want = "the folder of a run that has written a checkpoint"
         return [Fault(path="spec.initFrom.run", got=f"{init.run}, which has no CURRENT", want=want)]
+    return []
+
+
+def _reward_faults(source: DataSource, where: str) -> list[Fault]:
+    if source.reward is None:
+        return []
+    try:
+        read_reward(source.reward, Path(), f"{where}.reward")
+    except SpecError as error:
+        return list(error.faults)
     return []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from prorl_api.custom_rewards import reward_path
 from prorl_api.errors import Fault
 from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
@@ -69,6 +70,9 @@ def _path_faults(job: ProRLJob) -> Iterator[Fault]:
     for index, source in enumerate(spec.data.sources):
         if source.jsonl is not None and not is_under(source.jsonl, folders):
             yield Fault(path=f"spec.data.sources[{index}].jsonl", got=source.jsonl, want=where)
+        if source.reward is not None and not is_under(reward_path(source.reward), folders):
+            want = f"{where}; a ConfigMap can be mounted with `spec.learner.podTemplate`"
+            yield Fault(path=f"spec.data.sources[{index}].reward", got=source.reward, want=want)
 
 
 def _learner_folders(job: ProRLJob) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from prorl_api.errors import RewardError
 from prorl_api.process.asgi import ApiError
@@ -16,6 +17,7 @@ from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolc
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.companions import Companions, num_programs
 from prorl_reward_sandbox.execution.judging.crowding import Floor
+from prorl_reward_sandbox.execution.judging.functions import FunctionAnswer, FunctionCall, call_function
 from prorl_reward_sandbox.execution.judging.rewards import program_verdict
 from prorl_reward_sandbox.execution.judging.single_runs import RunResult, SingleRun, is_crowded_out_once, run_single
 from prorl_reward_sandbox.execution.judging.testing import Tester
@@ -125,6 +127,47 @@ class ProgramService:
                 return result
         finally:
             batch.close()
+
+    async def call_all(
+        self, calls: Sequence[FunctionCall], *, ignore_limit: bool = False
+    ) -> list[tuple[FunctionAnswer | RewardError, float, float]]:
+        """Call functions, each in a jail of its own, in any order; per call the answer, or why there is none, the
+        seconds that it took and those that it waited, in the calls' order.
+
+        Raises:
+            QueueFullError: They do not all fit into the queue.
+        """
+        installed = await self._installed(PYTHON.name)
+        batch = self._queue.reserve(len(calls), ignore_limit=ignore_limit)
+        self._metrics.set_queued_programs(self._queue.num_waiting)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._call_in_turn(batch, installed, call)) for call in calls]
+        finally:
+            batch.close()
+        return [task.result() for task in tasks]
+
+    async def _call_in_turn(
+        self, batch: Batch, installed: Installed, call: FunctionCall
+    ) -> tuple[FunctionAnswer | RewardError, float, float]:
+        async with batch.turn() as queue_seconds:
+            self._metrics.set_queued_programs(self._queue.num_waiting)
+            started = time.monotonic()
+            try:
+                answer: FunctionAnswer | RewardError = await self._call(installed, call)
+            except RewardError as error:
+                answer = error
+            return answer, time.monotonic() - started, queue_seconds
+
+    async def _call(self, installed: Installed, call: FunctionCall) -> FunctionAnswer:
+        """Call a function; one whose neighbours left it too little time once more, alone."""
+        async with self._floor.together():
+            answer = await call_function(self._isolation, self._compilers, installed, call)
+        if is_crowded_out_once(RunResult(compilation=None, outcome=answer.outcome)):
+            self._metrics.count_rerun()
+            async with self._floor.alone():
+                answer = await call_function(self._isolation, self._compilers, installed, call)
+        return answer
 
     async def _installed(self, name: str) -> Installed:
         installed = await self._toolchains.get(name)

@@ -7,18 +7,19 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prorl_api.rows import CodeRow, Row
+from prorl_api.rows import CodeRow, CustomRow, Row
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, ScoreResponse, ScoreResult
 from prorl_reward_sandbox.execution.programs import ProgramService
 from prorl_reward_sandbox.metrics import SandboxMetrics
 from prorl_reward_sandbox.service.code_rewards import CodeJudge
+from prorl_reward_sandbox.service.custom_rewards import CustomJudge
 from prorl_reward_sandbox.service.row_faults import read_row
 from prorl_reward_sandbox.workers.pool import JudgedItem, VerifierPool
 from prorl_verifiers import AVAILABLE_DOMAINS
 from prorl_verifiers.judgement import Judgement
 
-JUDGED_DOMAINS = (*AVAILABLE_DOMAINS, Domain.CODE)
+JUDGED_DOMAINS = (*AVAILABLE_DOMAINS, Domain.CODE, Domain.CUSTOM)
 """What this service judges."""
 
 
@@ -38,6 +39,7 @@ class ScoringService:
         self._pool = pool
         self._programs = programs
         self._code = CodeJudge(programs)
+        self._custom = CustomJudge(programs)
         self._metrics = metrics
 
     @property
@@ -59,41 +61,46 @@ class ScoringService:
                 judged[place] = JudgedItem(judgement=found, judge_seconds=0.0, queue_seconds=0.0)
             else:
                 tasks.append(_Task(place=place, item=item, row=found))
-        code = [task for task in tasks if isinstance(task.row, CodeRow)]
-        answers = [task for task in tasks if not isinstance(task.row, CodeRow)]
-        judged |= await self._judge_all(code, answers, request.timeout_seconds, ignore_limit)
+        judged |= await self._judge_all(tasks, request, ignore_limit)
         results = [judged[place] for place in range(len(request.items))]
         self._count(request.items, results)
         return ScoreResponse(
             results=tuple(_wire(item, result) for item, result in zip(request.items, results, strict=True)),
             queue_seconds=max(result.queue_seconds for result in results),
-            isolation_level=self._programs.isolation_level if code else "",
+            isolation_level=self._programs.isolation_level if any(map(_runs_programs, tasks)) else "",
         )
 
     async def _judge_all(
-        self, code: Sequence[_Task], answers: Sequence[_Task], timeout_seconds: float, ignore_limit: bool
+        self, tasks: Sequence[_Task], request: ScoreRequest, ignore_limit: bool
     ) -> dict[int, JudgedItem]:
         """Programs and answers at the same time. Where one queue is full, the other's work is called off."""
+        code = [task for task in tasks if isinstance(task.row, CodeRow)]
+        custom = [task for task in tasks if isinstance(task.row, CustomRow)]
+        answers = [task for task in tasks if not _runs_programs(task)]
+        seconds = request.timeout_seconds
         try:
             async with asyncio.TaskGroup() as group:
-                programs = group.create_task(
-                    self._code.judge(
-                        [(task.item, task.row) for task in code if isinstance(task.row, CodeRow)],
-                        timeout_seconds=timeout_seconds,
-                        ignore_limit=ignore_limit,
-                    )
+                programs = self._code.judge(
+                    [(task.item, task.row) for task in code if isinstance(task.row, CodeRow)],
+                    timeout_seconds=seconds,
+                    ignore_limit=ignore_limit,
                 )
-                verified = group.create_task(
-                    self._pool.judge(
-                        [task.item.model_dump(mode="json", exclude={"item_id"}) for task in answers],
-                        timeout_seconds=timeout_seconds,
-                        ignore_limit=ignore_limit,
-                    )
+                functions = self._custom.judge(
+                    [(task.item, task.row) for task in custom if isinstance(task.row, CustomRow)],
+                    request.rewards,
+                    timeout_seconds=seconds,
+                    ignore_limit=ignore_limit,
                 )
+                verified = self._pool.judge(
+                    [task.item.model_dump(mode="json", exclude={"item_id"}) for task in answers],
+                    timeout_seconds=seconds,
+                    ignore_limit=ignore_limit,
+                )
+                judging = [group.create_task(each) for each in (programs, functions, verified)]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from errors
-        places = [task.place for task in (*code, *answers)]
-        return dict(zip(places, [*programs.result(), *verified.result()], strict=True))
+        places = [task.place for task in (*code, *custom, *answers)]
+        return dict(zip(places, [one for done in judging for one in done.result()], strict=True))
 
     def _count(self, items: Sequence[ScoreItem], results: Sequence[JudgedItem]) -> None:
         for item, result in zip(items, results, strict=True):
@@ -101,6 +108,11 @@ class ScoringService:
             self._metrics.observe(
                 item.domain.value, queue_seconds=result.queue_seconds, judge_seconds=result.judge_seconds
             )
+
+
+def _runs_programs(task: _Task) -> bool:
+    """Tell whether an item is judged in a jail."""
+    return isinstance(task.row, CodeRow | CustomRow)
 
 
 def _read(item: ScoreItem) -> Row | Judgement:

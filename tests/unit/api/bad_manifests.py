@@ -243,6 +243,20 @@ BROKEN_RULES: list[Bad] = [
         "DataSource.reasoning_gym_is_logic",
     ),
     Bad(
+        {"spec.data.sources.1": {"name": "own", "domain": "custom", "jsonl": "own.jsonl"}},
+        "spec.data.sources[1]",
+        "need each other, got domain `custom`",
+        Tier.CEL,
+        "DataSource.reward_is_of_domain_custom",
+    ),
+    Bad(
+        {"spec.data.sources.1": {"name": "own", "domain": "math", "jsonl": "own.jsonl", "reward": "own:score"}},
+        "spec.data.sources[1]",
+        "need each other, got domain `math`",
+        Tier.CEL,
+        "DataSource.reward_is_of_domain_custom",
+    ),
+    Bad(
         {"spec.data.sources.1": make_source("sums")},
         "spec.data",
         "got sums more than",

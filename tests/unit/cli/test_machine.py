@@ -90,3 +90,31 @@ def test_a_run_with_a_checkpoint_of_its_own_needs_no_other_run(folder: Path) -> 
         load(folder, initFrom={"run": "./gone"})
     (begun / "CURRENT").write_text("{}")
     assert load_local_job(folder / "job.yaml", None, lambda _: begun).effective.spec.init_from is not None
+
+
+def own_source(folder: Path, **fields: Any) -> dict[str, Any]:
+    (folder / "rows.jsonl").touch()
+    source = {"name": "own", "domain": "custom", "jsonl": "rows.jsonl", "reward": "own:score", "heldOut": 1, **fields}
+    return {"sources": [source]}
+
+
+def test_a_reward_function_beside_the_manifest_is_found(folder: Path) -> None:
+    (folder / "own.py").write_text("def score(completion, row):\n    return 1.0\n")
+    (source,) = load(folder, data=own_source(folder)).effective.spec.data.sources
+    assert source.reward == f"{folder / 'own.py'}:score"
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [(None, "no such file"), ("def other(): ...", "it has: other"), ("def score(:", "line 1")],
+    ids=["no file", "no function", "no Python"],
+)
+def test_a_reward_function_that_cannot_be_had_is_named_before_anything_starts(
+    folder: Path, content: str | None, wanted: str
+) -> None:
+    if content is not None:
+        (folder / "own.py").write_text(content)
+    text = faults(folder, data=own_source(folder), model={"path": "./nowhere"})
+    assert "spec.data.sources[0].reward" in text
+    assert wanted in text
+    assert "spec.model.path" in text, "every fault at once"

@@ -48,6 +48,8 @@ def test_a_job_for_a_cluster_has_no_fault() -> None:
         ({"spec.model.path": "/models/../secret"}, "spec.model.path", "absolute path in a volume"),
         ({"spec.initFrom": {"run": "../before"}}, "spec.initFrom.run", "absolute path in a volume"),
         ({"spec.data.sources.1": make_source("rows", jsonl="rows/*.jsonl")}, "spec.data.sources[1].jsonl", "absolute"),
+        ({"spec.data.sources.1": make_source("own", domain="custom", jsonl="/runs/x.jsonl", reward="own:score")},
+         "spec.data.sources[1].reward", "a ConfigMap can be mounted with `spec.learner.podTemplate`"),
         ({"spec.learner.resources": {"limits": {"nvidia.com/gpu": 8}}}, "spec.learner.processesPerReplica", "8: each"),
         ({"spec.rollout.resources": {"limits": {"nvidia.com/gpu": "2"}}}, "spec.rollout.tensorParallelSize", "2: each"),
         ({"spec.sandbox.runtimeClassName": "gvisor", f"{SANDBOX}.spec.runtimeClassName": "kata"},
@@ -184,3 +186,11 @@ def test_a_job_with_every_field_can_be_built() -> None:
         job=read_job(FULL), uid=context.uid, namespace="n", images=context.images, token_key=context.token_key
     )
     assert len(all_objects(full, 2)) == 14
+
+
+def test_a_reward_function_in_a_mounted_config_map_can_be_read() -> None:
+    volumes = [{"name": "rewards", "configMap": {"name": "own"}}]
+    mounts = main("learner", volumeMounts=[{"name": "rewards", "mountPath": "/rewards"}])
+    template = {"spec": {**mounts["spec"], "volumes": volumes}}
+    own = make_source("own", domain="custom", jsonl="/runs/x.jsonl", reward="/rewards/grade.py:score")
+    assert cluster_faults(make_cluster_job({"spec.data.sources.1": own, LEARNER: template})) == []

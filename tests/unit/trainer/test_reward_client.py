@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 
 from prorl_api.spec.values import Domain
 from prorl_api.wire.base import ATTEMPT_HEADER
-from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, ScoreResponse, ScoreResult, Verdict
+from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreRequest, ScoreResponse, ScoreResult, Verdict
 from prorl_trainer.service import reward_client as module
 from prorl_trainer.service.reward_client import RewardClient
 from tests.unit.trainer.http_apps import free_address, served
@@ -185,3 +185,23 @@ async def test_every_call_carries_the_attempt() -> None:
     with served(sandbox.app) as url:
         await judge(url, count=1)
     assert sandbox.attempts == {"3"}
+
+
+async def test_functions_travel_with_the_items_that_name_them_and_no_others() -> None:
+    sent: list[ScoreRequest] = []
+
+    def answer(_: int, request: ScoreRequest) -> Response:
+        sent.append(request)
+        return scores(request, *[1.0] * len(request.items))
+
+    functions = {name: RewardFunction(source=f"# {name}", function="score") for name in ("own", "other")}
+    sandbox = Sandbox(answer)
+    item = ScoreItem(item_id="i0", domain=Domain.CUSTOM, row={}, completion="text", reward="own")
+    with served(sandbox.app) as url:
+        client = RewardClient([url], 3, rewards=functions)
+        try:
+            await client.score([item], 1.0)
+            await client.score(items(1), 1.0)
+        finally:
+            await client.close()
+    assert [dict(request.rewards) for request in sent] == [{"own": functions["own"]}, {}]

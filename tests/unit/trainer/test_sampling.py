@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,11 +12,12 @@ import pytest
 
 from prorl_api.errors import RewardError
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.values import Domain
 from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
 from prorl_trainer.algorithm.types import SampledStep
 from prorl_trainer.data.prompts import TakenPrompts
-from prorl_trainer.sampling import Sampler, sampling_seed
+from prorl_trainer.sampling import GroupPlan, Sampler, sampling_seed
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
 from prorl_trainer.service.shared_status import SharedStatus
@@ -54,9 +56,11 @@ class FakeJudge:
 
     def __init__(self, rewards: Rewards) -> None:
         self._rewards = rewards
+        self.functions: set[str] = set()
 
     async def score(self, items: list[ScoreItem], timeout_seconds: float) -> list[ScoreResult]:
         assert timeout_seconds > 0
+        self.functions |= {item.reward for item in items}
         results = []
         for number, item in enumerate(items):
             reward = self._rewards(int(item.row["answer"]))[number]
@@ -74,9 +78,10 @@ class Bench:
         number = len(list(folder.glob("attempts/*"))) + 1
         self.rollouts = FakeRollouts(turns)
         self.shared_status = SharedStatus(1, 10)
+        self.judge = FakeJudge(rewards)
         self.batch_sampler = Sampler(
             cast(RolloutClient, self.rollouts),
-            cast(RewardClient, FakeJudge(rewards)),
+            cast(RewardClient, self.judge),
             lambda tokens: " ".join(map(str, tokens)),
             self.shared_status,
         )
@@ -249,3 +254,20 @@ def test_sampling_seeds_depend_on_their_parts_alone() -> None:
     assert len(set(seeds)) == 3
     assert seeds == [sampling_seed(1, "train", 1), sampling_seed(1, "train", 2), sampling_seed(1, "validation", 1)]
     assert all(0 <= seed < 2**62 for seed in seeds)
+
+
+@pytest.mark.parametrize(("domain", "function"), [(Domain.CUSTOM, "own"), (Domain.MATH, "")])
+def test_items_of_a_source_with_its_own_function_name_it(tmp_path: Path, domain: Domain, function: str) -> None:
+    bench = Bench(tmp_path, lambda _: [1.0, 0.0])
+    plan = GroupPlan(
+        request_id="1.train.1.0",
+        num_completions=2,
+        temperature=1.0,
+        top_p=1.0,
+        max_tokens=4,
+        seed=1,
+        weights_id=WEIGHTS,
+    )
+    prompt = replace(make_prompt(0, source="own"), domain=domain)
+    asyncio.run(bench.batch_sampler.group(prompt, plan, make_spec()))
+    assert bench.judge.functions == {function}

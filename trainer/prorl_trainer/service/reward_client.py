@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -19,7 +19,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import ATTEMPT_HEADER
-from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, ScoreResult, Verdict
+from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreRequest, ScoreResult, Verdict
 
 _logger = logging.getLogger(__name__)
 _TRIES = 8
@@ -30,15 +30,24 @@ _OVERHEAD_SECONDS = 30.0
 class RewardClient:
     """Speaks to all sandboxes in turn. Used on the event loop only."""
 
-    def __init__(self, urls: Sequence[str], attempt: int, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        urls: Sequence[str],
+        attempt: int,
+        *,
+        token: str | None = None,
+        rewards: Mapping[str, RewardFunction] | None = None,
+    ) -> None:
         """For sandboxes at base URLs.
 
         Args:
             urls: At least one.
             attempt: Of the learner.
             token: To present to them; None: the one in the environment, if there is one.
+            rewards: Functions that items of domain `custom` name.
         """
         self._turn = itertools.cycle(urls)
+        self._rewards = rewards or {}
         presented = bearer_headers("sandbox") if token is None else {"Authorization": f"Bearer {token}"}
         headers = {ATTEMPT_HEADER: str(attempt), **presented}
         self._http = httpx.AsyncClient(headers=headers, trust_env=False)
@@ -78,7 +87,9 @@ class RewardClient:
             raise TransientError(f"the judge failed on {len(failed)} items")
 
     async def _score_once(self, items: Sequence[ScoreItem], timeout_seconds: float) -> list[ScoreResult]:
-        request = ScoreRequest(items=tuple(items), timeout_seconds=timeout_seconds)
+        named = {item.reward for item in items}
+        rewards = {name: function for name, function in self._rewards.items() if name in named}
+        request = ScoreRequest(items=tuple(items), timeout_seconds=timeout_seconds, rewards=rewards)
         limit = timeout_seconds * len(items) + _OVERHEAD_SECONDS
         try:
             async with asyncio.timeout(limit):

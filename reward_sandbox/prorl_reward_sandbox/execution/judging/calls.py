@@ -49,7 +49,7 @@ async def judge_call(
         )
     except RefusedError as error:
         return ProgramTestResult(verdict=Verdict.UNSUPPORTED, detail=f"an argument holds {error}")
-    call = _Call(request=request.encode("ascii"), max_bytes=longest_answer(limits))
+    call = SingleCall(request=request.encode("ascii"), max_bytes=longest_answer(limits))
     try:
         outcome = await run_twice(isolation, replace(candidate_spec(program, limits), conversation=call.converse))
     except BreachError as breach:
@@ -60,7 +60,7 @@ async def judge_call(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Call:
+class SingleCall:
     """One request and its answer, None while there is none."""
 
     request: bytes

@@ -1,0 +1,13 @@
+"""A reward of one's own: how near a sentence comes to the wanted number of words, and whether it has the wanted word.
+
+It runs in a jail, a fresh one for each completion, with Python's standard library.
+"""
+
+import re
+
+
+def score(completion, row):
+    """Return the reward of a completion, from 0 to 1; None would say that this row cannot be judged."""
+    words = re.findall(r"[\w'-]+", completion.lower())
+    nearness = max(0.0, 1 - abs(len(words) - row["words"]) / row["words"])
+    return 0.5 * nearness + 0.5 * (row["must"] in words)
