@@ -147,6 +147,12 @@ BY_NAME = {metric.name: metric for metric in TABLE}
 LIVE: tuple[Metric, ...] = (
     _m("heartbeat_timestamp", "seconds", "Last progress, Unix time."),
     _m("step_timestamp", "seconds", "When the newest step was completed, or this attempt began, Unix time."),
+    _m(
+        "resumed_from_step",
+        "",
+        "Completed steps that this attempt began with; -1: it began afresh.",
+        "What earlier attempts did after them does not count.",
+    ),
     _m("steps_wanted", "", "Steps at which the run is done."),
     _m("rollout_servers_live", "", "Rollout servers that were heard of lately, fail no calls and refuse no weights."),
     _m("rollout_servers_wanted", "", "Rollout servers that the spec asks for."),

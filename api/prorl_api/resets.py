@@ -32,6 +32,23 @@ class ResetCondition(StrEnum):
         return self not in (ResetCondition.PENDING, ResetCondition.APPROVED)
 
 
+class EvidenceOrigin(WireModel):
+    """Where evidence was read, if not in the learner's own series."""
+
+    prometheus: str
+    """Name of the installation's Prometheus, or its address."""
+    query: str
+    """PromQL that shows the values."""
+    window_start: float
+    """Unix time of the scrape that saw the first step of the window first."""
+    window_end: float
+    """Unix time of the scrape that saw the last step of the window first."""
+    steps_seen: Annotated[int, Field(ge=0)]
+    """Steps of the window that a scrape saw."""
+    steps_unseen: Annotated[int, Field(ge=0)]
+    """Steps of the window that no scrape saw: nothing is known of them, and nothing was concluded from them."""
+
+
 class Evidence(WireModel):
     """Why a reset was proposed, so that a reader can check it."""
 
@@ -47,6 +64,8 @@ class Evidence(WireModel):
     """The metric at those steps."""
     reason: str
     """One sentence for people."""
+    origin: EvidenceOrigin | None = None
+    """Where it was read; None: in the learner's own series."""
 
 
 class ResetRecord(WireModel):

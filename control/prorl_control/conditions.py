@@ -14,6 +14,7 @@ from prorl_control.advice import advise
 from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import MemberState
 from prorl_control.plan import RunPlan
+from prorl_control.signals.reading import Reading, SignalReason
 
 STARTING_PHASES = frozenset({LearnerPhase.STARTING, LearnerPhase.LOADING_MODEL})
 """Phases in which the learner answers but has not taken up the run."""
@@ -39,6 +40,9 @@ _NOT_WANTED: Mapping[OutcomeKind, str] = {
 
 _MAX_ADVICE = 4000
 """Characters; enough for every row of the table at once."""
+
+_NOT_YET = frozenset({SignalReason.NOT_READ_YET, SignalReason.READING_HISTORY})
+"""Nothing is wrong: it takes a moment."""
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -197,11 +201,23 @@ def _isolation(observed: Observed) -> IsolationReport | None:
 
 def _metrics_available(observed: Observed) -> _Finding:
     kind = ConditionType.METRICS_AVAILABLE
+    if observed.signals is not None:
+        return _signals_available(observed.signals)
     if observed.metrics_at is None:
         return _Finding(kind, _UNKNOWN, "NotReadYet", "no metrics were read yet; metric-driven resets wait for them")
     if not observed.metrics:
         return _Finding(kind, _FALSE, "NoSamples", "no step has been completed yet")
     return _Finding(kind, _TRUE, "Read", f"up to step {observed.metrics[-1]['step']}")
+
+
+def _signals_available(reading: Reading) -> _Finding:
+    """Return what a Prometheus's samples are worth. What they lack is no evidence, for or against a reset."""
+    kind, fault = ConditionType.METRICS_AVAILABLE, reading.fault
+    if fault is not None:
+        status = _UNKNOWN if fault.reason in _NOT_YET else _FALSE
+        return _Finding(kind, status, fault.reason.value, fault.message)
+    newest = f", up to step {reading.lines[-1]['step']}" if reading.lines else ""
+    return _Finding(kind, _TRUE, "Read", f"from Prometheus {reading.name}{newest}")
 
 
 def _healthy(plan: RunPlan, observed: Observed, previous: JobStatus, now: float) -> _Finding:

@@ -11,6 +11,7 @@ from prorl_api.resets import ResetRecord
 from prorl_api.status import JobStatus
 from prorl_api.wire.learner import LearnerStatus, ResetCommand
 from prorl_control.members import Exit, Loss, Member, MemberKey, MemberStart
+from prorl_control.signals.reading import Reading
 
 LINES_FOR_STATUS = 200
 """Newest lines of the metrics that a body hands over for the status; a validation may be some steps old."""
@@ -29,6 +30,8 @@ class Observed:
     """Surviving lines of the metrics table, ascending; the newest few suffice."""
     metrics_at: float | None = None
     """Unix time of the last successful read of the metrics; None: never."""
+    signals: Reading | None = None
+    """What a Prometheus says that resets are decided on; None: `metrics` are."""
     highest_step: int = 0
     """Highest step that was ever completed, over all attempts."""
     checkpoint_step: int | None = None

@@ -35,6 +35,8 @@ from prorl_operator.kube.reset_objects import ResetObjects, StaleViewError
 from prorl_operator.kube.views import Body
 from prorl_operator.manifests import JobContext
 from prorl_operator.settings import OperatorSettings
+from prorl_operator.signals.choice import SignalChoice
+from prorl_operator.signals.poller import SignalPoller
 from prorl_operator.telemetry import Telemetry
 from prorl_operator.watch.view_index import Key, Snapshot, ViewSource
 
@@ -65,6 +67,7 @@ class ControllerParts:
     http: aiohttp.ClientSession
     settings: OperatorSettings
     telemetry: Telemetry
+    signals: SignalPoller
     clock: Callable[[], float] = time.time
 
 
@@ -74,6 +77,7 @@ class Controller:
     def __init__(self, parts: ControllerParts) -> None:
         self._parts = parts
         self.memories = JobStates()
+        self._choice = SignalChoice(endpoints=parts.settings.prometheus, poller=parts.signals)
 
     async def work(self, key: Key) -> float | None:
         """Make one pass over a job; return the seconds after which another is due by time alone.
@@ -86,6 +90,7 @@ class Controller:
         body = snapshot.body
         if body is None or "deletionTimestamp" in body["metadata"]:
             self.memories.forget(key)  # what it owns is garbage-collected
+            self._parts.signals.forget(key)
             self._parts.telemetry.job_state(key, None)
             return None
         memory = self.memories.of(key, body["metadata"]["uid"], lambda: self._begin(body))
@@ -114,7 +119,8 @@ class Controller:
         plan = memory.plan_of(job)
         context = self._context(snapshot.body, job)
         actions = Actions(parts.api, context, plan, snapshot, memory.base_digest)
-        memory.series.keep_recent(max(_MIN_LINES, longest_window(plan.reference_reset.triggers)))
+        recent = max(_MIN_LINES, longest_window(plan.reference_reset.triggers))
+        memory.series.keep_recent(recent)
         learner = observation.find_learner(snapshot, parts.http, key=parts.settings.token_key, uid=memory.uid)
         await observation.ask_learner(learner, memory, now)
         if observation.must_wait_for_answer(plan, learner, memory, now):
@@ -130,8 +136,11 @@ class Controller:
                 await actions.delete_jobs()
                 return SOON_SECONDS
             memory.begin_anew()
+        source = self._choice.source(snapshot.body, job, plan, memory.series, memory.resets.read(), recent)
+        memory.reading = source.read(now, memory.learner, heard_now=memory.heard_at == now)
         members = observation.members_of(snapshot, memory, now)
-        observed = observation.observed(plan, members, memory, settled=settled, now=now)
+        is_read = job.spec.monitoring.is_from_prometheus and settled is None and not plan.suspend
+        observed = observation.observed(plan, members, memory, settled=settled, is_from_prometheus=is_read, now=now)
         memory.losses, memory.highest_step = observed.losses, observed.highest_step
         decision = reconcile(plan, observed, now)
         meta = snapshot.body["metadata"]
@@ -187,8 +196,16 @@ class Controller:
         due = await memory.statuses.write(parts.api, snapshot, memory.status, plan, now)
         await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
-            records, lines = memory.resets.read(), memory.series.lines
-            changes = advanced(records, plan, memory.learner, lines, new_uid=_uid_of_the_object, now=now)
+            records, reading = memory.resets.read(), memory.reading
+            changes = advanced(
+                records,
+                plan,
+                memory.learner,
+                reading.lines,
+                new_uid=_uid_of_the_object,
+                now=now,
+                origin=reading.origin,
+            )
             await memory.resets.carry_out(changes)
         if decision.is_over:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:

@@ -16,6 +16,7 @@ from prorl_control.members import Exit, Loss
 from prorl_control.plan import RunPlan, plan_in_pods
 from prorl_control.resets.series import Series
 from prorl_control.resets.triggers import DECISIVE
+from prorl_control.signals.reading import Reading
 from prorl_operator.acceptance import ManifestGate
 from prorl_operator.actions import BaseDigest
 from prorl_operator.kube.reset_objects import ResetObjects
@@ -38,6 +39,10 @@ class JobState:
     series: Series = field(default_factory=lambda: Series(DECISIVE))
     """A long run has thousands of lines, and an operator hundreds of runs: no more is kept than is decided on. Every
     pass says how much that is."""
+    heard_at: float = 0.0
+    """When the learner answered last, Unix time."""
+    reading: Reading = field(default_factory=Reading)
+    """What resets are decided on, of the last look."""
     outcomes: tuple[ResetOutcome, ...] = ()
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""

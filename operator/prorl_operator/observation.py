@@ -69,6 +69,7 @@ async def ask_learner(pod: LearnerPod | None, memory: JobState, now: float) -> N
     if report is None:
         return  # busy for a moment: what it said last still stands
     memory.learner = status = report.status
+    memory.heard_at = now
     memory.highest_step = max(memory.highest_step, status.step)
     if status.phase in STARTING_PHASES:
         return
@@ -113,7 +114,13 @@ def members_of(snapshot: Snapshot, memory: JobState, now: float) -> tuple[Member
 
 
 def observed(
-    plan: RunPlan, members: tuple[Member, ...], memory: JobState, *, settled: Outcome | None, now: float
+    plan: RunPlan,
+    members: tuple[Member, ...],
+    memory: JobState,
+    *,
+    settled: Outcome | None,
+    is_from_prometheus: bool,
+    now: float,
 ) -> Observed:
     """Put together what the brain decides on; the caller keeps its `losses` and `highest_step` for the next look."""
     told = told_step(members)
@@ -123,6 +130,7 @@ def observed(
         resets=tuple(memory.resets.read()),
         metrics=tuple(memory.series.lines[-LINES_FOR_STATUS:]),
         metrics_at=memory.series.read_at,
+        signals=memory.reading if is_from_prometheus else None,
         highest_step=max(memory.highest_step, told),
         taken_attempt=taken_attempt(members),
         checkpoint_step=max(memory.status.last_checkpoint_step or 0, told) or None,

@@ -22,6 +22,8 @@ from prorl_operator.kube.stream import ApiStream
 from prorl_operator.learner_api import make_session
 from prorl_operator.process_memory import tidy_when_quiet
 from prorl_operator.settings import OperatorSettings
+from prorl_operator.signals import client as prometheus
+from prorl_operator.signals.poller import SignalPoller
 from prorl_operator.telemetry import Telemetry
 from prorl_operator.watch.child_watches import GATHER_SECONDS, ChildWatches
 from prorl_operator.watch.handlers import Watches, kopf_settings, watched_namespaces
@@ -61,8 +63,14 @@ class OperatorService:
         self._election.begin(on_start=lambda: loop.call_soon_threadsafe(self._begin_leading), on_lost=_leave_at_once)
         probes = create_app(self.watches, self.children, self.telemetry, lambda: self.watches.is_synced)
         address = self._settings.http_host, self._settings.http_port
-        async with make_session() as http, connect(self._api_client) as connection, served(probes, *address):
+        async with (
+            make_session() as http,
+            prometheus.make_session() as asking,
+            connect(self._api_client) as connection,
+            served(probes, *address),
+        ):
             api = Api(connection, self.telemetry)
+            signals = SignalPoller(asking, self.telemetry)
             controller = Controller(
                 ControllerParts(
                     api=api,
@@ -70,6 +78,7 @@ class OperatorService:
                     http=http,
                     settings=self._settings,
                     telemetry=self.telemetry,
+                    signals=signals,
                 )
             )
             workers = [
@@ -79,6 +88,7 @@ class OperatorService:
             keeping = [
                 asyncio.create_task(tidy_when_quiet(lambda: self._passes), name="tidying"),
                 asyncio.create_task(api.turns.keep(), name="turns"),
+                asyncio.create_task(signals.keep(), name="signals"),
             ]
             background = [*workers, *self.children.start(ApiStream(connection)), *keeping]
             watching = asyncio.create_task(self._watch(), name="kopf")

@@ -13,6 +13,7 @@ from pathlib import Path
 from prorl_api.errors import Fault, SpecError
 from prorl_operator.manifests import Images
 from prorl_operator.manifests.context import Dns
+from prorl_operator.signals.endpoints import ENV_PROMETHEUS, Endpoints, endpoints_of
 
 ENV_NAMESPACES = "PRORL_WATCH_NAMESPACES"
 """Comma-separated namespaces to serve; empty: all."""
@@ -59,6 +60,8 @@ class OperatorSettings:
     cluster_domain: str = "cluster.local"
     monitoring_namespace: str = ""
     dns: Dns = field(default_factory=Dns)
+    prometheus: Endpoints = field(default_factory=Endpoints)
+    """Those that jobs may be read from."""
     workers: int = 16
     """Jobs that are worked on at once."""
     http_host: str = "0.0.0.0"  # noqa: S104 - probes and Prometheus come from outside the pod
@@ -92,6 +95,7 @@ class OperatorSettings:
         level = environment.get(ENV_LOG_LEVEL, "") or "INFO"
         if level not in _LOG_LEVELS:
             faults.append(Fault(path=ENV_LOG_LEVEL, got=level, want=f"one of {', '.join(_LOG_LEVELS)}"))
+        prometheus = endpoints_of(environment.get(ENV_PROMETHEUS, ""), faults)
         dns = _dns(environment.get(ENV_DNS, ""), faults)
         host, port = _address(environment.get(ENV_HTTP_ADDRESS, "0.0.0.0:8080"), faults)
         if faults:
@@ -110,6 +114,7 @@ class OperatorSettings:
             cluster_domain=environment.get(ENV_CLUSTER_DOMAIN, "") or "cluster.local",
             monitoring_namespace=environment.get(ENV_MONITORING_NAMESPACE, ""),
             dns=dns,
+            prometheus=prometheus,
             workers=workers,
             log_level=_LOG_LEVELS[level],
             http_host=host,

@@ -77,6 +77,19 @@ class Telemetry:
         self._counts_of: dict[tuple[str, str], dict[tuple[Gauge, tuple[str, ...]], int]] = {}
         self._known_calls: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._state_of: dict[tuple[str, str], str] = {}
+        self._asked = Counter(
+            "prorl_operator_prometheus_queries_total",
+            "Queries of a Prometheus for the signals of jobs, by its name and the result (ok, or what was wrong).",
+            ["prometheus", "result"],
+            registry=self.registry,
+        )
+        self._asked_seconds = Histogram(
+            "prorl_operator_prometheus_query_seconds",
+            "Time of one query of a Prometheus.",
+            ["prometheus"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
         self.jobs = Gauge("prorl_operator_jobs", "ProRLJobs known.", registry=self.registry)
 
     def job_state(self, key: tuple[str, str], state: str | None) -> None:
@@ -110,6 +123,11 @@ class Telemetry:
         for (gauge, labels), count in told.items():
             if before.get((gauge, labels)) != count:
                 gauge.labels(*key, *labels).set(count)
+
+    def prometheus_asked(self, name: str, result: str, seconds: float) -> None:
+        """Count one query of a Prometheus."""
+        self._asked.labels(name, result).inc()
+        self._asked_seconds.labels(name).observe(seconds)
 
     def watch_broke(self, resource: str) -> None:
         """Count one watch that has to begin again."""

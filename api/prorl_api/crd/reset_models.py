@@ -11,14 +11,24 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from prorl_api.crd.objects import CONDITIONS, MAX_MESSAGE, Count, Decimal, Digest, ObjectCondition, ObjectModel
+from prorl_api.crd.objects import (
+    CONDITIONS,
+    MAX_MESSAGE,
+    Count,
+    Decimal,
+    Digest,
+    ObjectCondition,
+    ObjectModel,
+    ObjectTime,
+)
 from prorl_api.spec.base import Cel, Change, Name
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
 MAX_EVIDENCE = 1000
 """Values listed at most, the newest ones: an object must stay far below etcd's 1.5 MB."""
 
-_Line = Annotated[str, Field(max_length=4096)]
+MAX_LINE = 4096
+_Line = Annotated[str, Field(max_length=MAX_LINE)]
 
 
 class ObjectEvidence(ObjectModel):
@@ -28,8 +38,19 @@ class ObjectEvidence(ObjectModel):
     """Name of the trigger in `spec.referenceReset.triggers`, `stage` for a stage's reset, `manual` for a person's."""
     metric: Annotated[str, Field(min_length=1, max_length=253)]
     """Name in the metrics table."""
+    prometheus: _Line | None = None
+    """Where the values were read: name of the installation's Prometheus, or its address; unset: the learner's own
+    series."""
     query: _Line | None = None
-    """PromQL that the values came from; unset: the learner's own series."""
+    """PromQL that shows the values."""
+    window_start: ObjectTime | None = None
+    """When a scrape first saw the first step of the window."""
+    window_end: ObjectTime | None = None
+    """When a scrape first saw the last step of the window."""
+    steps_seen: Count | None = None
+    """Steps of the window that a scrape saw."""
+    steps_unseen: Count | None = None
+    """Steps of the window that no scrape saw: nothing is known of them, and nothing was concluded from them."""
     rule: _Line
     """The trigger's rule in words, with its numbers."""
     reason: Annotated[str, Field(max_length=MAX_MESSAGE)]

@@ -8,9 +8,9 @@ from typing import Any
 
 from prorl_api import API_VERSION
 from prorl_api.crd.objects import ObjectCondition, by_type, from_time, shortened, to_time
-from prorl_api.crd.reset_models import MAX_EVIDENCE, ObjectEvidence, ResetObjectSpec, ResetObjectStatus
+from prorl_api.crd.reset_models import MAX_EVIDENCE, MAX_LINE, ObjectEvidence, ResetObjectSpec, ResetObjectStatus
 from prorl_api.names import LABEL_JOB
-from prorl_api.resets import Evidence, ResetCondition, ResetRecord
+from prorl_api.resets import Evidence, EvidenceOrigin, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
 RESET_KIND = "ProRLReset"
@@ -35,14 +35,13 @@ class OpenFields:
     """Of the job's `spec.referenceReset`."""
 
 
-def reset_to_object(record: ResetRecord, *, job_name: str, namespace: str, query: str | None = None) -> dict[str, Any]:
+def reset_to_object(record: ResetRecord, *, job_name: str, namespace: str) -> dict[str, Any]:
     """Return the object to create for a record: everything but its status (`reset_status`) and what the server adds.
 
     Args:
         record: Its uid and time of creation become those that the server gives.
         job_name: The job's name.
         namespace: The job's namespace.
-        query: PromQL that the evidence came from.
     """
     evidence, kept = record.evidence, slice(-MAX_EVIDENCE, None)
     spec = ResetObjectSpec(
@@ -52,7 +51,7 @@ def reset_to_object(record: ResetRecord, *, job_name: str, namespace: str, query
         evidence=ObjectEvidence(
             trigger=evidence.trigger,
             metric=evidence.metric,
-            query=query,
+            **_origin_fields(evidence.origin),
             rule=evidence.rule,
             reason=shortened(evidence.reason),
             steps=evidence.steps[kept],
@@ -195,6 +194,33 @@ def _evidence(spec: ResetObjectSpec, step: int) -> Evidence:
         steps=found.steps,
         values=tuple(float(value) for value in found.values),
         reason=found.reason,
+        origin=_origin(found),
+    )
+
+
+def _origin_fields(origin: EvidenceOrigin | None) -> dict[str, Any]:
+    if origin is None:
+        return {}
+    return {
+        "prometheus": shortened(origin.prometheus, MAX_LINE),
+        "query": shortened(origin.query, MAX_LINE),
+        "window_start": to_time(origin.window_start),
+        "window_end": to_time(origin.window_end),
+        "steps_seen": origin.steps_seen,
+        "steps_unseen": origin.steps_unseen,
+    }
+
+
+def _origin(found: ObjectEvidence) -> EvidenceOrigin | None:
+    if found.prometheus is None:
+        return None
+    return EvidenceOrigin(
+        prometheus=found.prometheus,
+        query=found.query or "",
+        window_start=from_time(found.window_start) if found.window_start else 0.0,
+        window_end=from_time(found.window_end) if found.window_end else 0.0,
+        steps_seen=found.steps_seen or 0,
+        steps_unseen=found.steps_unseen or 0,
     )
 
 

@@ -19,7 +19,10 @@ CLUSTER_ONLY = (
     "spec.sandbox.runtimeClassName",
     "spec.checkpoint.volume",
     "spec.scheduling.gang",
+    "spec.monitoring.prometheus",
     "spec.monitoring.prometheusUrl",
+    "spec.monitoring.onMissing",
+    "spec.monitoring.signals",
     "spec.ttlSecondsAfterFinished",
 )
 """Fields that mean something in a cluster only; on one machine each must be in `spec.local.ignore`."""
@@ -147,7 +150,7 @@ def _is_set(spec: ProRLJobSpec, path: str) -> bool:
     value: Any = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
     for part in path.split(".")[1:]:
         value = value.get(part) if isinstance(value, dict) else None
-    return value is not None
+    return value is not None and value != []
 
 
 def _mapped(spec: dict[str, Any], paths: dict[str, str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from prorl_api.metrics import BY_NAME
 from prorl_api.spec.base import KEYED_BY_NAME, Cel, Change, Name, SpecModel, rule
 
 
@@ -159,8 +160,72 @@ class SchedulingSpec(SpecModel):
     """Unset: each pod is placed by itself."""
 
 
-class MonitoringSpec(SpecModel):
-    """Where metrics are read from in a cluster."""
+class Signal(SpecModel):
+    """A number of one's own, for triggers: what an evaluation job, a judge or anything else says in Prometheus."""
 
-    prometheus_url: Annotated[str, Field(pattern=r"^https?://", max_length=2048)] | None = None
-    """Source of the series for reset decisions; unset: the learner's own API."""
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", max_length=63)]
+    """Unique, and no name of the learner's metrics. Triggers know it as `signals.<name>`."""
+    query: Annotated[str, Field(min_length=1, max_length=2048)]
+    """PromQL that gives one series: `avg(eval_accuracy{run="$job"})`. `$job` and `$namespace` stand for the job's; only
+    series of the job's namespace are seen."""
+
+
+class MonitoringSpec(SpecModel):
+    """Where the series that resets are decided on come from in a cluster: the learner's own API, or Prometheus."""
+
+    prometheus: Name | None = None
+    """A Prometheus of the installation, by its name in the chart's `monitoring.prometheus`: with its credentials.
+    Thanos, Mimir and VictoriaMetrics speak the same API. Neither this nor `prometheusUrl`: the learner's own series."""
+    prometheus_url: (
+        Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/-]*)?$", max_length=2048)] | None
+    ) = None
+    """A Prometheus that asks for no credentials, by its address; only one that the chart's
+    `monitoring.allowedPrometheusUrls` lists is asked."""
+    on_missing: Literal["wait", "learner"] | None = None
+    """While Prometheus is away, is behind or cannot be trusted. `wait`, which unset means: no trigger on metrics fires,
+    so that every reset can be replayed from what Prometheus holds. `learner`: the learner's own series stand in."""
+    signals: Annotated[tuple[Signal, ...], Field(max_length=16, json_schema_extra=KEYED_BY_NAME)] = ()
+    """Own signals, from the same Prometheus."""
+
+    @property
+    def is_from_prometheus(self) -> bool:
+        """Whether resets are decided on what a Prometheus says."""
+        return self.prometheus is not None or self.prometheus_url is not None
+
+    @rule(
+        Cel(
+            "!(has(self.prometheus) && has(self.prometheusUrl))",
+            "`prometheus` and `prometheusUrl` exclude one another",
+        ),
+        Cel(
+            "has(self.prometheus) || has(self.prometheusUrl) || !has(self.onMissing)",
+            "`onMissing` has no effect without `prometheus` or `prometheusUrl`",
+        ),
+        Cel(
+            "has(self.prometheus) || has(self.prometheusUrl) || self.signals.size() == 0",
+            "`signals` need `prometheus` or `prometheusUrl`",
+        ),
+    )
+    def one_prometheus_is_named(self) -> None:
+        """Two sources could contradict each other, and what none of them feeds would have no effect."""
+        if self.prometheus is not None and self.prometheus_url is not None:
+            raise ValueError("`prometheus` and `prometheusUrl` exclude one another")
+        if not self.is_from_prometheus and self.on_missing is not None:
+            raise ValueError("`onMissing` has no effect without `prometheus` or `prometheusUrl`")
+        if not self.is_from_prometheus and self.signals:
+            raise ValueError("`signals` need `prometheus` or `prometheusUrl`")
+
+    @rule
+    def signal_names_are_unique(self) -> None:
+        """Triggers name them beside the learner's metrics."""
+        names = [signal.name for signal in self.signals]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"`signals` must have unique names, got {', '.join(repeated)} more than once")
+
+    @rule
+    def signals_are_not_named_like_metrics(self) -> None:
+        """Two numbers of one name would be taken for each other by people."""
+        taken = sorted({signal.name for signal in self.signals} & BY_NAME.keys())
+        if taken:
+            raise ValueError(f"`signals` may not be named like the learner's metrics, got {', '.join(taken)}")

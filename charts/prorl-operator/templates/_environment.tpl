@@ -28,6 +28,8 @@
   value: {{ .Values.clusterDomain }}
 - name: PRORL_MONITORING_NAMESPACE
   value: {{ .Values.monitoring.namespace | quote }}
+- name: PRORL_PROMETHEUS
+  value: {{ include "prorl-operator.prometheus" . | quote }}
 - name: PRORL_DNS
   value: {{ .Values.dns | toJson | quote }}
 - name: PYTHONUNBUFFERED

@@ -5,14 +5,14 @@ validations judge them. Pure; whoever keeps the records carries the changes out,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, ResetOutcome
 from prorl_control.plan import RunPlan
-from prorl_control.resets.decide import decide
+from prorl_control.resets.decide import ResetProposal, decide
 from prorl_control.resets.records import (
     adopted,
     expired,
@@ -22,6 +22,7 @@ from prorl_control.resets.records import (
     with_outcome,
     with_validations,
 )
+from prorl_control.signals.reading import OriginOf
 
 Records = Sequence[ResetRecord]
 Samples = Sequence[dict[str, Any]]
@@ -73,6 +74,7 @@ def advanced(
     *,
     new_uid: Callable[[], str],
     now: float,
+    origin: OriginOf | None = None,
 ) -> list[ResetChange]:
     """Propose, expire and judge, as far as the newest samples allow.
 
@@ -83,6 +85,7 @@ def advanced(
         samples: Lines of the surviving timeline, ascending.
         new_uid: Gives a proposal its identity; where the platform gives it, an empty text.
         now: Unix time.
+        origin: Says of evidence where the samples were read; None: in the learner's own series.
     """
     if learner is None or learner.phase in _ENDING:
         return []
@@ -96,6 +99,7 @@ def advanced(
     if step < plan.total_steps:
         proposal = decide(plan.reference_reset, samples, [judged(record) for record in records], step)
         if proposal is not None:
+            proposal = _with_origin(proposal, origin)
             changes.append(
                 Creation(
                     build=lambda number: proposed(
@@ -113,6 +117,15 @@ def concluded(records: Records, samples: Samples) -> list[ResetChange]:
         for record in records
         for change in _update(record, lambda current: with_validations(_conclusion(current), samples))
     ]
+
+
+def _with_origin(proposal: ResetProposal, origin: OriginOf | None) -> ResetProposal:
+    """Return the proposal with where its evidence was read; of steps alone the learner's word is enough."""
+    evidence = proposal.evidence
+    if origin is None or evidence.metric == "step":
+        return proposal
+    found = origin(evidence.metric, evidence.steps)
+    return replace(proposal, evidence=evidence.model_copy(update={"origin": found}))
 
 
 def _update(record: ResetRecord, change: Callable[[ResetRecord], ResetRecord]) -> list[ResetChange]:

@@ -10,6 +10,7 @@ from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import Volume
 from prorl_api.spec.values import Role
+from prorl_control.signals import promql
 from prorl_operator.manifests.paths import OURS, is_hub_name, is_under
 from prorl_operator.manifests.pods import num_gpus, section_of
 from prorl_operator.manifests.template_faults import template_faults
@@ -28,8 +29,15 @@ def cluster_faults(job: ProRLJob) -> list[Fault]:
         *_gpu_faults(job),
         *_runtime_class_faults(job),
         *_gang_faults(job),
+        *_signal_faults(job),
         *(fault for role in Role for fault in template_faults(section_of(job, role).pod_template, role)),
     ]
+
+
+def _signal_faults(job: ProRLJob) -> Iterator[Fault]:
+    for index, signal in enumerate(job.spec.monitoring.signals):
+        if wrong := promql.fault_of(signal.query):
+            yield Fault(path=f"spec.monitoring.signals[{index}].query", got=signal.query[:200], want=wrong)
 
 
 def _volume_faults(job: ProRLJob) -> Iterator[Fault]:

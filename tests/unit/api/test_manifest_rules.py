@@ -63,6 +63,7 @@ def test_names_that_must_be_unique_are_the_schema_s_own_rule() -> None:
     in_table = {row.rule for row in BROKEN_RULES if row.tier is Tier.SCHEMA}
     assert in_table == {
         "DataSpec.source_names_are_unique",
+        "MonitoringSpec.signal_names_are_unique",
         "ProRLJobSpec.volume_names_are_unique",
         "ReferenceResetSpec.trigger_names_are_unique",
         "ScheduleSpec.stages_are_in_order",

@@ -114,9 +114,18 @@ CLUSTER_VALUES: dict[str, Any] = {
     "spec.sandbox.runtimeClassName": "gvisor",
     "spec.checkpoint.volume": "m",
     "spec.scheduling.gang": {"scheduler": "coscheduling"},
+    "spec.monitoring.prometheus": "main",
     "spec.monitoring.prometheusUrl": "http://prometheus:9090",
+    "spec.monitoring.onMissing": "learner",
+    "spec.monitoring.signals": [{"name": "judged", "query": "judged"}],
     "spec.ttlSecondsAfterFinished": 60,
 }
+
+
+NEEDED: dict[str, dict[str, Any]] = {
+    path: {"spec.monitoring.prometheus": "main"} for path in ("spec.monitoring.onMissing", "spec.monitoring.signals")
+}
+"""What else must be set where a field is."""
 
 
 def test_every_cluster_only_field_is_tried_below() -> None:
@@ -125,16 +134,19 @@ def test_every_cluster_only_field_is_tried_below() -> None:
 
 @pytest.mark.parametrize("path", CLUSTER_VALUES)
 def test_a_cluster_only_field_is_refused_by_name_unless_knowingly_ignored(path: str) -> None:
-    given = {path: CLUSTER_VALUES[path], "spec.volumes": [VOLUME], "spec.local.paths": {"/m": "./m"}}
-    (fault,) = faults_here(given)
+    needed = NEEDED.get(path, {})
+    given = {path: CLUSTER_VALUES[path], "spec.volumes": [VOLUME], "spec.local.paths": {"/m": "./m"}, **needed}
+    (fault,) = faults_here({**given, "spec.local.ignore": list(needed)})
     assert fault.path == path
     assert "spec.local.ignore" in fault.want
-    on_one_machine(make_job({**given, "spec.local.ignore": [path]}))
+    on_one_machine(make_job({**given, "spec.local.ignore": [path, *needed]}))
 
 
 def test_all_that_cannot_hold_here_is_reported_together() -> None:
-    faults = faults_here({**CLUSTER_VALUES, "spec.volumes": [VOLUME], "spec.learner.replicas": 2})
-    assert [fault.path for fault in faults] == [*CLUSTER_ONLY, "spec.volumes", "spec.learner.replicas"]
+    possible = {path: value for path, value in CLUSTER_VALUES.items() if path != "spec.monitoring.prometheusUrl"}
+    faults = faults_here({**possible, "spec.volumes": [VOLUME], "spec.learner.replicas": 2})
+    wanted = [path for path in CLUSTER_ONLY if path in possible]
+    assert [fault.path for fault in faults] == [*wanted, "spec.volumes", "spec.learner.replicas"]
     assert "{/m: ./folder}" in faults[-2].want
     assert "processesPerReplica" in faults[-1].want
 

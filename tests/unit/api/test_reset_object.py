@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from prorl_api.crd.objects import from_time, to_time
 from prorl_api.crd.reset_models import MAX_EVIDENCE, ResetObjectSpec
 from prorl_api.crd.reset_object import OpenFields, reset_from_object, reset_status, reset_to_object
-from prorl_api.resets import Evidence, ResetCondition, ResetRecord
+from prorl_api.resets import Evidence, EvidenceOrigin, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
 CREATED = 1_800_000_000.0
@@ -218,8 +218,31 @@ def test_a_long_window_keeps_its_newest_values_and_says_how_many_it_left_out() -
 
 
 def test_the_query_is_kept_for_people() -> None:
-    document = reset_to_object(make_record(), job_name="demo", namespace="a", query="avg(kl)")
-    assert document["spec"]["evidence"]["query"] == "avg(kl)"
+    origin = EvidenceOrigin(
+        prometheus="main",
+        query="avg(kl)",
+        window_start=1_800_000_000.0,
+        window_end=1_800_000_060.0,
+        steps_seen=3,
+        steps_unseen=2,
+    )
+    evidence = make_record().evidence.model_copy(update={"origin": origin})
+    document = reset_to_object(make_record(evidence=evidence), job_name="demo", namespace="a")
+    shown = document["spec"]["evidence"]
+    assert (shown["prometheus"], shown["query"]) == ("main", "avg(kl)")
+    assert (shown["windowStart"], shown["windowEnd"]) == ("2027-01-15T08:00:00Z", "2027-01-15T08:01:00Z")
+    assert (shown["stepsSeen"], shown["stepsUnseen"]) == (3, 2)
+    stored = {**document, "metadata": {**document["metadata"], "uid": "u", "creationTimestamp": "2027-01-15T08:02:00Z"}}
+    assert reset_from_object(stored).evidence.origin == origin
+
+
+def test_a_query_longer_than_an_object_may_hold_is_cut() -> None:
+    origin = EvidenceOrigin(
+        prometheus="main", query="q" * 9000, window_start=0.0, window_end=0.0, steps_seen=1, steps_unseen=0
+    )
+    evidence = make_record().evidence.model_copy(update={"origin": origin})
+    document = reset_to_object(make_record(evidence=evidence), job_name="demo", namespace="a")
+    assert len(document["spec"]["evidence"]["query"]) == 4096
 
 
 def test_a_time_is_written_in_whole_seconds_and_never_lies_ahead() -> None:

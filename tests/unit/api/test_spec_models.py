@@ -25,7 +25,7 @@ from prorl_api.wire.base import WireModel
 
 FULL = Path(__file__).parent / "data/full.yaml"
 # Fields that exclude one another: the full manifest has the other one.
-LEFT_OUT = {"bufferTokens"}
+LEFT_OUT = {"bufferTokens", "prometheusUrl"}
 
 for _module in pkgutil.walk_packages(prorl_api.__path__, "prorl_api."):
     importlib.import_module(_module.name)

@@ -52,6 +52,7 @@ def live_samples(status: LearnerStatus, limits: Limits) -> dict[str, list[Sample
     values = {
         "heartbeat_timestamp": status.heartbeat,
         "step_timestamp": max(status.vitals.get("step_timestamp", 0.0), status.started),
+        "resumed_from_step": -1 if status.resumed_from_step is None else status.resumed_from_step,
         "steps_wanted": status.total_steps,
         "rollout_servers_live": status.live_rollout_servers,
         "rollout_servers_wanted": limits.rollout_servers,
