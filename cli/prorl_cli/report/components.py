@@ -1,4 +1,4 @@
-"""How the parts of a run stand, as the body last wrote it, and the ends of their logs."""
+"""How the parts of a run stand, as the body last wrote it, what to do about it, and the ends of their logs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass
 
 from prorl_api.run_folder import RunFolder
-from prorl_api.status import Condition, ConditionType
+from prorl_api.status import Condition, ConditionStatus, ConditionType
 from prorl_cli.local.files import tail
 from prorl_cli.report.loading import RunData
+from prorl_cli.report.settings import as_it_ran
+from prorl_control.advice import Advice, Severity, advise_on
 
 LOG_LINES = 60
 _LONGEST_LINE = 2000
@@ -56,6 +58,17 @@ def components_of(data: RunData) -> Components | None:
         checkpoint_step=status.last_checkpoint_step,
         restarts=restarts or "none",
     )
+
+
+def advice_of(data: RunData) -> tuple[Advice, ...]:
+    """Return what is wrong with the run and what to do; nothing where all is well, or the settings are unknown."""
+    healthy = data.status.condition(ConditionType.HEALTHY) if data.status is not None else None
+    if data.is_driven and healthy is not None and healthy.status is ConditionStatus.FALSE:
+        # Its body sees more than the lines: a learner that hangs, a server that is missing.
+        return (Advice(name=healthy.reason, severity=Severity.WARNING, seen="", remedy=healthy.message),)
+    if data.job is None:
+        return ()
+    return advise_on(as_it_ran(data.job, is_local=data.folder.lock.exists()).spec, data.lines)
 
 
 def log_tails(run: RunFolder) -> tuple[LogTail, ...]:

@@ -125,6 +125,7 @@ def _environment() -> Environment:
         "tight": words.tight,
         "clipped": clipped,
         "unit": unit_of,
+        "capitalised": lambda text: text[:1].upper() + text[1:],
     }
     return environment
 

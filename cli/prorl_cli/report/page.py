@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prorl_api.run_folder import RunFolder
-from prorl_cli.report.components import components_of, log_tails
+from prorl_cli.report.components import advice_of, components_of, log_tails
 from prorl_cli.report.document import Content, render_parts, static_document, write_document
 from prorl_cli.report.gallery import gallery_of
 from prorl_cli.report.loading import RunData, load
@@ -16,7 +16,8 @@ from prorl_cli.report.sections import sections
 from prorl_cli.report.settings import main_settings
 
 PARTS = (
-    "header", "tiles", "story", "curves", "resets", "samples", "components", "logs", "time", "settings", "footer",
+    "header", "advice", "tiles", "story", "curves", "resets", "samples", "components", "logs", "time", "settings",
+    "footer",
 )  # fmt: skip
 """In the page's order; each has a template of its name."""
 
@@ -47,6 +48,7 @@ def content_of(data: RunData, rewards: Rewards, *, is_live: bool = False, now: f
         "resets": data.resets,
         "gallery": gallery_of(data, rewards),
         "components": components_of(data),
+        "advice": advice_of(data),
         "logs": log_tails(data.folder) if is_live else (),
         "settings": main_settings(data.job, is_local=data.folder.lock.exists()) if data.job else {},
         "manifest": data.manifest,

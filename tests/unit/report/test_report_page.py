@@ -18,8 +18,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from prorl_api.manifest import parse_job
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.run_folder import RunFolder
+from prorl_api.status import Condition, ConditionStatus, ConditionType
+from prorl_cli.local import folder
 from prorl_cli.report import summarise, write_report
 from prorl_cli.report.gallery import gallery_of, kind_of, spread
 from prorl_cli.report.loading import load
@@ -28,6 +31,7 @@ from prorl_cli.report.page import content_of
 from prorl_cli.report.samples import validation_rewards
 from prorl_cli.report.sections import sections
 from prorl_cli.report.summary import print_summary
+from prorl_control.advice import advise_on
 
 MakeRun = Callable[..., RunFolder]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)><!-- & \ud800 \x00 [bold]"
@@ -164,6 +168,38 @@ def test_every_figure_is_one_that_plotly_knows(make_run: MakeRun) -> None:
     for section in sections(data, validation_rewards(run, data.timeline)):
         for chart in section.charts:
             go.Figure(chart.figure)
+
+
+def test_advice_stands_at_the_top_in_the_words_of_the_table(make_run: MakeRun) -> None:
+    run = make_run()
+    data = load(run)
+    assert content_of(data, {}).parts["advice"] == ""
+    lines = [json.loads(line) | {"truncated": 0.4} for line in run.metrics.read_text().splitlines()]
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = load(run)
+    (advice,) = advise_on(parse_job(data.manifest, source="job.yaml").spec, data.lines)
+    assert advice.name == "Truncation"
+    text = Page(write_report(run)).text
+    place = text.index(advice.seen[1:])
+    assert text.index("attempts") < place < text.index("Mean sampled reward")
+    assert advice.remedy in text
+
+
+def test_of_a_run_that_goes_on_its_body_gives_the_advice(make_run: MakeRun) -> None:
+    told = Condition(
+        type=ConditionType.HEALTHY,
+        status=ConditionStatus.FALSE,
+        reason="RolloutServersMissing",
+        message="0 of 1 rollout servers work. See RolloutReady.",
+        last_transition_time=1.0,
+    )
+    run = make_run()
+    status = load(run).status
+    assert status is not None
+    run.status.write_text(status.model_copy(update={"conditions": (*status.conditions, told)}).model_dump_json())
+    with folder.locked(run):
+        assert told.message in content_of(load(run), {}).parts["advice"]
+    assert content_of(load(run), {}).parts["advice"] == ""
 
 
 def test_the_same_number_is_written_the_same_wherever_it_stands(make_run: MakeRun) -> None:
