@@ -133,6 +133,14 @@ test-cluster: cluster-build ## Tests against a real Kubernetes API, with kills a
 test-e2e: cluster-build ## Tests with pods that really run (as root, after make node-packages)
 	$(BIN)/pytest tests/e2e
 
+.PHONY: browser
+browser: ## Install Debian's chromium and its driver, which the browser tests need (as root)
+	apt-get install --yes --no-install-recommends chromium chromium-driver fonts-dejavu-core
+
+.PHONY: test-browser
+test-browser: setup ## Tests of the live page in a real browser, by clicks (after make browser; SCREENSHOTS=folder keeps pictures)
+	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/pytest tests/browser
+
 CHART := charts/prorl-operator
 TOOL = $$($(BIN)/python -c 'import sys; from tests.testbed import build, tools; print(build.command_path(getattr(tools, sys.argv[1]), sys.argv[2]))'
 

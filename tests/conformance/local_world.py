@@ -34,6 +34,8 @@ class LocalWorld:
         self.folder = folder
         self.control = folder / "control"
         self.manifest = folder / "job.yaml"
+        self.live_port: int | None = None
+        """Of the live page; None: bodies serve none."""
         self.bodies: list[subprocess.Popen[str]] = []
         (folder / "model").mkdir()
         for name in ("config.json", "tokenizer.json", "model.safetensors"):
@@ -56,9 +58,10 @@ class LocalWorld:
 
     def begin(self) -> subprocess.Popen[str]:
         """Start a body; its output goes to `output`."""
+        live = [] if self.live_port is None else [str(self.live_port)]
         with (self.folder / "output").open("a") as output:
             body = subprocess.Popen(
-                [sys.executable, str(BODY), str(self.manifest), str(self.run.path), str(self.control)],
+                [sys.executable, str(BODY), str(self.manifest), str(self.run.path), str(self.control), *live],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 text=True,

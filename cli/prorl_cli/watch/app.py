@@ -39,13 +39,13 @@ class Decision(WireModel):
 _LIMITS = asgi.BodyLimits(max_bytes=4096, total_bytes=64 * 1024)
 
 
-def create_app(run: RunFolder, token: str, *, looked: Callable[[], None] = lambda: None) -> Gate:
+def create_app(run: RunFolder, token: str, *, looked: Callable[[Look], None] = lambda _: None) -> Gate:
     """Return the application.
 
     Args:
         run: Whose page it is.
         token: Of the session.
-        looked: Called whenever the page was handed out.
+        looked: Called with whatever was handed out.
     """
     from fastapi import FastAPI
 
@@ -54,8 +54,9 @@ def create_app(run: RunFolder, token: str, *, looked: Callable[[], None] = lambd
 
     @app.get("/v1/page")
     def page(revision: str = "") -> Any:
-        answer = _page(source.look(), revision)
-        looked()
+        look = source.look()
+        answer = _page(look, revision)
+        looked(look)
         return answer
 
     @app.post("/v1/resets/{name}")

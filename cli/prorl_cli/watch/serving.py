@@ -12,36 +12,38 @@ from typing import TYPE_CHECKING
 from prorl_api.process.connections import ConnectionLimits, limited_config
 from prorl_api.run_folder import RunFolder
 from prorl_cli.watch.session import Session, continued_session, new_session
+from prorl_cli.watch.source import Look
 
 if TYPE_CHECKING:
     import uvicorn
 
 _LIMITS = ConnectionLimits(max_connections=64, max_waiting=32)
-_READER_SECONDS = 10.0
-"""Somebody who looked so recently is looking still."""
-LAST_LOOK_SECONDS = 6.0
-"""A page that is open when the run ends gets so long to take its last state."""
+_LATE_SECONDS = 3.0
+"""A look that is so late is not coming."""
+LAST_LOOK_SECONDS = 15.0
+"""A page that is open when the run ends gets at most so long to take its last state."""
 
 
-class _Looks:
+class Looks:
     """When the page was last handed out."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
-        self._newest = float("-inf")
+        self._newest = self._next = float("-inf")
 
-    def note(self) -> None:
+    def note(self, look: Look) -> None:
         """Take note of a look."""
         with self._condition:
             self._newest = time.monotonic()
+            self._next = self._newest + look.next_look_seconds
             self._condition.notify_all()
 
     def wait_for_a_last_one(self, seconds: float) -> None:
         """Wait until a reader who is there has looked once more, at most so long."""
         with self._condition:
             began = time.monotonic()
-            if began - self._newest < _READER_SECONDS:
-                self._condition.wait_for(lambda: self._newest > began, seconds)
+            until = min(seconds, self._next + _LATE_SECONDS - began)
+            self._condition.wait_for(lambda: self._newest > began, max(0.0, until))
 
 
 @contextlib.contextmanager
@@ -63,7 +65,7 @@ def beside_the_run(
         return
     listening, session = continued_session(run, port, option="--live-port")
     with listening:
-        looks = _Looks()
+        looks = Looks()
         server = _server(run, session, looks)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="live-page", daemon=True)
         thread.start()
@@ -83,10 +85,10 @@ def begin_watching(run: RunFolder, port: int) -> tuple[socket.socket, Session]:
 def serve_until_ended(run: RunFolder, listening: socket.socket, session: Session) -> None:
     """Serve the page in this process until Ctrl-C or SIGTERM."""
     with listening, contextlib.suppress(KeyboardInterrupt):
-        _server(run, session, _Looks()).run(sockets=[listening])
+        _server(run, session, Looks()).run(sockets=[listening])
 
 
-def _server(run: RunFolder, session: Session, looks: _Looks) -> uvicorn.Server:
+def _server(run: RunFolder, session: Session, looks: Looks) -> uvicorn.Server:
     import uvicorn
 
     from prorl_cli.watch.app import create_app

@@ -18,9 +18,9 @@ from prorl_cli.report.page import content_of
 from prorl_cli.report.samples import validation_rewards
 
 SHORTEST_LOOK_SECONDS = 2.0
-_LONGEST_LOOK_SECONDS = 60.0
-_LOOK_PER_RENDER = 20.0
-"""Looks are so many times as far apart as making the page takes: at most 5 % of one core goes into it."""
+_LONGEST_LOOK_SECONDS = 30.0
+_LOOK_PER_RENDER = 10.0
+"""Looks are so many times as far apart as making the page takes: at most a tenth of one core goes into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

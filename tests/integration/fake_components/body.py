@@ -1,4 +1,4 @@
-"""`prorl run` with the stand-ins instead of the real components: `body.py MANIFEST RUN_DIR CONTROL_FOLDER`."""
+"""`prorl run` with stand-ins instead of the real components: `body.py MANIFEST RUN_DIR CONTROL_FOLDER [LIVE_PORT]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ def main() -> int:
     """Run the job; the exit code."""
     manifest, run_dir, control = (Path(argument) for argument in sys.argv[1:4])
     programs = {role: (sys.executable, str(_COMPONENT), role.value, str(control)) for role in Role}
-    request = RunRequest(manifest=manifest, run_dir=run_dir, is_plain=True, programs=programs, has_report=False)
+    live_port = int(sys.argv[4]) if len(sys.argv) > 4 else None
+    request = RunRequest(
+        manifest=manifest,
+        run_dir=run_dir,
+        is_plain=True,
+        programs=programs,
+        has_report=False,
+        live_port=live_port,
+    )
     try:
         return run_job(request, Console(width=200))
     except ProRLError as error:

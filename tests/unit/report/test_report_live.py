@@ -7,8 +7,9 @@ import re
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from prorl_cli.errors import ListenError
 from prorl_cli.local import folder
 from prorl_cli.main import app
 from prorl_cli.report import write_report
+from prorl_cli.report.document import Content
 from prorl_cli.watch.gate import refusal
-from prorl_cli.watch.serving import beside_the_run
+from prorl_cli.watch.serving import Looks, beside_the_run
 from prorl_cli.watch.session import continued_session, listen
+from prorl_cli.watch.source import Look
 
 MakeRun = Callable[..., RunFolder]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\ud800\x1b[31m"
@@ -240,25 +243,25 @@ def test_other_names_are_not(host: str) -> None:
     assert "another host" in refusal([host], [], [])
 
 
-def test_a_page_that_is_open_gets_the_last_state(make_run: MakeRun) -> None:
-    run = make_run(last_step=1)
-    steps: list[str] = []
+def a_look(next_look_seconds: float) -> Look:
+    content = Content(title="", parts={}, figures=())
+    return Look(revision="", content=content, is_driven=True, next_look_seconds=next_look_seconds)
 
-    def read_on(page: Page) -> None:
-        with suppress(httpx.TransportError):
-            while True:
-                steps.extend(re.findall("step <b>([0-9]+)</b>", page.html))
 
-    # Were it for the time alone, the test would end after an hour.
-    with beside_the_run(run, 0, last_look_seconds=3600) as url:
-        page = Page(str(url))
-        assert "step <b>1</b>" in page.html
-        with run.metrics.open("a") as file:
-            file.write('{"step": 2, "attempt": 1}\n')
-        reader = threading.Thread(target=read_on, args=(page,))
-        reader.start()
-    reader.join()
-    assert steps[-1] == "2"
+def test_a_page_that_is_open_gets_the_last_state() -> None:
+    looks = Looks()
+    looks.note(a_look(3600))
+    waiting = threading.Thread(target=looks.wait_for_a_last_one, args=(3600,))
+    waiting.start()
+    while waiting.is_alive():  # were it not for the looks, for an hour
+        looks.note(a_look(3600))
+    began = time.monotonic()
+    looks.wait_for_a_last_one(0.2)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_nobody_waits_where_nobody_looks() -> None:
+    Looks().wait_for_a_last_one(3600)
 
 
 def test_a_session_goes_on_with_its_address_and_token(make_run: MakeRun) -> None:
