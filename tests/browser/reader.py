@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import NoAlertPresentException, StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
@@ -110,7 +112,9 @@ class Browser:
         if self._pictures is None:
             return
         self._pictures.mkdir(parents=True, exist_ok=True)
-        self.driver.save_screenshot(str(self._pictures / f"{name}.png"))
+        seen = Image.open(BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        small = seen.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        small.save(self._pictures / f"{name}.png", optimize=True)
 
     def leave(self) -> None:
         """Forget everything, and say nothing more."""

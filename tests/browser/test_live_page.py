@@ -45,7 +45,7 @@ def bench(tmp_path: Path) -> Iterator[LocalWorld]:
 @pytest.fixture
 def finished(tmp_path: Path) -> RunFolder:
     """A run that learnt, with a reset that waits."""
-    run = build_run(tmp_path / "run")
+    run = build_run(tmp_path / "quickstart")
     record = ResetRecord.model_validate_json((run.resets / "quickstart-reset-2.json").read_bytes())
     changes = {"name": "quickstart-reset-3", "number": 3, "uid": "u3", "condition": ResetCondition.PENDING}
     changes |= {"evidence_step": 24, "applied_step": None, "digest_before": None, "digest_after": None}
@@ -68,7 +68,7 @@ def condition_of(run: RunFolder, name: str) -> str:
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_everything_is_drawn_and_fits(finished: RunFolder, browser: Browser, width: int) -> None:
-    browser.resize(width)
+    browser.resize(width, 1300)
     with served(finished) as url:
         browser.open(url)
         browser.wait_until_drawn()
@@ -226,7 +226,7 @@ def test_a_foreign_page_can_neither_read_nor_decide(finished: RunFolder, browser
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_comparison_is_drawn_and_fits(finished: RunFolder, browser: Browser, tmp_path: Path, width: int) -> None:
-    other = build_run(tmp_path / "other", seed=1, last_step=16)
+    other = build_run(tmp_path / "higher-rate", seed=1, last_step=16)
     other.manifest.write_text(other.manifest.read_text().replace("0.00001", "0.00002"))
     page = write_comparison(compared([finished, other]), tmp_path / "comparison.html")
     browser.resize(width)

@@ -74,6 +74,8 @@ def load(run: RunFolder) -> RunData:
     lines = [line for line in read_lines(run.metrics, notes) if _is_snapshot(line)]
     kept = surviving(lines)
     kept_ids = {id(line) for line in kept}
+    if run.samples.exists() and not os.access(run.samples, os.R_OK | os.X_OK, effective_ids=True):
+        notes.append("samples/ could not be read: it may be its owner's alone; completions and intervals are missing.")
     manifest = _text(run.manifest)
     job = _job(manifest, notes)
     return RunData(
@@ -87,7 +89,7 @@ def load(run: RunFolder) -> RunData:
         manifest=manifest,
         job=job,
         notes=tuple(notes),
-        is_driven=is_driven(run) if os.access(run.lock, os.R_OK) else None,
+        is_driven=is_driven(run) if os.access(run.lock, os.R_OK, effective_ids=True) else None,
     )
 
 

@@ -66,11 +66,18 @@ def revision_of(run: RunFolder, *, driven: bool) -> str:
     return hashlib.sha256(repr((driven, files)).encode()).hexdigest()[:24]
 
 
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder; nothing if it is not there, or somebody else's."""
+    try:
+        return [folder / name for name in os.listdir(folder)]
+    except OSError:
+        return []
+
+
 def _versions(run: RunFolder) -> Iterator[tuple[Path, tuple[int, int, int]]]:
     single = (run.metrics, run.status, run.manifest, run.identity, run.current)
     folders = (run.resets, run.logs, run.samples)
-    listed = (Path(entry) for folder in folders if folder.is_dir() for entry in os.scandir(folder))
-    for path in (*single, *listed):
+    for path in (*single, *(entry for folder in folders for entry in _entries(folder))):
         try:
             found = path.stat()
         except OSError:

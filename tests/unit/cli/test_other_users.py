@@ -133,6 +133,18 @@ def test_the_report_notes_what_it_could_not_read(run: RunFolder) -> None:
     with as_another_user():
         notes = load(run).notes
     assert "status.json could not be read: Permission denied." in notes
+    assert not any("samples" in note for note in notes)
+
+
+def test_the_report_notes_samples_that_are_their_owners_alone(run: RunFolder) -> None:
+    from prorl_cli.report.loading import load
+    from prorl_cli.watch.source import revision_of
+
+    run.samples.mkdir(mode=0o700)
+    with as_another_user():
+        notes = load(run).notes
+        assert revision_of(run, driven=False)
+    assert any(note.startswith("samples/ could not be read") for note in notes)
 
 
 def test_a_damaged_status_is_no_run_that_never_started(run: RunFolder) -> None:
