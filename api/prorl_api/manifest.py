@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from prorl_api import API_VERSION, yaml12
+from prorl_api.assignments import with_assignments
 from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.base import BrokenRules
 from prorl_api.spec.job import ProRLJob
@@ -21,8 +22,12 @@ from prorl_api.spec.nulls import without_nulls
 _MAX_SHOWN = 80
 
 
-def read_job(path: Path) -> ProRLJob:
+def read_job(path: Path, assignments: Sequence[str] = ()) -> ProRLJob:
     """Return the single `ProRLJob` of a YAML file, or of a JSON file that a body wrote.
+
+    Args:
+        path: The file.
+        assignments: `path=value`, set before the manifest is judged.
 
     Raises:
         SpecError: The file cannot be read, or what it holds is not one valid job.
@@ -33,8 +38,8 @@ def read_job(path: Path) -> ProRLJob:
         want = "a readable UTF-8 file with one ProRLJob"
         raise SpecError([Fault(path=str(path), got=str(error), want=want)], source=str(path)) from error
     if path.suffix == ".json":  # written by a body; YAML would read some characters of JSON strings otherwise
-        return _sole_job([_parsed_json(text, str(path))], str(path))
-    return parse_job(text, source=str(path))
+        return _sole_job([_parsed_json(text, str(path))], str(path), assignments)
+    return _sole_job(yaml12.load(text, source=str(path)), str(path), assignments)
 
 
 def _parsed_json(text: str, source: str) -> Any:
@@ -53,12 +58,12 @@ def parse_job(text: str, *, source: str = "the manifest") -> ProRLJob:
     return _sole_job(yaml12.load(text, source=source), source)
 
 
-def _sole_job(documents: Sequence[Any], source: str) -> ProRLJob:
+def _sole_job(documents: Sequence[Any], source: str, assignments: Sequence[str] = ()) -> ProRLJob:
     if len(documents) != 1 or not isinstance(documents[0], dict):
         got = f"{len(documents)} documents" if len(documents) != 1 else type(documents[0]).__name__
         want = f"one object with apiVersion {API_VERSION} and kind ProRLJob"
         raise SpecError([Fault(path="the text", got=got, want=want)], source=source)
-    return validate_job(documents[0], source=source)
+    return validate_job(with_assignments(documents[0], assignments), source=source)
 
 
 def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> ProRLJob:

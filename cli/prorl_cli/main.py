@@ -24,6 +24,10 @@ app.add_typer(data_app, name="data")
 Manifest = Annotated[Path, typer.Argument(help="The ProRLJob manifest.", show_default=False)]
 Run = Annotated[Path, typer.Argument(help="The run's folder.", show_default=False)]
 Model = Annotated[str | None, typer.Option(help="Base model instead of the manifest's: a Hugging Face folder or name.")]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="path=value instead of the manifest's, such as learner.groupSize=16; may be repeated."),
+]
 LivePort = Annotated[
     int | None,
     typer.Option(help="As --live, on this port; 0: the one it had before, or any free one.", min=0, max=65535),
@@ -38,6 +42,7 @@ def run(
     manifest: Manifest,
     run_dir: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<job name>.")] = None,
     model: Model = None,
+    assignments: Assignments = None,
     plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of a live display.")] = False,
     live: Annotated[bool, typer.Option("--live", help="Serve the report live on 127.0.0.1 and print its URL.")] = False,
     live_port: LivePort = None,
@@ -49,19 +54,26 @@ def run(
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     with errors_for_people():
         port = live_port if live_port is not None or not live else 0
-        request = RunRequest(manifest=manifest, run_dir=run_dir, model=model, is_plain=plain, live_port=port)
+        request = RunRequest(
+            manifest=manifest,
+            run_dir=run_dir,
+            model=model,
+            assignments=tuple(assignments or ()),
+            is_plain=plain,
+            live_port=port,
+        )
         code = run_job(request, stdout_console())
     raise typer.Exit(code)
 
 
 @app.command()
-def validate(manifest: Manifest, model: Model = None) -> None:
+def validate(manifest: Manifest, model: Model = None, assignments: Assignments = None) -> None:
     """Judge a manifest: every fault at once, or what would run here."""
     from prorl_cli.inspection import describe_job
     from prorl_cli.local.job import load_local_job, model_argument
 
     with errors_for_people():
-        job = load_local_job(manifest, model_argument(model))
+        job = load_local_job(manifest, model_argument(model), assignments=tuple(assignments or ()))
     typer.echo(describe_job(job))
 
 

@@ -161,9 +161,9 @@ def with_model(job: ProRLJob, model: str) -> ProRLJob:
     return job.model_copy(update={"spec": spec.model_copy(update=updates)})
 
 
-def manifest_text(job: ProRLJob, text: str, model: str | None) -> str:
-    """Return what is stored as `job.yaml`: the text as given, or the job with the other model."""
-    if model is None:
+def manifest_text(job: ProRLJob, text: str, *, is_changed: bool) -> str:
+    """Return what is stored as `job.yaml`: the text as given, or the job as the command line changed it."""
+    if not is_changed:
         return text
     return json.dumps(job.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2, ensure_ascii=False)
 

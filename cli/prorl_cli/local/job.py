@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from prorl_api.manifest import read_job
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.merge import on_one_machine
-from prorl_cli.local.folder import with_model
+from prorl_cli.local.folder import read_identity, with_model
 from prorl_cli.local.machine import check_machine, with_absolute_paths
 
 
@@ -27,27 +27,46 @@ class LocalJob:
     manifest_folder: Path
 
 
-def load_local_job(path: Path, model: str | None, run_dir: Callable[[str], Path] | None = None) -> LocalJob:
+def load_local_job(
+    path: Path,
+    model: str | None,
+    run_dir: Callable[[str], Path] | None = None,
+    *,
+    assignments: Sequence[str] = (),
+) -> LocalJob:
     """Read a manifest and check everything that can be checked before a process starts.
 
     Args:
         path: The manifest.
         model: `--model`: a folder relative to the current one, or a hub name; None: as the manifest says.
         run_dir: From the job's name to the folder it is to run in; None: none in particular.
+        assignments: `--set`, each `path=value`.
 
     Raises:
         SpecError: With every fault that one stage of checking finds.
     """
-    accepted = read_job(path)
+    accepted = read_job(path, assignments)
     if model is not None:
         accepted = with_model(accepted, model)
-    folder = path.resolve().parent
+    folder = _base_folder(path.resolve())
     effective = with_absolute_paths(on_one_machine(accepted), folder)
     has_checkpoint = run_dir is not None and RunFolder(run_dir(accepted.metadata.name)).current.exists()
     check_machine(effective, has_checkpoint=has_checkpoint)
     return LocalJob(
         accepted=accepted, effective=effective, text=path.read_text(encoding="utf-8"), manifest_folder=folder
     )
+
+
+def _base_folder(path: Path) -> Path:
+    """Return the folder that paths in a manifest start from: its own, or, of a run's copy, that of the original.
+
+    So a run's `job.yaml` can be run again.
+    """
+    run = RunFolder(path.parent)
+    if path != run.manifest:
+        return path.parent
+    identity = read_identity(run)
+    return path.parent if identity is None else Path(identity.manifest_folder)
 
 
 def model_argument(model: str | None) -> str | None:

@@ -47,6 +47,8 @@ class RunRequest:
     manifest: Path
     run_dir: Path | None = None
     model: str | None = None
+    assignments: tuple[str, ...] = ()
+    """`--set`, each `path=value`."""
     is_plain: bool = False
     programs: Mapping[Role, Sequence[str]] | None = None
     """Other programs than the real components, for tests."""
@@ -67,7 +69,7 @@ def run_job(request: RunRequest, console: Console) -> int:
         ProRLError: The job cannot start here, or the run folder fails while it runs.
     """
     asked_model = model_argument(request.model)
-    job = load_local_job(request.manifest, asked_model, request.folder)
+    job = load_local_job(request.manifest, asked_model, request.folder, assignments=request.assignments)
     run = RunFolder(request.folder(job.accepted.metadata.name).absolute())
     with Interrupts() as interrupts, folder.locked(run), contextlib.ExitStack() as kept:
         identity, job = _accept(run, job, asked_model, request, console)
@@ -78,7 +80,9 @@ def run_job(request: RunRequest, console: Console) -> int:
         gpus = assign_gpus(run_plan, find_gpus(os.environ))
         page_url = kept.enter_context(beside_the_run(run, request.live_port))
         _prepare(run, job, console)
-        load = partial(load_local_job, request.manifest, identity.model, request.folder)
+        load = partial(
+            load_local_job, request.manifest, identity.model, request.folder, assignments=request.assignments
+        )
         watch = ManifestWatch(request.manifest, run, job, load)
         outcome = _supervise(
             run=run,
@@ -101,11 +105,12 @@ def _accept(
     """Begin a new run, or take the manifest over into the one that is there."""
     identity = folder.read_identity(run)
     if identity is None:
-        text = folder.manifest_text(job.accepted, job.text, model)
+        text = folder.manifest_text(job.accepted, job.text, is_changed=bool(model or request.assignments))
         return folder.begin(run, text, manifest_folder=job.manifest_folder, model=model), job
     if model is None and identity.model is not None:
-        job = load_local_job(request.manifest, identity.model, request.folder)
-    text = folder.manifest_text(job.accepted, job.text, identity.model)
+        job = load_local_job(request.manifest, identity.model, request.folder, assignments=request.assignments)
+    is_changed = bool(identity.model or request.assignments)
+    text = folder.manifest_text(job.accepted, job.text, is_changed=is_changed)
     changed = folder.adopt_changes(run, identity, job.accepted, text, manifest_folder=job.manifest_folder)
     for change in changed:
         console.print(f"changed since the last start: {change}", markup=False, highlight=False)
@@ -215,6 +220,8 @@ def resume_command(request: RunRequest) -> str:
     parts = ["prorl", "run", str(request.manifest)]
     if request.run_dir is not None:
         parts += ["--run-dir", str(request.run_dir)]
+    for assignment in request.assignments:
+        parts += ["--set", assignment]
     return shlex.join(parts)
 
 

@@ -124,3 +124,12 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
     )
     output = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
     assert output.strip() == "[]"
+
+
+def test_fields_are_set_on_the_command_line_and_judged_as_in_the_manifest(folder: Path) -> None:
+    result = prorl("validate", folder / "job.yaml", "--set", "learner.groupSize=6", "--set", "schedule.totalSteps=7")
+    assert result.exit_code == 0, result.output
+    assert "7 steps of 8 prompts x 6" in result.output
+    refused = prorl("validate", folder / "job.yaml", "--set", "learner.groupSizes=6")
+    assert refused.exit_code == 64
+    assert "did you mean `groupSize`?" in refused.output

@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from prorl_api.errors import SpecError
+from prorl_api.run_folder import RunFolder
+from prorl_cli.local.folder import begin
 from prorl_cli.local.job import LocalJob, load_local_job, model_argument
 
 
@@ -118,3 +120,15 @@ def test_a_reward_function_that_cannot_be_had_is_named_before_anything_starts(
     assert "spec.data.sources[0].reward" in text
     assert wanted in text
     assert "spec.model.path" in text, "every fault at once"
+
+
+def test_the_copy_of_a_manifest_in_a_run_folder_can_be_run_again(folder: Path) -> None:
+    job = load(folder)
+    run = RunFolder(folder / "runs" / "demo")
+    run.path.mkdir(parents=True)
+    begin(run, job.text, manifest_folder=job.manifest_folder, model=None)
+    assert load_local_job(run.manifest, None).effective == job.effective
+    other = run.path / "other.yaml"
+    other.write_text(job.text)
+    with pytest.raises(SpecError, match="which is no folder"):
+        load_local_job(other, None)
