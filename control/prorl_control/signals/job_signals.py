@@ -47,6 +47,8 @@ class WantedSignals:
     """What is to be read of a job."""
 
     job: JobKey
+    uid: str
+    """Of the job."""
     names: frozenset[str]
     """Of the metrics table."""
     own: tuple[OwnSignal, ...]
@@ -87,7 +89,7 @@ class JobSignals:
     def want(self, wanted: WantedSignals) -> None:
         """Take up a change of what is wanted; with other metrics or signals everything is read anew."""
         before = self.wanted
-        if (before.names, before.own, before.since) != (wanted.names, wanted.own, wanted.since):
+        if (before.uid, before.names, before.own) != (wanted.uid, wanted.names, wanted.own):
             self._forget()
             self._own_faults = {}
         self.wanted = wanted

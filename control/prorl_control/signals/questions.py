@@ -14,10 +14,11 @@ from prorl_api.spec.values import Role
 JobKey = tuple[str, str]
 """Namespace and name of a ProRLJob."""
 
-LABEL_NAMESPACE, LABEL_JOB, LABEL_ROLE, LABEL_POD, LABEL_SOURCE = (
+LABEL_NAMESPACE, LABEL_JOB, LABEL_ROLE, LABEL_RUN, LABEL_POD, LABEL_SOURCE = (
     "namespace",
     "prorl_job",
     "prorl_role",
+    "prorl_run",
     "pod",
     "source",
 )

@@ -18,6 +18,7 @@ from prorl_control.signals.questions import (
     LABEL_JOB,
     LABEL_NAMESPACE,
     LABEL_POD,
+    LABEL_RUN,
     LABEL_SOURCE,
     RESUMED,
     STEP,
@@ -64,7 +65,11 @@ class JobSamples:
 
 
 def by_job(
-    series: Iterable[RawSeries], names: Mapping[str, str], jobs: Collection[JobKey], now: float
+    series: Iterable[RawSeries],
+    names: Mapping[str, str],
+    jobs: Collection[JobKey],
+    now: float,
+    runs: Mapping[JobKey, str] | None = None,
 ) -> dict[JobKey, JobSamples]:
     """Return what an answer has of each job.
 
@@ -73,13 +78,17 @@ def by_job(
         names: Prometheus names to names of the metrics table (`questions.metric_names`).
         jobs: Those that were asked for; each is in the result.
         now: Unix time.
+        runs: Uid of each job: series that say another one are of an earlier job of the same name.
     """
     found: dict[JobKey, dict[_Instance, list[tuple[str, RawSeries]]]] = {job: {} for job in jobs}
     for item in series:
         labels = item.labels
-        instances = found.get((labels.get(LABEL_NAMESPACE, ""), labels.get(LABEL_JOB, "")))
+        job = labels.get(LABEL_NAMESPACE, ""), labels.get(LABEL_JOB, "")
+        instances = found.get(job)
         name = names.get(labels.get("__name__", ""))
         if instances is None or name is None:
+            continue
+        if runs is not None and labels.get(LABEL_RUN, runs[job]) != runs[job]:
             continue
         metric = BY_NAME.get(name)
         if metric is not None and metric.by_source:

@@ -52,6 +52,7 @@ class SignalChoice:
         else:
             wanted = WantedSignals(
                 job=key,
+                uid=meta["uid"],
                 names=DECISIVE,
                 own=own_signals(((signal.name, signal.query) for signal in monitoring.signals), key),
                 since=from_time(meta["creationTimestamp"]),

@@ -55,6 +55,7 @@ def make_wanted(**changes: Any) -> WantedSignals:
     """What is wanted of the job."""
     values: dict[str, Any] = {
         "job": JOB,
+        "uid": "uid-1",
         "names": NAMES,
         "own": (),
         "since": NOW - 3600,

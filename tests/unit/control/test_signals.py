@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from signal_builders import (
     INTERVAL,
     JOB,
+    NAMES,
     NOW,
     TARGET,
     answer,
@@ -139,6 +140,13 @@ def test_a_metric_with_sources_keeps_them_apart() -> None:
         "validation_source_accuracy/math": 0.5,
         "validation_source_accuracy/code": 0.25,
     }
+
+
+def test_series_of_an_earlier_job_of_the_same_name_are_passed_over() -> None:
+    series = matrix(answer(result([(15, step(9))], prorl_run="old"), result([(15, step(5))], prorl_run="new")))
+    found = by_job(series, metric_names(NAMES), [JOB], NOW, {JOB: "new"})[JOB]
+    assert [one.step for one in found.snapshots] == [5]
+    assert found.faults == []
 
 
 def test_two_replicas_that_scrape_one_learner_are_no_two_learners() -> None:

@@ -64,6 +64,7 @@ class FakePrometheus:
 def make_wanted(name: str = "demo", own: tuple[OwnSignal, ...] = ()) -> WantedSignals:
     return WantedSignals(
         job=("a", name),
+        uid="uid-1",
         names=frozenset({"kl"}),
         own=own,
         since=NOW - 600,
