@@ -23,6 +23,9 @@ from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_cli.errors import RunFolderError, storage_error
 from prorl_cli.local.files import reading, write_atomically
 
+_LOOK_SECONDS = 0.2
+"""Nobody looks at whether a folder is driven for so long; a page that is open looks every other second."""
+
 
 @contextmanager
 def locked(run: RunFolder) -> Iterator[None]:
@@ -39,19 +42,29 @@ def locked(run: RunFolder) -> Iterator[None]:
     except OSError as error:
         raise storage_error(error, run.path) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(descriptor):
             holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
             raise RunFolderError(
                 f"{run.path} is driven by another `prorl run` (process {holder}); stop that one first, or choose "
                 "another folder with --run-dir"
-            ) from None
+            )
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock, unless a body holds it; whoever only looks (`is_driven`) has let go of it at the second try."""
+    for wait in (0.0, _LOOK_SECONDS):
+        time.sleep(wait)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        return True
+    return False
 
 
 def is_driven(run: RunFolder) -> bool:

@@ -34,7 +34,8 @@ class LiveProgress:
     def line(self, text: str, *, is_warning: bool = False) -> None:
         """Put a line above the changing part, where it stays."""
         stamp = Text(time.strftime("%H:%M:%S "), style="dim")
-        self._live.console.print(stamp.append(Text(text, style="yellow" if is_warning else "default")))
+        # Unbroken, so that an address can be clicked or copied.
+        self._live.console.print(stamp.append(Text(text, style="yellow" if is_warning else "default")), soft_wrap=True)
 
     def show(self, view: View) -> None:
         """Replace the changing part."""

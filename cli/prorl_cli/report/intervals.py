@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 CONFIDENCE = 0.95
 _NO_SPREAD = 1e-9
@@ -60,16 +61,24 @@ def paired_gain(before: Sequence[float], after: Sequence[float]) -> PairedGain:
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
     """Interval of the mean of rewards in 0 to 1: Wilson's if all are 0 or 1, else the t interval, cut to 0 to 1."""
-    from scipy import stats
-
     if not values:
         return None
     if all(value in (0.0, 1.0) for value in values):
-        found = stats.binomtest(int(sum(values)), len(values)).proportion_ci(CONFIDENCE, method="wilson")
-    elif len(values) > 1 and _has_spread(values):
-        found = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
-    else:
+        return _wilson(int(sum(values)), len(values))
+    if len(values) < 2 or not _has_spread(values):
         return None
+    from scipy import stats
+
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(CONFIDENCE)
+    return Interval(low=max(0.0, float(found.low)), high=min(1.0, float(found.high)))
+
+
+@lru_cache(maxsize=65536)
+def _wilson(right: int, n: int) -> Interval:
+    """Return Wilson's interval; a live page asks for the same ones again and again."""
+    from scipy import stats
+
+    found = stats.binomtest(right, n).proportion_ci(CONFIDENCE, method="wilson")
     return Interval(low=max(0.0, float(found.low)), high=min(1.0, float(found.high)))
 
 

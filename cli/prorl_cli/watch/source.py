@@ -20,7 +20,7 @@ from prorl_cli.report.samples import validation_rewards
 SHORTEST_LOOK_SECONDS = 2.0
 _LONGEST_LOOK_SECONDS = 30.0
 _LOOK_PER_RENDER = 10.0
-"""Looks are so many times as far apart as making the page takes: at most a tenth of one core goes into it."""
+"""Looks are so many times as far apart as making the page takes CPU time: at most a tenth of one core goes into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,10 @@ class PageSource:
             return self._newest
 
     def _render(self, revision: str, *, driven: bool) -> Look:
-        began = time.perf_counter()
+        began = time.thread_time()
         data = load(self._run)
         content = content_of(data, validation_rewards(self._run, data.timeline), is_live=True)
-        spent = time.perf_counter() - began
+        spent = time.thread_time() - began
         wait = min(_LONGEST_LOOK_SECONDS, max(SHORTEST_LOOK_SECONDS, _LOOK_PER_RENDER * spent))
         return Look(revision=revision, content=content, is_driven=driven, next_look_seconds=wait)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import socket
 import stat
@@ -322,6 +324,29 @@ def test_what_is_no_run_is_not_watched(make_run: MakeRun, spoil: Callable[[RunFo
     result = CliRunner().invoke(app, ["watch", str(run.path)])
     assert result.exit_code == 1
     assert told in result.output
+
+
+def test_looking_at_a_run_does_not_keep_it_from_being_started(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(last_step=1)
+    run.lock.touch()
+    looker = os.open(run.lock, os.O_RDONLY)
+    fcntl.flock(looker, fcntl.LOCK_SH)
+    taken = fcntl.flock
+
+    def look_away(descriptor: int, operation: int) -> None:
+        """Taking fails, as another looks; then that one is done."""
+        try:
+            taken(descriptor, operation)
+        except BlockingIOError:
+            taken(looker, fcntl.LOCK_UN)
+            raise
+
+    monkeypatch.setattr(fcntl, "flock", look_away)
+    with folder.locked(run):
+        assert run.lock.read_text().strip() == str(os.getpid())
+    os.close(looker)
 
 
 def test_whether_it_is_driven_is_seen_at_once(make_run: MakeRun, served: Callable[[RunFolder], Page]) -> None:

@@ -101,6 +101,10 @@
     const button = event.target.closest("[data-decision]");
     if (button) decide(button);
   });
+  document.addEventListener("toggle", (event) => { // a log is read from its end
+    const lines = event.target.open && event.target.querySelector("pre[data-key^=lines]");
+    if (lines) lines.scrollTop = lines.scrollHeight;
+  }, true);
   ask.addEventListener("submit", (event) => {
     event.preventDefault();
     sessionStorage.setItem(kept, document.getElementById("token").value.trim());
