@@ -10,6 +10,7 @@ import typer
 
 from prorl_cli.data.commands import data_app
 from prorl_cli.errors import errors_for_people
+from prorl_cli.starting.kinds import Kind
 
 app = typer.Typer(
     help="Prolonged reinforcement learning for language models, on one machine.",
@@ -35,6 +36,29 @@ LivePort = Annotated[
 Checkpoint = Annotated[str, typer.Option(help="best (by held-out accuracy) | last | step-N.")]
 BaseModel = Annotated[str | None, typer.Option("--model", help="The base model's folder, where the run's is gone.")]
 ResetName = Annotated[str, typer.Argument(help="Name of the reset, as `prorl resets list` shows it.")]
+
+
+@app.command()
+def init(
+    kind: Annotated[Kind, typer.Argument(help="What to begin with.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Base model: a Hugging Face folder or name.", show_default=False)],
+    output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("job.yaml"),
+    data: Annotated[
+        Path | None, typer.Option(help="Your JSONL file; default: a small one is written, too.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+) -> None:
+    """Write a commented manifest to start from, with data and reward function where you give none."""
+    from prorl_cli.local.job import load_local_job, model_argument
+    from prorl_cli.starting.writing import InitRequest, write_start
+
+    with errors_for_people():
+        named = model_argument(model) or model
+        request = InitRequest(kind=kind, output=output, model=named, data=data, replaces=force)
+        for path in write_start(request):
+            typer.echo(f"wrote {path}")
+        load_local_job(output, None)
+    typer.echo(f"next: prorl validate {output}, then prorl run {output}")
 
 
 @app.command()

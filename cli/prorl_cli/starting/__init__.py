@@ -1,0 +1,1 @@
+"""`prorl init`: a first manifest, and data in its form where there is none yet."""

@@ -1,0 +1,156 @@
+"""`prorl init`: what it writes is valid, in the data's form, and fits the model and the machine."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from prorl_api.data_lines import GoodLine, judge_line
+from prorl_api.jsonl import raw_lines
+from prorl_api.manifest import read_job
+from prorl_cli.data.importers.base import Imported
+from prorl_cli.data.importers.question_answer import convert
+from prorl_cli.local.job import load_local_job
+from prorl_cli.main import app
+from prorl_cli.starting.kinds import STARTS, Kind
+from prorl_cli.starting.samples import programs
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text('{"max_position_embeddings": 4096}')
+    (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    for name in ("tokenizer.json", "model.safetensors"):
+        (model / name).touch()
+    return tmp_path
+
+
+def init(folder: Path, kind: str, *options: object, output: str = "first.yaml") -> Result:
+    arguments = ["init", kind, "--model", folder / "model", "--output", folder / output, *options]
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("gpus", ["", "0"], ids=["without a GPU", "with a GPU"])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_every_kind_is_a_valid_job_with_rows_of_its_domain(
+    folder: Path, kind: Kind, gpus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prorl_cli.starting.writing.find_gpus", lambda _: tuple(gpus))
+    result = init(folder, kind)
+    assert result.exit_code == 0, result.output
+    spec = load_local_job(folder / "first.yaml", None).effective.spec
+    (source,) = spec.data.sources
+    lines = [judge_line(raw, str(raw.number), source.domain) for raw in raw_lines(folder / "first.jsonl")]
+    assert all(isinstance(line, GoodLine) for line in lines)
+    assert 0 < source.held_out < len(lines)
+    assert source.prompt.chat
+    assert "{question}" in source.prompt.template
+    comments = [line.index(" # ") for line in (folder / "first.yaml").read_text().splitlines()[2:] if "  # " in line]
+    assert len(comments) > 15, "fields are explained"
+    assert (spec.rollout.dtype == "bfloat16") == bool(gpus)
+
+
+def test_every_kind_of_data_is_of_a_domain_of_its_own() -> None:
+    assert {start.domain.value for start in STARTS.values()} == {"math", "code", "instruction-following", "custom"}
+
+
+def test_nothing_that_exists_is_replaced_unasked(folder: Path) -> None:
+    assert init(folder, "math").exit_code == 0
+    (folder / "first.jsonl").write_text("mine")
+    refused = init(folder, "math")
+    assert refused.exit_code == 64
+    assert "--force" in refused.output
+    assert (folder / "first.jsonl").read_text() == "mine"
+    assert init(folder, "math", "--force").exit_code == 0
+
+
+def test_a_tokenizer_without_chat_template_is_asked_without_one(folder: Path) -> None:
+    (folder / "model" / "tokenizer_config.json").write_text("{}")
+    assert init(folder, "math").exit_code == 0
+    (source,) = read_job(folder / "first.yaml").spec.data.sources
+    assert not source.prompt.chat
+    assert source.prompt.template == "Question: {question}\nPut your final answer in \\boxed{}.\nAnswer:"
+
+
+@pytest.mark.parametrize("room", [2, 64, 300])
+def test_prompt_and_completion_fit_into_the_model(folder: Path, room: int) -> None:
+    (folder / "model" / "config.json").write_text(json.dumps({"max_position_embeddings": room}))
+    init(folder, "math")
+    rollout = read_job(folder / "first.yaml").spec.rollout
+    assert rollout.max_prompt_tokens + rollout.max_completion_tokens <= room
+
+
+def test_own_questions_with_answers_are_brought_into_form(folder: Path) -> None:
+    own = folder / "qa.jsonl"
+    own.write_text("".join(json.dumps({"question": f"{n} + 1?", "answer": str(n + 1)}) + "\n" for n in range(20)))
+    result = init(folder, "math", "--data", own)
+    assert result.exit_code == 0, result.output
+    (source,) = read_job(folder / "first.yaml").spec.data.sources
+    assert source.jsonl == "./first.jsonl"
+    first = json.loads((folder / "first.jsonl").read_text().splitlines()[0])
+    assert (first["prompt"], first["row"]) == ("0 + 1?", {"answer": "1"})
+    assert json.loads(own.read_text().splitlines()[0]) == {"question": "0 + 1?", "answer": "1"}, "it stays as it was"
+
+
+def test_data_in_form_is_taken_as_it_is(folder: Path) -> None:
+    own = folder / "rows.jsonl"
+    own.write_text('{"prompt": "1 + 1?", "row": {"answer": 2}}\n' * 7)
+    assert init(folder, "math", "--data", own).exit_code == 0
+    (source,) = read_job(folder / "first.yaml").spec.data.sources
+    assert (source.jsonl, source.held_out) == ("./rows.jsonl", 1)
+    assert not (folder / "first.jsonl").exists()
+
+
+@pytest.mark.parametrize("content", ["", "not json\n", '"text"\n'])
+def test_data_that_is_none_is_named(folder: Path, content: str) -> None:
+    (folder / "own.jsonl").write_text(content)
+    result = init(folder, "math", "--data", folder / "own.jsonl")
+    assert result.exit_code == 64
+    assert "own.jsonl" in result.output
+    assert not (folder / "first.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        ({"question": "1 + 1?", "answer": "2"}, {"answer": "2"}),
+        ({"problem": "1 + 1?", "solution": r"So \boxed{2}."}, {"answer": "2"}),
+        ({"question": "1 + 1?", "answer": "We add.\n#### 2"}, {"answer": "2"}),
+        ({"instruction": "1 + 1?", "output": 2}, {"answer": 2}),
+        ({"question": "1 + 1?", "answer": True, "target": "2"}, {"answer": "2"}),
+        ({"question": "1 + 1?", "answer": "####"}, None),
+        ({"question": "1 + 1?"}, None),
+        ({"answer": "2"}, None),
+    ],
+)
+def test_usual_names_of_questions_and_answers(record: dict[str, object], row: dict[str, object] | None) -> None:
+    found = convert(record)
+    assert (found.row if isinstance(found, Imported) else None) == row
+
+
+def test_sample_programs_pass_their_own_tests() -> None:
+    for line in programs():
+        space: dict[str, object] = {}
+        exec(line["row"]["solution"], space)
+        for test in line["row"]["tests"]:
+            assert space["f"](*test["arguments"]) == test["expected"]  # type: ignore[operator]
+
+
+def test_the_sample_reward_pays_its_solutions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert init(folder, "own").exit_code == 0
+    monkeypatch.syspath_prepend(folder)
+    first_reward = importlib.import_module("first_reward")
+    try:
+        for raw in raw_lines(folder / "first.jsonl"):
+            row = json.loads(raw.content)["row"]
+            assert first_reward.score(row["solution"], row) == 1.0
+            assert first_reward.score("", row) == 0.0
+    finally:
+        del sys.modules["first_reward"]
