@@ -10,7 +10,7 @@ EXTRAS := --extra cli --extra operator --extra learner --extra sandbox --group d
 UV := .tools/bin/uv
 BIN := .venv/bin
 MODEL := .cache/models/SmolLM2-135M-Instruct
-SOURCES := api control operator trainer rollout_server verifiers reward_sandbox cli observability
+SOURCES := api control operator trainer rollout_server verifiers reward_sandbox cli observability analysis
 RUN_DIR ?= runs/quickstart
 RUN_FLAGS ?=
 

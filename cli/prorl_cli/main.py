@@ -145,6 +145,54 @@ def observe(
 
 
 @app.command()
+def evaluate(
+    manifest: Manifest,
+    output: Annotated[Path, typer.Option(help="Folder for the results.", show_default=False)],
+    model: Annotated[str | None, typer.Option(help="Model instead of the manifest's: a folder or a hub name.")] = None,
+    samples: Annotated[int, typer.Option(help="Completions of each held-out item.", min=1, max=1024)] = 16,
+    source: Annotated[
+        list[str] | None, typer.Option(help="NAME or NAME=ITEMS; default: every source with held-out items.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0, max=5)] = 0.6,
+    top_p: Annotated[float, typer.Option(min=0.001, max=1)] = 0.95,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest completion; default: the manifest's.", min=1)] = None,
+    plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of a live display.")] = False,
+) -> None:
+    """Sample a model many times on held-out items and judge the samples; again to go on after a kill."""
+    from prorl_cli.evaluation.evaluate import evaluate as run_evaluation
+    from prorl_cli.evaluation.job import EvaluationRequest, read_sizes
+    from prorl_cli.local.job import model_argument
+    from prorl_cli.terminal import stdout_console
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    with errors_for_people():
+        request = EvaluationRequest(
+            model=model_argument(model),
+            samples=samples,
+            temperature=temperature,
+            top_p=top_p,
+            sizes=read_sizes(source or []),
+            max_completion_tokens=max_tokens,
+        )
+        code = run_evaluation(manifest, output, request, is_plain=plain, console=stdout_console())
+    raise typer.Exit(code)
+
+
+@app.command()
+def boundary(
+    base: Annotated[Path, typer.Argument(help="The base model's results.jsonl.", show_default=False)],
+    checkpoints: Annotated[list[Path], typer.Argument(help="Results of trained models.", show_default=False)],
+    output: Annotated[Path | None, typer.Option(help="Where to write the same as JSON.")] = None,
+) -> None:
+    """Show what training lost and gained against the base model on the same items, with pass@k and intervals."""
+    from prorl_cli.evaluation.boundary import show_boundary
+    from prorl_cli.terminal import stdout_console
+
+    with errors_for_people():
+        show_boundary(base, checkpoints, output, stdout_console())
+
+
+@app.command()
 def watch(
     run: Run,
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0: any free one.", min=0, max=65535)] = 0,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from prorl_api.run_folder import RunFolder
 from tests.bench.short_recipes import RECIPES, load, shortened
 
 
@@ -24,7 +25,7 @@ def main() -> None:
             job.write_text(yaml.safe_dump(shortened(load(path))))
             started = time.monotonic()
             done = subprocess.run(
-                [sys.executable, "-m", "prorl_cli.main", "run", str(job), "--run-dir", str(run), "--plain"],
+                [sys.executable, "-m", "prorl_cli", "run", str(job), "--run-dir", str(run), "--plain"],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -34,7 +35,7 @@ def main() -> None:
             if done.returncode:
                 print(done.stdout[-3000:], done.stderr[-3000:])
                 continue
-            lines = [json.loads(line) for line in next(run.rglob("metrics.jsonl")).read_text().splitlines()]
+            lines = [json.loads(line) for line in RunFolder(run).metrics.read_text().splitlines()]
             stages = list(dict.fromkeys(line["stage"] for line in lines if line.get("stage")))
             resets = sorted(path.name for path in (run / "resets").glob("*")) if (run / "resets").exists() else []
             print(f"  {len(lines) - 1} steps, stages {stages}, {len(resets)} resets asked for by triggers")

@@ -108,6 +108,21 @@ def test_a_finished_run_leaves_samples_and_nothing_in_shared_memory(finished: Wo
     assert kept >= finished.state().digests
 
 
+def test_a_job_of_no_steps_is_an_evaluation_and_leaves_no_checkpoint(model: Path, tmp_path: Path) -> None:
+    wanted = {"samplesPerPrompt": 3, "sources": [{"name": "sums", "size": 4}]}
+    with world(tmp_path) as made:
+        document = manifest(model, schedule={"totalSteps": 0}, validation=wanted, algorithm={"kl": {"coefficient": 0}})
+        assert made.start(1, document).wait(timeout=240) == ExitCode.OK, made.log(1)
+        (line,) = made.series()
+        assert line["step"] == 0
+        assert 0 <= line["validation_accuracy"] <= 1
+        samples = [json.loads(text) for text in (made.run.samples / "validation-0.jsonl").read_text().splitlines()]
+        assert {(sample["index"], sample["sample"]) for sample in samples} == {
+            (i, n) for i in range(4) for n in range(3)
+        }
+        assert not made.run.current.exists()
+
+
 def kill_at_random(made: World, process: Any, dice: random.Random) -> None:
     """SIGKILL in the middle of sampling, or some milliseconds after a step was recorded."""
     if dice.random() < 0.5:

@@ -97,7 +97,8 @@ class Learner:
         except MasteredError:
             self.parts.shared_status.enter(LearnerPhase.DONE)
             raise
-        if self._must_checkpoint or self.state.step >= self.spec.schedule.total_steps:
+        total = self.spec.schedule.total_steps
+        if self._must_checkpoint or (total and self.state.step >= total):  # an evaluation leaves nothing to resume
             self._checkpoint()
         self.parts.shared_status.enter(LearnerPhase.DONE)
 

@@ -54,8 +54,8 @@ class Stage(SpecModel):
 class ScheduleSpec(SpecModel):
     """How long, and in which stages."""
 
-    total_steps: Annotated[int, Field(ge=1, le=10_000_000), Change.STEP_BOUNDARY] = 2450
-    """Training steps; one step samples one batch."""
+    total_steps: Annotated[int, Field(ge=0, le=10_000_000), Change.STEP_BOUNDARY] = 2450
+    """Training steps; one step samples one batch. 0: the validation before the first step alone, an evaluation."""
     stages: Annotated[tuple[Stage, ...], Field(max_length=64, json_schema_extra=KEYED_BY_NAME)] = ()
     """In order; before the first one the spec holds as it stands."""
 

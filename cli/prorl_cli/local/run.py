@@ -179,9 +179,12 @@ def _sockets(run_plan: RunPlan) -> Iterator[dict[MemberKey, socket.socket]]:
 
 
 def _say_finished(run: RunFolder, run_plan: RunPlan, console: Console) -> None:
-    console.print(
+    text = (
         f"{run.path} has finished its {run_plan.total_steps} steps. To go on, raise spec.schedule.totalSteps and run "
-        "the same command; to begin anew, choose another --run-dir.",
+        "the same command; to begin anew, choose another --run-dir."
+    )
+    console.print(
+        text if run_plan.total_steps else f"{run.path} has finished its evaluation.",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -116,7 +116,7 @@ SCHEMA_ROWS: list[Bad] = [
     Bad({"spec.sandbox.isolation.minimum": "none"}, "spec.sandbox.isolation.minimum", "'process', 'landlock'"),
     Bad({"spec.algorithm.clip.low": 1}, "spec.algorithm.clip.low", "less than 1"),
     Bad({"spec.algorithm.kl.estimator": "k4"}, "spec.algorithm.kl.estimator", "'k1', 'k2' or 'k3'"),
-    Bad({"spec.schedule.totalSteps": 0}, "spec.schedule.totalSteps", "greater than or equal to 1"),
+    Bad({"spec.schedule.totalSteps": -1}, "spec.schedule.totalSteps", "greater than or equal to 0"),
     Bad(
         {"spec.schedule.stages": [make_stage("a", 2, sourceWeights={"sums": -1})]},
         "spec.schedule.stages[0].overrides.sourceWeights.sums",

@@ -1,0 +1,119 @@
+"""What training moved across the boundary of the base model, item by item, at equal numbers of samples.
+
+An item counts as solved at k if one of its first k judged samples is correct. Measures after "The Invisible Leash"
+(arXiv 2507.14843): with P items preserved, E expanded, S shrunk, support retention SRR = P / (P + S), net discovery
+NDR = E / (P + E), and NSCR = (E - S) / (P + E + S). Regimes are ProRL's names (arXiv 2505.24864 figure 4) by rules that
+the paper does not give; ours are in `regime`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from prorl_analysis.estimators import Estimate, mean_over_items, paired_difference, pass_at_k
+from prorl_analysis.results import CORRECT_REWARD, Item, Results
+
+
+class Regime(StrEnum):
+    """How a source's pass@1 and pass@K moved."""
+
+    DIMINISHED = "diminished"
+    PLATEAU = "plateau"
+    SUSTAINED = "sustained"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boundary:
+    """Base against one checkpoint on one source."""
+
+    source: str
+    k: int
+    """Samples of an item that were looked at: the fewest that any item of either has."""
+    shrunk: tuple[Item, ...]
+    expanded: tuple[Item, ...]
+    num_preserved: int
+    num_out_of_reach: int
+    curve: tuple[tuple[int, Estimate, Estimate], ...]
+    """(k, base's pass@k, the checkpoint's) at powers of two and K."""
+    first_gain: Estimate
+    """pass@1, checkpoint less base, paired."""
+    last_gain: Estimate
+    """pass@K, checkpoint less base, paired."""
+
+    @property
+    def support_retention(self) -> float | None:
+        """SRR; None: the base solved nothing."""
+        return _share(self.num_preserved, self.num_preserved + len(self.shrunk))
+
+    @property
+    def net_discovery(self) -> float | None:
+        """NDR; None: the checkpoint solved nothing."""
+        return _share(len(self.expanded), self.num_preserved + len(self.expanded))
+
+    @property
+    def net_change(self) -> float | None:
+        """NSCR; None: neither solved anything."""
+        moved = len(self.expanded) - len(self.shrunk)
+        return _share(moved, self.num_preserved + len(self.expanded) + len(self.shrunk))
+
+    @property
+    def regime(self) -> Regime:
+        """Diminished: pass@K fell, its interval below 0. Sustained: pass@K rose, its interval above 0. Plateau: pass@1
+        rose, its interval above 0, and pass@K moved neither way. Undecided otherwise: the intervals allow no word."""
+        if _is_above(self.last_gain, 0.0):
+            return Regime.SUSTAINED
+        if self.last_gain.high is not None and self.last_gain.high < 0.0:
+            return Regime.DIMINISHED
+        return Regime.PLATEAU if _is_above(self.first_gain, 0.0) else Regime.UNDECIDED
+
+
+def boundary(base: Results, checkpoint: Results, source: str) -> Boundary:
+    """Compare two evaluations of the same items of one source.
+
+    Raises:
+        ValueError: No item of the source has a judged sample in both.
+    """
+    items = [item for item in base.samples if item[0] == source and item in checkpoint.samples]
+    counts = {item: (base.counts(item), checkpoint.counts(item)) for item in items}
+    judged = [min(first[0], second[0]) for first, second in counts.values()]
+    if not judged or min(judged) < 1:
+        raise ValueError(f"source {source}: an item has no judged sample in one of the evaluations")
+    k = min(judged)
+    solved = {item: (_is_solved(base, item, k), _is_solved(checkpoint, item, k)) for item in items}
+    first, second = ([counts[item][side] for item in items] for side in (0, 1))
+    at = {size: (_pass(first, size), _pass(second, size)) for size in powers(k)}
+    return Boundary(
+        source=source,
+        k=k,
+        shrunk=tuple(item for item in items if solved[item] == (True, False)),
+        expanded=tuple(item for item in items if solved[item] == (False, True)),
+        num_preserved=sum(found == (True, True) for found in solved.values()),
+        num_out_of_reach=sum(found == (False, False) for found in solved.values()),
+        curve=tuple((size, mean_over_items(before), mean_over_items(after)) for size, (before, after) in at.items()),
+        first_gain=paired_difference(*at[1]),
+        last_gain=paired_difference(*at[k]),
+    )
+
+
+def powers(k: int) -> list[int]:
+    """1, 2, 4, ... below k, and k."""
+    return [*(2**exponent for exponent in range(k.bit_length()) if 2**exponent < k), k]
+
+
+def _is_solved(results: Results, item: Item, k: int) -> bool:
+    return max(results.rewards(item)[:k]) >= CORRECT_REWARD
+
+
+def _pass(counts: list[tuple[int, int]], k: int) -> list[float]:
+    values: list[float] = pass_at_k([n for n, _ in counts], [c for _, c in counts], k).tolist()
+    return values
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _is_above(estimate: Estimate, bound: float) -> bool:
+    return estimate.low is not None and estimate.low > bound

@@ -1,0 +1,101 @@
+"""Estimators over one evaluation: pass@k and the mean, each with an interval over items.
+
+Items are what is random: another evaluation set would have other items. Intervals are therefore taken over items (a
+bootstrap of items), not over samples; that each item was sampled a finite number of times is part of their spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special, stats
+
+FloatArray = NDArray[np.float64]
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean over items, with its 95 % interval."""
+
+    value: float
+    low: float | None
+    """None: the data carry no interval (fewer than two items, or all of them equal)."""
+    high: float | None
+    num_items: int
+
+
+def pass_at_k(num_samples: Sequence[int], num_correct: Sequence[int], k: int) -> FloatArray:
+    """Unbiased estimate of pass@k of each item: 1 - C(n - c, k) / C(n, k) (Chen et al., arXiv 2107.03374 eq. 1).
+
+    Args:
+        num_samples: n of each item.
+        num_correct: c of each item.
+        k: At most the smallest n.
+
+    Returns:
+        [items] float64 in [0, 1].
+
+    Raises:
+        ValueError: An item has fewer samples than k: nothing can be said of pass@k then.
+    """
+    n, c = np.asarray(num_samples, dtype=np.float64), np.asarray(num_correct, dtype=np.float64)
+    if n.size and n.min() < k:
+        raise ValueError(f"pass@{k} needs {k} judged samples of every item, one has {int(n.min())}")
+    wrong = n - c
+    log_ratio = (
+        special.gammaln(wrong + 1)
+        - special.gammaln(np.maximum(wrong - k, 0) + 1)
+        - special.gammaln(n + 1)
+        + special.gammaln(n - k + 1)
+    )
+    return np.where(wrong < k, 1.0, -np.expm1(log_ratio))
+
+
+def mean_over_items(values: Sequence[float] | FloatArray, *, seed: int = 0) -> Estimate:
+    """Mean of per-item values with a percentile bootstrap interval over items (Efron 1979; scipy.stats.bootstrap)."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.size < 2 or array.min() == array.max():
+        value = float(array.mean()) if array.size else 0.0
+        return Estimate(value=value, low=None, high=None, num_items=int(array.size))
+    return _bootstrapped((array,), array.mean(), seed)
+
+
+def paired_difference(
+    before: Sequence[float] | FloatArray, after: Sequence[float] | FloatArray, *, seed: int = 0
+) -> Estimate:
+    """Mean of after - before over the same items, with a paired bootstrap interval: items are drawn, not evaluations.
+
+    Raises:
+        ValueError: The two have other lengths.
+    """
+    first, second = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"paired values of the same items are wanted, got {first.size} and {second.size}")
+    return mean_over_items(second - first, seed=seed)
+
+
+def at_most(num_samples: int) -> float:
+    """Upper 95 % bound of the success probability of an item with 0 of n: 1 - 0.05^(1/n), about 3 / n.
+
+    Clopper-Pearson, one-sided. So "0 of 256" says "below 1.2 %", never "impossible".
+    """
+    found = stats.binomtest(0, num_samples, alternative="less").proportion_ci(CONFIDENCE)
+    return float(found.high)
+
+
+def _bootstrapped(data: tuple[FloatArray, ...], value: float, seed: int) -> Estimate:
+    found = stats.bootstrap(
+        data,
+        np.mean,
+        confidence_level=CONFIDENCE,
+        n_resamples=RESAMPLES,
+        batch=max(1, 20_000_000 // data[0].size),  # 160 MB at once
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Estimate(value=float(value), low=float(found.low), high=float(found.high), num_items=int(data[0].size))

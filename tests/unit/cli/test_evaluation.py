@@ -1,0 +1,110 @@
+"""Evaluations as jobs of no steps, and what `prorl boundary` prints of two of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from prorl_analysis.results import write_results
+from prorl_api.errors import SpecError
+from prorl_api.manifest import parse_job, validate_job
+from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, read_sizes, settings_of
+from prorl_cli.main import app
+from tests.unit.analysis.builders import SETTINGS, make_sample
+
+MANIFEST = """
+apiVersion: prorl.dev/v1alpha1
+kind: ProRLJob
+metadata: {name: demo}
+spec:
+  model: {path: /models/base}
+  initFrom: {run: /runs/old}
+  data:
+    sources:
+      - {name: sums, domain: logic, reasoningGym: {tasks: [{name: chain_sum}]}}
+      - {name: own, domain: math, jsonl: JSONL, heldOut: 2}
+  learner: {processesPerReplica: 2}
+  algorithm: {kl: {coefficient: 0.01}, entropyBonus: 0.1}
+  schedule: {totalSteps: 50, stages: [{name: late, fromStep: 40}]}
+"""
+REQUEST = EvaluationRequest(model=None, samples=32, temperature=0.6, top_p=0.95, sizes={"sums": 40})
+
+
+def test_an_evaluation_is_a_valid_job_that_trains_nothing(tmp_path: Path) -> None:
+    found = validate_job(evaluation_job(parse_job(MANIFEST), REQUEST)).spec
+    assert found.schedule.total_steps == 0
+    assert found.schedule.stages == ()
+    assert found.init_from is None
+    assert found.algorithm.kl.coefficient == 0, "no reference is loaded"
+    assert found.learner.processes_per_replica == 1
+    assert (found.validation.samples_per_prompt, found.validation.sources[0].size) == (32, 40)
+
+
+def test_another_model_and_longer_completions_are_taken(tmp_path: Path) -> None:
+    request = EvaluationRequest(
+        model="/models/trained", samples=1, temperature=0, top_p=1, sizes={}, max_completion_tokens=99
+    )
+    found = validate_job(evaluation_job(parse_job(MANIFEST), request)).spec
+    assert str(found.model.path) == "/models/trained"
+    assert found.rollout.max_completion_tokens == 99
+    assert found.validation.sources == ()
+
+
+def test_a_source_that_is_not_there_is_named() -> None:
+    request = EvaluationRequest(model=None, samples=1, temperature=1, top_p=1, sizes={"sumz": None})
+    with pytest.raises(SpecError, match=r"--source: got sumz; one of own, sums"):
+        evaluation_job(parse_job(MANIFEST), request)
+
+
+@pytest.mark.parametrize("text", ["", "=3", "sums=", "sums=0", "sums=-1", "sums=x"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="--source"):
+        read_sizes([text])
+
+
+def test_sizes_are_read() -> None:
+    assert read_sizes(["sums", "own=3"]) == {"sums": None, "own": 3}
+
+
+def test_other_items_have_another_digest(tmp_path: Path) -> None:
+    rows = tmp_path / "own.jsonl"
+    rows.write_text("{}\n")
+    text = MANIFEST.replace("JSONL", str(rows))
+
+    def digests(changed: str) -> dict[str, str]:
+        document = evaluation_job(parse_job(changed), replace(REQUEST, sizes={}))
+        return dict(settings_of(validate_job(document)).sources)
+
+    before = digests(text)
+    assert digests(text.replace("totalSteps: 50", "totalSteps: 60")) == before
+    assert digests(text.replace("chain_sum", "lcm"))["sums"] != before["sums"]
+    rows.write_text("{ }\n")
+    assert digests(text)["own"] != before["own"]
+
+
+def test_what_was_lost_is_shown_with_what_was_gained(tmp_path: Path) -> None:
+    base, after = tmp_path / "base.jsonl", tmp_path / "after.jsonl"
+    for path, rewards in ((base, [[1, 0], [0, 0], [1, 1]]), (after, [[0, 0], [1, 0], [1, 1]])):
+        samples = [
+            make_sample(("math", item), number, float(reward))
+            for item, values in enumerate(rewards)
+            for number, reward in enumerate(values)
+        ]
+        write_results(path, SETTINGS, samples)
+    output = tmp_path / "boundary.json"
+    done = CliRunner().invoke(app, ["boundary", str(base), str(after), "--output", str(output)], terminal_width=200)
+    assert done.exit_code == 0, done.output
+    assert "below 77.64% (95 %), not an impossibility" in done.output
+    (row,) = json.loads(output.read_text())["checkpoints"][str(after)]
+    assert (row["shrunk"], row["expanded"]) == ([["math", 0]], [["math", 1]])
+    assert row["nscr"] == 0.0
+
+
+def test_results_that_are_not_there_are_a_clear_error(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["boundary", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
+    assert done.exit_code == 64
+    assert "results written by `prorl evaluate`" in done.output
