@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from prorl_api.manifest import read_job
+from prorl_api.metrics import TABLE
+from prorl_api.metrics_reference import page as metrics_page
 from prorl_api.reference import page
 from prorl_api.spec.merge import on_one_machine
 
@@ -18,6 +20,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 def test_the_manifest_reference_is_current() -> None:
     message = "run: python -m prorl_api.reference > docs/manifest.md"
     assert (ROOT / "docs" / "manifest.md").read_text() == page(), message
+
+
+def test_the_metrics_page_is_current_and_explains_every_key() -> None:
+    message = "run: python -m prorl_api.metrics_reference > docs/metrics.md"
+    assert (ROOT / "docs" / "metrics.md").read_text() == metrics_page(), message
+    assert all(metric.help for metric in TABLE)
+    assert {f"`{metric.name}" for metric in TABLE} <= {
+        line.split("|")[1].strip().removesuffix("`").removesuffix("/SOURCE")
+        for line in metrics_page().splitlines()
+        if line.startswith("| `")
+    }
 
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)

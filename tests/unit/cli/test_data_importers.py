@@ -439,6 +439,7 @@ def test_the_sets_are_listed() -> None:
         ["eurus-2-code", "code"],
         ["scp-116k", "stem"],
         ["llama-nemotron-if", "instruction-following"],
+        ["question-answer", "math"],
     ]
 
 
