@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from prorl_api.instructions import parse_arguments
-from prorl_api.spec.values import Domain
+from prorl_api.spec.values import Domain, Libraries
 
 
 class Row(BaseModel):
@@ -148,8 +148,16 @@ class CallTest(Row):
     arguments: Annotated[list[JsonValue], Field(max_length=64)] = []
     """Positional arguments."""
     expected: JsonValue
-    """The returned value. A tuple counts as a list, a set as a list in any order, a dictionary's key 1 as "1". Whole
-    numbers must be equal and no float; where a float is expected, any number within the tolerances counts."""
+    """The returned value, compared as Python compares: 3.0 is 3. Any sequence in this order counts as a list, a
+    dictionary's key 1 as "1"; where a float is expected, any number within the tolerances counts."""
+    unordered: bool = False
+    """The members of `expected` may come in any order, also as a set; they are compared exactly."""
+
+    @model_validator(mode="after")
+    def _only_lists_have_an_order(self) -> Self:
+        if self.unordered and not isinstance(self.expected, list):
+            raise ValueError(f"`unordered` needs a list as `expected`, got {json.dumps(self.expected)[:40]}")
+        return self
 
 
 class AssertTest(Row):
@@ -228,6 +236,9 @@ class CodeRow(Row):
     preamble: bool = False
     """Python: the imports that public sets assume stand before the program (`List`, `deque`, `inf`, ...). Set by their
     importers."""
+    libraries: Libraries | None = None
+    """Python: what the program may import besides the standard library. null: what the job's `sandbox.libraries` says;
+    an empty list: nothing, for problems whose point is to do without."""
     solution: Annotated[str, Field(max_length=2**20)] | None = None
     """A right program: `prorl data check` runs it against the tests. Never shown to a model."""
 
@@ -236,6 +247,8 @@ class CodeRow(Row):
         kinds = sorted({test.type for test in self.tests if test.type != "stdio"})
         if kinds and self.language != "python":
             raise ValueError(f"tests of type {', '.join(kinds)} need language `python`, got `{self.language}`")
+        if self.libraries and self.language != "python":
+            raise ValueError(f"`libraries` has no effect in language `{self.language}`; remove it")
         if self.preamble and self.language != "python":
             raise ValueError(f"`preamble` has no effect in language `{self.language}`; remove it")
         return self

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prorl_api.spec.values import IsolationLevel
+from prorl_api.spec.values import LIBRARIES, IsolationLevel, Libraries
 from prorl_api.wire.base import WireModel
 
 
@@ -49,5 +49,7 @@ class SandboxSettings(WireModel):
     """`policy-verified`: a connection that the pod's network policy forbids is tried, and must fail."""
     recycle_after_items: Annotated[int, Field(ge=1)] = 5000
     """A worker is replaced after so many items, so that leaks stay bounded."""
+    libraries: Libraries = LIBRARIES
+    """What programs in Python may import besides the standard library, unless their row says otherwise."""
     minimum_isolation: IsolationLevel = "process"
     """Weakest acceptable containment of programs; a sandbox that obtains less does not start."""

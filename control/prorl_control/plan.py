@@ -87,6 +87,7 @@ def plan(job: ProRLJob) -> RunPlan:
             workers=spec.sandbox.workers,
             minimum_isolation=spec.sandbox.isolation.minimum,
             network=spec.sandbox.isolation.network,
+            libraries=spec.sandbox.libraries,
         ),
         restarts=spec.restarts,
         reference_reset=spec.reference_reset,

@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from prorl_verifiers.extraction import final_text
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)([^`\n]*)$")
+_BEFORE = re.compile(r"^([ \t]*)(?:<[A-Za-z_]{1,32}>[ \t]*)+(?=`{3}|~{3})")
+"""A tag on the line of a fence that opens: `<answer>` and its kin."""
+_BEHIND = re.compile(r"(?<=```|~~~)[ \t]*(?:</[A-Za-z_]{1,32}>[ \t]*)+$")
+_ITEM = re.compile(r"^([ \t]*(?:[-*+]|[0-9]{1,3}[.)])[ \t]+)(?=`{3}|~{3})")
+"""The mark of a list's item, whose text begins with a fence."""
 
 
 def find_program(completion: str, fences: frozenset[str]) -> str | None:
@@ -39,12 +44,14 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
     lines: list[str] = []
     for line in text.split("\n"):
         bare = line.rstrip("\r")
-        found = _FENCE.match(bare)
         if not fence:
+            found = _FENCE.match(_BEFORE.sub(r"\1", _ITEM.sub(lambda match: " " * len(match[1]), bare)))
             if found:
                 indent, fence, label = found[1], found[2], found[3].lower()
                 lines = []
-        elif found and found[2].startswith(fence) and not found[3] and not found[4].strip():
+            continue
+        found = _FENCE.match(_BEHIND.sub("", bare))
+        if found and found[2].startswith(fence) and not found[3] and not found[4].strip():
             yield label, "\n".join(lines) + "\n"
             fence = ""
         else:

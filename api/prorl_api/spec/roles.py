@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from prorl_api.spec.base import Cel, Change, Name, SpecModel, rule
-from prorl_api.spec.values import EngineKind, IsolationLevel, Precision, Role
+from prorl_api.spec.values import LIBRARIES, EngineKind, IsolationLevel, Libraries, Precision, Role
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 _QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
@@ -256,6 +256,8 @@ class SandboxSpec(SpecModel):
     """Limit for judging one completion."""
     max_masked_fraction: Annotated[float, Field(ge=0, le=1), Change.STEP_BOUNDARY] = 0.2
     """Share of a step's rollouts that may stay without a reward because the judge failed; beyond it training stops."""
+    libraries: Libraries = LIBRARIES
+    """What programs in Python may import besides the standard library. A row's own `libraries` takes its place."""
     isolation: Isolation = Isolation()
     runtime_class_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
     """RuntimeClass of the pods, such as `gvisor`."""

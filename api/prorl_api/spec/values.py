@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 IsolationLevel = Literal["process", "landlock", "namespaces"]
 """What contains model-written programs, the weakest first: docs/sandbox.md."""
+
+Library = Literal["numpy", "sympy", "networkx", "sortedcontainers"]
+"""What programs in Python may use besides the standard library: docs/code.md."""
+Libraries = Annotated[tuple[Library, ...], Field(max_length=4)]
+LIBRARIES: tuple[Library, ...] = ("numpy", "sympy", "networkx", "sortedcontainers")
+"""All of them, which public sets of problems assume."""
 
 
 class Domain(StrEnum):

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from prorl_api.rows import AssertTest, CallTest, Checker, type_of_test
-from prorl_api.spec.values import AnswerFormat, Domain
+from prorl_api.spec.values import AnswerFormat, Domain, Libraries
 from prorl_api.wire.base import WireModel
 
 
@@ -170,6 +170,8 @@ class ExecuteRequest(WireModel):
     reward: Literal["fraction", "all"] = "fraction"
     """The share of tests passed, or 1 only if all pass. `all` stops at the first test that fails; those after it have
     the verdict `skipped`."""
+    libraries: Libraries | None = None
+    """Python: what the program may import besides the standard library; null: what the sandbox's settings say."""
     limits: ExecutionLimits = ExecutionLimits()
     """Limits of each test. Compilers and checkers have limits of their own."""
     total_wall_seconds: Annotated[float, Field(gt=0, le=600)] = 5.0

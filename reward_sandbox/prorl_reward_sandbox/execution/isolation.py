@@ -51,6 +51,8 @@ class RunSpec:
         argv: The command; a relative path is looked up in the working folder.
         files: Put into the working folder, by name; names in `executables` may be executed.
         kept: Names of files in the working folder that are given back, such as a compiler's output.
+        libraries: Python: what it may import besides the standard library, imported already where the level keeps an
+            interpreter.
         limits: Its `wall_seconds` may be lower than requested, when little is left of the total.
         conversation: Without one, descriptor 3 is closed.
     """
@@ -61,6 +63,7 @@ class RunSpec:
     executables: frozenset[str] = frozenset()
     kept: tuple[str, ...] = ()
     stdin: bytes = b""
+    libraries: tuple[str, ...] = ()
     limits: ExecutionLimits = field(default_factory=ExecutionLimits)
     conversation: Conversation | None = None
 

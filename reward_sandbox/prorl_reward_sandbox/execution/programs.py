@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 
@@ -13,12 +14,13 @@ from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ProgramTestR
 from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers
 from prorl_reward_sandbox.execution.compiling.languages.simple import PYTHON
+from prorl_reward_sandbox.execution.compiling.libraries import needed_libraries
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.companions import Companions, num_programs
 from prorl_reward_sandbox.execution.judging.crowding import Floor
 from prorl_reward_sandbox.execution.judging.functions import FunctionAnswer, FunctionCall, call_function
-from prorl_reward_sandbox.execution.judging.rewards import program_verdict
+from prorl_reward_sandbox.execution.judging.rewards import verdict_of
 from prorl_reward_sandbox.execution.judging.single_runs import RunResult, SingleRun, is_crowded_out_once, run_single
 from prorl_reward_sandbox.execution.judging.testing import Tester
 from prorl_reward_sandbox.execution.program_queue import Batch, ProgramQueue
@@ -34,9 +36,26 @@ _HANG_ON_LOAD = frozenset(
 
 
 class ProgramService:
-    """Programs, a bounded number at once and a bounded number waiting."""
+    """Programs, a bounded number at once and a bounded number waiting.
 
-    def __init__(self, isolation: Isolation, *, slots: int, max_queued: int, metrics: SandboxMetrics) -> None:
+    Args:
+        isolation: What contains them.
+        slots: Programs at once.
+        max_queued: Programs that wait.
+        metrics: Counted there.
+        libraries: What programs in Python may use besides the standard library, unless a request says otherwise.
+    """
+
+    def __init__(
+        self,
+        isolation: Isolation,
+        *,
+        slots: int,
+        max_queued: int,
+        metrics: SandboxMetrics,
+        libraries: Sequence[str] = (),
+    ) -> None:
+        self._libraries = libraries
         self._isolation = isolation
         self._queue = ProgramQueue(slots=slots, limit=max_queued)
         self._metrics = metrics
@@ -44,7 +63,7 @@ class ProgramService:
         self._compilers = Compilers(isolation)
         self._floor = Floor()
         companions = Companions(isolation, slots)
-        self._tester = Tester(isolation, self._compilers, self._toolchains, companions, self._floor)
+        self._tester = Tester(isolation, self._compilers, self._toolchains, companions, self._floor, libraries)
         self._results: BoundedCache[ExecuteResponse] = BoundedCache(_MAX_RESULT_BYTES)
 
     @property
@@ -115,6 +134,8 @@ class ProgramService:
             RewardError: The program could not be run.
         """
         installed = await self._installed(run.language)
+        if installed.language is PYTHON:
+            run = dataclasses.replace(run, libraries=needed_libraries(run.source, self._libraries))
         batch = self._queue.reserve(1)
         try:
             async with batch.turn():
@@ -214,7 +235,7 @@ class ProgramService:
         judged = await self._tester.judge(request, installed, shown_bytes=shown_bytes)
         if judged.was_alone:
             self._metrics.count_rerun()
-        _, reward = program_verdict(judged.tests, policy=request.reward, total_wall_seconds=request.total_wall_seconds)
+        _, reward = verdict_of(request, judged.tests)
         return ExecuteResponse(
             tests=judged.tests,
             isolation_level=self.isolation_level,

@@ -48,7 +48,13 @@ def create_app(
     """
     metrics = SandboxMetrics(job_name)
     pool = VerifierPool(settings, metrics)
-    programs = ProgramService(isolation, slots=settings.workers, max_queued=settings.max_queued_items, metrics=metrics)
+    programs = ProgramService(
+        isolation,
+        slots=settings.workers,
+        max_queued=settings.max_queued_items,
+        metrics=metrics,
+        libraries=settings.libraries,
+    )
     scoring = ScoringService(pool, programs, metrics)
 
     @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTest, ScoreItem, Verdict
 from prorl_reward_sandbox.execution.compiling.languages import LANGUAGES
 from prorl_reward_sandbox.execution.compiling.toolchains import language_fault
-from prorl_reward_sandbox.execution.judging.rewards import program_verdict
+from prorl_reward_sandbox.execution.judging.rewards import is_silent, verdict_of
 from prorl_reward_sandbox.execution.programs import ProgramService
 from prorl_reward_sandbox.service.preamble import with_preamble
 from prorl_reward_sandbox.workers.pool import JudgedItem
@@ -61,6 +61,8 @@ def _prepare(item: ScoreItem, row: CodeRow, timeout_seconds: float) -> ExecuteRe
         )
     if row.language not in LANGUAGES:
         return Judgement.unsupported(language_fault(row.language))
+    if all(isinstance(test, StdioTest) and is_silent(test.expected_stdout, row.checker) for test in row.tests):
+        return Judgement.unsupported("no test expects any output: a program that does nothing would pass them all")
     source = _find_source(item, row)
     if source is None:
         return Judgement.failed(Verdict.FORMAT_ERROR, f"no closed code block in {row.language} in the answer")
@@ -93,6 +95,7 @@ def request_of(row: CodeRow, source: str, timeout_seconds: float) -> ExecuteRequ
         limits=limits,
         total_wall_seconds=min(row.total_wall_seconds, timeout_seconds),
         deterministic=row.deterministic,
+        libraries=row.libraries,
     )
 
 
@@ -106,9 +109,7 @@ def _find_source(item: ScoreItem, row: CodeRow) -> str | None:
 
 
 def _judged(request: ExecuteRequest, response: ExecuteResponse) -> JudgedItem:
-    verdict, reward = program_verdict(
-        response.tests, policy=request.reward, total_wall_seconds=request.total_wall_seconds
-    )
+    verdict, reward = verdict_of(request, response.tests)
     judgement = Judgement(verdict=verdict, reward=reward, detail=shorten(_detail(response)))
     return JudgedItem(judgement=judgement, judge_seconds=response.judge_seconds, queue_seconds=response.queue_seconds)
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+from prorl_api.spec.values import LIBRARIES
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ExecutionLimits, ProgramTestResult
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.companions import num_jails
@@ -31,6 +32,7 @@ async def program_service(
         slots=slots,
         max_queued=max_queued,
         metrics=SandboxMetrics("test"),
+        libraries=LIBRARIES,
     )
     await service.start()
     try:

@@ -81,7 +81,7 @@ def add(a, b):
     "only when run as a program": "if __name__ == '__main__':\n  def add(a, b): return a + b",
     "hedges": "def add(a, b): return [a + b, a - b, a * b]",
     "as text": "def add(a, b): return str(a + b)",
-    "as a float": "def add(a, b): return float(a + b)",
+    "as a set": "def add(a, b): return {a + b}",
     "in a generator": "def add(a, b): yield a + b",
     "nothing": "def add(a, b): print(a + b)",
     "no such function": "def sub(a, b): return a - b",
@@ -114,12 +114,10 @@ async def test_a_wrong_function_fails_the_test_it_cannot_answer(programs: Progra
 
 @pytest.mark.parametrize("name", HACKS)
 async def test_a_wrong_function_has_no_reward_from_assert_tests(programs: ProgramService, name: str) -> None:
-    # What is wrong with a float is its type, which asserts do not ask for.
-    right_in_python = ("as a float",)
     test = asserts("assert add(12000, 345) == 12345\nassert add(5, 6) == 11", "add")
     result = await result_of(programs, HACKS[name], test, limits={"wall_seconds": 2.0})
     assert result.verdict not in (Verdict.UNSUPPORTED, Verdict.SANDBOX_ERROR), result
-    assert (result.verdict is Verdict.CORRECT) == (name in right_in_python), result
+    assert result.verdict is not Verdict.CORRECT, result
 
 
 @pytest.mark.parametrize(

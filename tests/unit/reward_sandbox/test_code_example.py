@@ -45,6 +45,5 @@ async def test_every_solution_passes_all_tests(programs: ProgramService) -> None
 
 
 async def test_a_program_that_does_nothing_passes_no_problem(programs: ProgramService) -> None:
-    # One problem's last test expects no output, which is what this prints.
-    found = [reward for reward in await rewards(programs, "pass") if reward is not None]
-    assert sorted(found) == [0.0] * 29 + [pytest.approx(1 / 3)]
+    # One problem's last test expects no output, which is what this prints: by itself that earns nothing.
+    assert await rewards(programs, "pass") == [0.0] * len(PROBLEMS)

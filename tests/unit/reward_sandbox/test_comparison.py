@@ -10,15 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prorl_api.rows import Checker
-from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output
+from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output, plain_input
 
 TABLE = [
     ("lines", b"1\n2\n", "1\n2", True),
     ("lines", b"1 \r\n2\t\n\n\n", "1\n2\n", True),
     ("lines", b"1\n\n2\n", "1\n2\n", False),
-    ("lines", b" 1\n", "1\n", False),
+    ("lines", b" 1\n", "1\n", True),
+    ("lines", b"1", " 1", True),
+    ("lines", b"YES", "\tYES", True),
+    ("lines", b"1  2", "1 2", True),
+    ("lines", b"1 2", " 1   2 \n", True),
+    ("lines", b"1\t-2.5", "1 -2.5", True),
+    ("lines", b"12", "1 2", False),
+    ("lines", b"a  b", "a b", False),
+    ("lines", b"a b", "a  b", False),
+    ("lines", b"1  a", "1 a", False),
+    ("lines", b"Case 1:  2", "Case 1: 2", False),
+    ("lines", b"*\n**\n", " *\n**\n", False),
+    ("lines", b"1\n1 1\n", " 1\n1 1\n", False),
+    ("lines", b" 1\n1 1\n", " 1\n1 1\n", True),
+    ("lines", b" 1\n1  1\n", " 1\n1 1\n", False),
+    ("lines", b" 1\n 2", "1\n2", True),
+    ("lines", b" 1\n2", "1\n2", True),
+    ("lines", b"1.0", "1", False),
+    ("lines", b"\n\n1\n", "\n1", True),
+    ("lines", b"2\n1", "1\n2", False),
+    ("lines", b"1\n2", "1\r\n2\r\n", True),
+    ("lines", b"1\r2", "1\n2", False),
     ("lines", b"1 2\n", "1\n2\n", False),
-    ("lines", b"\n1\n", "1\n", False),
+    ("lines", b"\n1\n", "1\n", True),
     ("lines", b"", "", True),
     ("lines", b"\xff\n", "\ufffd\n", False),
     ("lines", "\u00e9\n".encode(), "\u00e9", True),
@@ -85,11 +106,17 @@ TABLE = [
     ("numbers", b"NaN", "nan", False),
     ("numbers", b"inf", "Infinity", False),
     ("unordered-lines", b"b\na\n", "a\nb", True),
+    ("unordered-lines", b" 2  1\n1", "1\n2 1", True),
+    ("unordered-lines", b"a  b\n1", "1\na b", False),
+    ("unordered-lines", b"1 2\n1", "1\n2 1", False),
+    ("unordered-lines", b"*\n**", " *\n**", False),
     ("unordered-lines", b"a\na\nb\n", "a\nb\nb", False),
     ("unordered-lines", b"a\nb\nc\n", "a\nb", False),
     ("exact", b"1\n", "1\n", True),
     ("exact", b"1", "1\n", False),
     ("exact", b"1 \n", "1\n", False),
+    ("exact", b"1\r\n", "1\n", False),
+    ("exact", b" 1", "1", False),
 ]
 
 
@@ -127,3 +154,12 @@ def test_one_value_is_the_same_however_it_is_written(value: int, zeros: int, shi
 @given(st.floats(allow_nan=True, allow_infinity=True), st.sampled_from(["1e400", "-1e400", "1e9999", str(10**400)]))
 def test_nothing_is_close_to_what_no_float_holds(value: float, expected: str) -> None:
     assert not is_expected_output(repr(value).encode(), expected, Checker(kind="numbers", absolute_tolerance=1e9))
+
+
+@pytest.mark.parametrize(
+    ("kind", "stdin", "given"),
+    [("lines", "1\r\n2\r\n", "1\n2\n"), ("tokens", "1\r\n2", "1\n2"), ("numbers", "a\rb\n", "a\rb\n"),
+     ("exact", "1\r\n", "1\r\n")],
+)  # fmt: skip
+def test_inputs_have_one_kind_of_line_end_unless_every_byte_counts(kind: Any, stdin: str, given: str) -> None:
+    assert plain_input(stdin, Checker(kind=kind)) == given

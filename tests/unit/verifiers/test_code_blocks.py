@@ -36,6 +36,12 @@ TABLE = [
     ("considering again", "</think>```python\n```\n<think>\n```python\na\n```", None),
     ("code after the fence's name", "```python print(1)\n```", ""),
     ("inline", "use ```python``` please", None),
+    ("in a tag on its lines", "<answer>```python\na\n```</answer>", "a\n"),
+    ("in two tags", "  <answer> <code>~~~py\na\n~~~ </code></answer>", "a\n"),
+    ("a tag that opens behind the fence", "```python\na\n```<b>\n```", "a\n```<b>\n"),
+    ("the text of an item", "1. ```python\n   if x:\n     y\n   ```", "if x:\n  y\n"),
+    ("the text of a bullet", "- ```python\n  a\n  ```", "a\n"),
+    ("words before a fence", "So ```python\na\n```", None),
     ("empty", "```python\n```", "\n"),
 ]
 

@@ -9,7 +9,7 @@ from prorl_api.wire.sandbox import CompileResult, ExecutionLimits, Verdict
 from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
 from prorl_reward_sandbox.execution.compiling.languages.base import filled
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, source_files
-from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, RunSpec
+from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, RunSpec, Runtime
 from prorl_reward_sandbox.execution.retries import run_twice
 from prorl_reward_sandbox.execution.verdicts import find_fault
 
@@ -24,11 +24,13 @@ class Program:
 
     Attributes:
         files: What it needs in its folder.
+        libraries: Python: what it may import besides the standard library.
     """
 
     installed: Installed
     source_name: str
     files: Mapping[str, bytes] = field(default_factory=dict)
+    libraries: tuple[str, ...] = ()
 
     def spec(self, stdin: bytes, limits: ExecutionLimits) -> RunSpec:
         """One run of it."""
@@ -39,6 +41,7 @@ class Program:
             files=self.files,
             executables=frozenset({toolchain.product} - {""}),
             stdin=stdin,
+            libraries=self.libraries,
             limits=language.limits_of(limits),
         )
 
@@ -58,15 +61,22 @@ class Compilers:
         self._isolation = isolation
         self._cache: BoundedCache[Compiled] = BoundedCache(max_cached_bytes)
 
-    async def compile(self, installed: Installed, source: str) -> Compiled:
+    async def compile(self, installed: Installed, source: str, libraries: tuple[str, ...] = ()) -> Compiled:
         """Return a program for a source.
+
+        Args:
+            installed: Its language.
+            source: Its text.
+            libraries: What a program in Python gets besides the standard library; others get nothing.
 
         Raises:
             RewardError: The compiler could not be run.
         """
         files = source_files(installed.language, source)
         if not installed.toolchain.compile:
-            return Compiled(program=Program(installed=installed, source_name=next(iter(files)), files=files))
+            name = next(iter(files))
+            libraries = libraries if installed.toolchain.runtime is Runtime.PYTHON else ()
+            return Compiled(program=Program(installed=installed, source_name=name, files=files, libraries=libraries))
         digest = digest_of(
             installed.language.name,
             installed.version,

@@ -1,14 +1,17 @@
-"""Values that cross the border of a jail: exact builtin types as JSON, and nothing else.
+"""Values that cross the border of a jail: builtin types as JSON, and nothing else.
 
 Both sides use this module: the service imports it, and its text is part of the scripts that run in the jails (standard
-library only). Reading is strict and yields plain data, whoever wrote it; writing looks at exact types only, so that no
-method of a program's own class is ever asked what it is. The service does not `decode` what a program wrote: keys
-chosen to collide would make it slow.
+library only). Reading is strict and yields plain data, whoever wrote it; writing takes the content that a type of
+Python's own keeps, so that no method of a program's own class is ever asked what it is. The service does not `decode`
+what a program wrote: keys chosen to collide would make it slow.
 
 None, bool, int, finite float, str and list are written as themselves. The others are an object with one member:
 `{"t": [...]}` tuple, `{"s": [...]}` set, `{"z": [...]}` frozenset, `{"d": [[key, value], ...]}` dict, `{"b": base64}`
-bytes, `{"f": "nan" | "inf" | "-inf"}` the other floats. `collections`' defaultdict, OrderedDict and Counter are written
-as dicts, which is what they are used as; every other type is refused by name.
+bytes, `{"f": "nan" | "inf" | "-inf"}` the other floats, `{"q": [...]}` deque, `{"r": [start, stop, step]}` range,
+`{"D": text}` Decimal, `{"F": [numerator, denominator]}` Fraction, `{"a": nested lists}` an array of numpy. Scalars of
+numpy are written as Python's. `collections`' defaultdict, OrderedDict and Counter are written as dicts, which is what
+they are used as. A value of a subclass (a named tuple, a member of an IntEnum) is written by its content, unless it
+must arrive as what it is: then it is refused by name, as is every other type.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import binascii
 import collections
 import json
 import math
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +30,12 @@ MAX_NODES = 1_000_000
 _MAX_BITS = 14_000
 """json writes no integer of more than 4300 digits."""
 _DICTS = (dict, collections.defaultdict, collections.OrderedDict, collections.Counter)
-_SEQUENCES: dict[type, str] = {list: "", tuple: "t", set: "s", frozenset: "z"}
-_KINDS: dict[str, Any] = {"t": tuple, "s": set, "z": frozenset}
+_SEQUENCES: dict[type, str] = {list: "", tuple: "t", set: "s", frozenset: "z", collections.deque: "q"}
+_KINDS: dict[str, Any] = {"t": tuple, "s": set, "z": frozenset, "q": collections.deque}
 _FLOATS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_DECIMAL = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:E[+-]?[0-9]{1,6})?", re.ASCII)
+_CONTENTS: dict[type, Callable[[Any], object]] = {int: int.__index__, float: float.__float__, str: str.__str__}
+"""Of subclasses that hold a scalar: the builtin's own method, which looks at nothing of the subclass's."""
 
 
 class RefusedError(Exception):
@@ -42,13 +50,17 @@ class RefusedError(Exception):
         self.may_be_computed = may_be_computed
 
 
-def encode(value: object) -> object:
+def encode(value: object, *, is_faithful: bool = False) -> object:
     """Return the JSON form of a value.
 
+    Args:
+        value: Anything.
+        is_faithful: Refuse what would arrive as another type.
+
     Raises:
-        RefusedError: It holds something that is no exact builtin type, or too much of it.
+        RefusedError: It holds something that is no builtin type, or too much of it.
     """
-    return _encode(value, 0, [MAX_NODES])
+    return _Encoder(is_faithful).encode(value, 0)
 
 
 def decode(form: object) -> object:
@@ -90,23 +102,67 @@ def _count(depth: int, left: list[int]) -> None:
         raise RefusedError(reason, may_be_computed=True)
 
 
-def _encode(value: Any, depth: int, left: list[int]) -> object:
-    _count(depth, left)
-    kind = type(value)
-    if value is None or kind is bool or kind is str:
-        return value
-    if kind in _DICTS:
+class _Encoder:
+    """Writes one value, and counts its parts."""
+
+    def __init__(self, is_faithful: bool) -> None:
+        self._is_faithful = is_faithful
+        self._left = [MAX_NODES]
+
+    def encode(self, value: Any, depth: int) -> object:
+        """Return the form of a value or of a part."""
+        _count(depth, self._left)
+        kind = type(value)
+        if value is None or kind is bool or kind is str:
+            return value
+        if kind in _DICTS:
+            return self._dict(value, depth)
+        if kind in _SEQUENCES:
+            return self._sequence(kind, value, depth)
+        if kind is int or kind is float or kind is bytes:
+            return _encode_scalar(kind, value)
+        return self._other(kind, value, depth)
+
+    def _dict(self, value: Any, depth: int) -> object:
         items = dict.items(value)
-        return {"d": [[_encode(key, depth + 1, left), _encode(part, depth + 1, left)] for key, part in items]}
-    if kind in _SEQUENCES:
-        return _encode_sequence(_SEQUENCES[kind], [_encode(part, depth + 1, left) for part in kind.__iter__(value)])
-    return _encode_scalar(kind, value)
+        return {"d": [[self.encode(key, depth + 1), self.encode(part, depth + 1)] for key, part in items]}
+
+    def _sequence(self, kind: Any, value: Any, depth: int) -> object:
+        parts = [self.encode(part, depth + 1) for part in kind.__iter__(value)]
+        tag = _SEQUENCES[kind]
+        if not tag:
+            return parts
+        return {tag: sorted(parts, key=json.dumps) if tag in "sz" else parts}
+
+    def _other(self, kind: type, value: Any, depth: int) -> object:
+        tag, content = _richer(kind, value)
+        if tag:
+            return {tag: content if tag == "D" else self.encode(content, depth + 1)}
+        if not self._is_faithful:
+            if (numpy := sys.modules.get("numpy")) is not None and isinstance(value, numpy.generic):
+                return self.encode(value.item(), depth + 1)
+            for base in kind.__mro__:
+                if base in _CONTENTS:
+                    return self.encode(_CONTENTS[base](value), depth + 1)
+                if base in _SEQUENCES or base is dict:
+                    return self._dict(value, depth) if base is dict else self._sequence(base, value, depth)
+        raise RefusedError(f"a value of type {str(kind.__name__)[:100]}", may_be_computed=kind is complex)
 
 
-def _encode_sequence(tag: str, parts: list[object]) -> object:
-    if not tag:
-        return parts
-    return {tag: parts if tag == "t" else sorted(parts, key=json.dumps)}
+def _richer(kind: type, value: Any) -> tuple[str, object]:
+    """Return the tag and the content of a value of the libraries' exact types; an empty tag for any other."""
+    if kind is range:
+        return "r", [value.start, value.stop, value.step]
+    if _is_of(kind, "decimal", "Decimal") and _DECIMAL.fullmatch(text := str(value)):
+        return "D", text
+    if _is_of(kind, "fractions", "Fraction"):
+        return "F", [value.numerator, value.denominator]
+    return ("a", value.tolist()) if _is_of(kind, "numpy", "ndarray") else ("", None)
+
+
+def _is_of(kind: type, module: str, name: str) -> bool:
+    """Tell whether it is a class of a module, if that was imported."""
+    return module in sys.modules and kind is getattr(sys.modules[module], name, None)
 
 
 def _encode_scalar(kind: type, value: Any) -> object:
@@ -116,9 +172,7 @@ def _encode_scalar(kind: type, value: Any) -> object:
         return value
     if kind is float:
         return value if math.isfinite(value) else {"f": repr(value)}
-    if kind is bytes:
-        return {"b": binascii.b2a_base64(value, newline=False).decode("ascii")}
-    raise RefusedError(f"a value of type {str(kind.__name__)[:100]}", may_be_computed=kind is complex)
+    return {"b": binascii.b2a_base64(value, newline=False).decode("ascii")}
 
 
 def _decode(form: object, depth: int, left: list[int]) -> object:
@@ -136,11 +190,8 @@ def _decode(form: object, depth: int, left: list[int]) -> object:
         return _hashing(lambda: {_decode(k, depth + 1, left): _decode(v, depth + 1, left) for k, v in content})
     if tag == "f" and isinstance(content, str) and content in _FLOATS:
         return _FLOATS[content]
-    if tag == "b" and isinstance(content, str):
-        try:
-            return binascii.a2b_base64(content, strict_mode=True)
-        except ValueError:
-            pass
+    if tag in _RICHER:
+        return _RICHER[tag](content, depth, left)
     raise RefusedError(f"malformed value: tag {tag[:20]!r}")
 
 
@@ -149,3 +200,55 @@ def _hashing(build: Callable[[], object]) -> object:
         return build()
     except TypeError:
         raise RefusedError("malformed value: a key or member that cannot be hashed") from None
+
+
+def _decode_bytes(content: object, depth: int, left: list[int]) -> object:
+    if isinstance(content, str):
+        try:
+            return binascii.a2b_base64(content, strict_mode=True)
+        except ValueError:
+            pass
+    raise RefusedError("malformed value: bytes")
+
+
+def _decode_range(content: object, depth: int, left: list[int]) -> object:
+    if isinstance(content, list) and [type(part) for part in content] == [int] * 3 and content[2]:
+        return range(*content)
+    raise RefusedError("malformed value: a range")
+
+
+def _decode_decimal(content: object, depth: int, left: list[int]) -> object:
+    from decimal import Decimal
+
+    if isinstance(content, str) and _DECIMAL.fullmatch(content):
+        return Decimal(content)
+    raise RefusedError("malformed value: a decimal")
+
+
+def _decode_fraction(content: object, depth: int, left: list[int]) -> object:
+    from fractions import Fraction
+
+    if isinstance(content, list) and [type(part) for part in content] == [int] * 2 and content[1]:
+        return Fraction(*content)
+    raise RefusedError("malformed value: a fraction")
+
+
+def _decode_array(content: object, depth: int, left: list[int]) -> object:
+    """Return an array where numpy is there, else the lists that it holds."""
+    lists = _decode(content, depth + 1, left)
+    numpy: Any = sys.modules.get("numpy")
+    if numpy is None:
+        return lists
+    try:
+        return numpy.array(lists)
+    except (ValueError, OverflowError):
+        raise RefusedError("malformed value: an array") from None
+
+
+_RICHER: dict[str, Callable[[object, int, list[int]], object]] = {
+    "b": _decode_bytes,
+    "r": _decode_range,
+    "D": _decode_decimal,
+    "F": _decode_fraction,
+    "a": _decode_array,
+}

@@ -146,8 +146,8 @@ def make_stub(name: str) -> types.FunctionType:
         try:
             request = {
                 "function": name,
-                "arguments": [encode(argument) for argument in arguments],
-                "keywords": {key: encode(argument) for key, argument in keywords.items()},
+                "arguments": [encode(argument, is_faithful=True) for argument in arguments],
+                "keywords": {key: encode(argument, is_faithful=True) for key, argument in keywords.items()},
             }
         except RefusedError as error:
             # Of a type that cannot cross: the test's choice. Else it may have grown out of an answer.

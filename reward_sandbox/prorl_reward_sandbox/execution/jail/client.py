@@ -22,12 +22,17 @@ from prorl_reward_sandbox.execution.process.cleanup import end_descendants
 from prorl_reward_sandbox.execution.process.containers import NotStartedError, RunEnd
 from prorl_reward_sandbox.execution.process.folders import RunFolder, RunFolders, read_kept
 from prorl_reward_sandbox.execution.process.interpreters import readable_interpreter
+from prorl_reward_sandbox.execution.process.libraries import folders_of, located
 from prorl_reward_sandbox.execution.process.run_request import Request
 from prorl_reward_sandbox.execution.process.streams import Pipes
 from prorl_reward_sandbox.execution.process.user import ProgramUser
 
 _MAX_REPORT_BYTES = 4096
 _SPARE = 1
+_MAX_LIBRARY_ZYGOTES = 2
+"""Besides the one without libraries; each holds 20 to 80 MiB."""
+_ZYGOTE_BYTES, _ZYGOTE_PROCESSES = 2**30, 64
+"""Room to start one in."""
 
 
 class Jail:
@@ -39,24 +44,16 @@ class Jail:
 
     def __init__(self, level: str, user: ProgramUser | None) -> None:
         self._user = user
+        self._level = level
         self._is_contained = level == NAMESPACES
         self._group, self._no_group = _make_group()
         # In namespaces a run has a file system of its own, which ends with it.
         self._folders = None if self._is_contained else RunFolders()
-        settings = ZygoteSettings(
-            level=level,
-            user_id=user.user_id if user else None,
-            readable=_interpreter_folders(),
-            preloaded=tuple(PRELOADED),
-            memory_is_bounded=self._group is not None,
-        )
-        # A mount namespace shows the interpreter to whoever is in it; elsewhere the user must find it by itself.
-        interpreter = readable_interpreter(None if self._is_contained else user)
-        self._zygote = Zygote(settings, interpreter)
+        # By the libraries that they have imported, those used last at the end.
+        self._zygotes: dict[tuple[str, ...], Zygote] = {}
+        self._libraries: tuple[str, ...] = ()
         try:
-            if self._group is not None:
-                self._group.adopt(self._zygote.pid)
-            self._containment = self._zygote.await_ready()
+            self._containment = self._start_zygote(())
             self.get_ready()
         except BaseException:
             self.close()
@@ -66,6 +63,17 @@ class Jail:
     def facts(self) -> dict[str, object]:
         """What was found at the start, for people and metrics."""
         return {**self._containment, "memory_bounded": self._group is not None, "no_control_group": self._no_group}
+
+    def prepare(self, request: Request) -> None:
+        """Have a zygote with the libraries of a run."""
+        libraries = self._libraries = request.libraries
+        if libraries in self._zygotes:
+            self._zygotes[libraries] = self._zygotes.pop(libraries)
+            return
+        kept = [each for each in self._zygotes if each]
+        if len(kept) >= _MAX_LIBRARY_ZYGOTES:
+            self._zygotes.pop(kept[0]).close()
+        self._start_zygote(libraries)
 
     def start(self, request: Request, talk: int) -> JailRun:
         """Have a clone become the program."""
@@ -91,17 +99,54 @@ class Jail:
         return self._folders is not None and self._folders.tidy()
 
     def close(self) -> None:
-        """End the zygote."""
-        self._zygote.close()
+        """End the zygotes."""
+        for zygote in self._zygotes.values():
+            zygote.close()
         if self._folders is not None:
             self._folders.close()
         if self._group is not None:
             self._group.remove()
 
+    @property
+    def _zygote(self) -> Zygote:
+        return self._zygotes[self._libraries]
+
+    def _start_zygote(self, libraries: tuple[str, ...]) -> dict[str, object]:
+        """Start one and return what it found possible.
+
+        Raises:
+            OSError: It cannot be had; there is none with these libraries then.
+        """
+        packages = located(libraries)
+        settings = ZygoteSettings(
+            level=self._level,
+            user_id=self._user.user_id if self._user else None,
+            readable=(*_interpreter_folders(), *folders_of(packages)),
+            preloaded=tuple(PRELOADED),
+            libraries=tuple(packages.items()),
+            memory_is_bounded=self._group is not None,
+        )
+        # A mount namespace shows the interpreter to whoever is in it; elsewhere the user must find it by itself.
+        interpreter = readable_interpreter(None if self._is_contained else self._user)
+        if self._group is not None and libraries:
+            # The limits are those of the run before it, and bound the zygotes' own use too.
+            self._group.prepare(memory_bytes=_ZYGOTE_BYTES, processes=_ZYGOTE_PROCESSES)
+        zygote = Zygote(settings, interpreter)
+        try:
+            if self._group is not None:
+                self._group.adopt(zygote.pid)
+            containment = zygote.await_ready()
+        except BaseException:
+            zygote.close()
+            raise
+        self._zygotes[libraries] = zygote
+        return containment
+
     def _tell(self, clone: Clone, request: Request, folder: RunFolder | None) -> JailRun:
         # Counted by the kernel besides the program's: the one that waits for it, and the clone that is kept ready.
         if self._group is not None:
-            processes = request.limits.processes + (1 + _SPARE if self._is_contained else 0)
+            others = (len(self._zygotes) - 1) * (1 + _SPARE if self._is_contained else 1)
+            processes = request.limits.processes + others + (1 + _SPARE if self._is_contained else 0)
             self._group.prepare(memory_bytes=request.limits.memory_bytes, processes=processes)
         shares_user = self._user is None and not self._is_contained
         job = plan_job(
@@ -118,7 +163,7 @@ class Jail:
             folders=self._folders,
             user=self._user,
             group=self._group,
-            zygote=self._zygote.pid,
+            zygotes=tuple(zygote.pid for zygote in self._zygotes.values()),
         )
 
 
@@ -145,7 +190,7 @@ class JailRun:
     folders: RunFolders | None
     user: ProgramUser | None
     group: SlotGroup | None
-    zygote: int
+    zygotes: tuple[int, ...]
     _is_reaped: bool = False
     _report: bytearray = field(default_factory=bytearray)
     _directories: list[int] = field(default_factory=list)
@@ -204,7 +249,7 @@ class JailRun:
 
     def _end_descendants(self) -> float:
         helpers = self.folders.helpers if self.folders is not None else ()
-        return end_descendants(self.user, spared=(self.zygote, *helpers))
+        return end_descendants(self.user, spared=(*self.zygotes, *helpers))
 
     def _kill_and_reap(self) -> tuple[int, resource.struct_rusage]:
         """With the first process of a pid namespace the kernel ends all of it, before that process can be reaped."""

@@ -194,7 +194,8 @@ def _start(settings: ZygoteSettings, interpreter: str) -> subprocess.Popen[bytes
             pass_fds=[settings.control],
             cwd="/",
             # Sets and dictionaries of programs are the same in every run; a clone need not find functions by name.
-            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "LD_BIND_NOW": "1"},
+            # Linear algebra must not start threads: a clone would wait for those that only its zygote has.
+            env={"PYTHONHASHSEED": "0", "LANG": "C.UTF-8", "LD_BIND_NOW": "1", "OPENBLAS_NUM_THREADS": "1"},
         )
     finally:
         for descriptor in (stdin, unused, unread, stdout):

@@ -29,6 +29,7 @@ class ZygoteSettings:
         user_id: User (and group) of programs; None: this process may not change users.
         readable: Folders that programs may read besides the system's: the interpreter's own.
         preloaded: Modules to import before anything is forked; those that are missing are left out.
+        libraries: Packages to import as well and the folder that each lies in, in the order of their import.
         memory_is_bounded: A control group bounds the memory, so that executables need no limit of address space.
         control: Descriptor of the socket over which clones are asked for.
     """
@@ -37,6 +38,7 @@ class ZygoteSettings:
     user_id: int | None
     readable: tuple[str, ...]
     preloaded: tuple[str, ...]
+    libraries: tuple[tuple[str, str], ...]
     memory_is_bounded: bool
     control: int = -1
 
@@ -49,7 +51,8 @@ class ZygoteSettings:
         """From the argument."""
         fields = json.loads(text)
         lists = {name: tuple(fields[name]) for name in ("readable", "preloaded")}
-        return cls(**{**fields, **lists})
+        libraries = tuple((package, folder) for package, folder in fields["libraries"])
+        return cls(**{**fields, **lists, "libraries": libraries})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

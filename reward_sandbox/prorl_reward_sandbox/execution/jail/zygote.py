@@ -16,12 +16,13 @@ import signal
 import socket
 import sys
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from types import ModuleType
 
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.harness.expected import meet_expectations
+from prorl_reward_sandbox.execution.harness.library_finder import find_libraries
 from prorl_reward_sandbox.execution.jail import child, linux, root
 from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
 from prorl_reward_sandbox.execution.jail.rehearsal import rehearse
@@ -47,6 +48,11 @@ def main() -> None:
     forbid_resources()
     cloner = linux.Cloner()
     _preload(settings.preloaded)
+    try:
+        _import_libraries(dict(settings.libraries))
+    except ImportError as error:
+        control.send(json.dumps({"fault": f"a library cannot be imported: {error}"}).encode())
+        return
     meet_expectations()
     try:
         containment = _prepare(settings, cloner)
@@ -78,6 +84,26 @@ def _preload(names: Sequence[str]) -> None:
             importlib.import_module(name)
         except ImportError:
             continue  # this Python lacks it
+
+
+def _import_libraries(packages: Mapping[str, str]) -> None:
+    """Import them from where they lie. Later nothing is found there but their own parts, by their own folders.
+
+    What draws random numbers from a generator that it made at its import is seeded anew in each clone.
+
+    Raises:
+        ImportError: One cannot be imported.
+    """
+    if not packages:
+        return
+    finder = find_libraries(packages)
+    for package in packages:
+        importlib.import_module(package)
+    sys.meta_path.remove(finder)
+    if (drawing := sys.modules.get("sympy.core.random")) is not None:
+        os.register_at_fork(after_in_child=drawing.rng.seed)
+    if (drawing := sys.modules.get("numpy.random")) is not None:
+        os.register_at_fork(after_in_child=drawing.seed)
 
 
 def _hide_own_modules() -> list[ModuleType]:

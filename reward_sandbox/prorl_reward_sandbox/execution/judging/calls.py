@@ -88,6 +88,6 @@ def _judge_answer(answer: bytes | None, test: CallTest, checker: Checker) -> tup
         return Verdict.RUNTIME_ERROR, f"{test.function} raised {name}"
     if kind == "refused":
         return Verdict.WRONG, f"{test.function} returned {readable(content)}"
-    if kind == "value" and is_expected_value(content, test.expected, checker):
+    if kind == "value" and is_expected_value(content, test.expected, checker, is_unordered=test.unordered):
         return Verdict.CORRECT, ""
     return Verdict.WRONG, ""

@@ -22,8 +22,43 @@ def is_expected_output(stdout: bytes, expected: str, checker: Checker) -> bool:
     return _COMPARISONS[checker.kind](stdout, expected.encode("utf-8", "surrogatepass"), checker)
 
 
+def _are_same_lines(stdout: bytes, expected: bytes, _: Checker) -> bool:
+    wanted = _lines(expected)
+    return _comparable(_lines(stdout), wanted) == _comparable(wanted, wanted)
+
+
+def _are_same_lines_in_any_order(stdout: bytes, expected: bytes, _: Checker) -> bool:
+    wanted = _lines(expected)
+    return sorted(_comparable(_lines(stdout), wanted)) == sorted(_comparable(wanted, wanted))
+
+
 def _lines(text: bytes) -> list[bytes]:
-    return [line.rstrip() for line in text.rstrip().split(b"\n")]
+    """Return the lines without white space at their ends, and without empty ones at either end."""
+    lines = [line.rstrip() for line in text.rstrip().split(b"\n")]
+    return lines[next((number for number, line in enumerate(lines) if line), 0) :]
+
+
+def _comparable(lines: list[bytes], wanted: list[bytes]) -> list[list[bytes]]:
+    """Return what has to be the same of each line, by what is wanted.
+
+    White space at the start of lines is ignored, as all public judges ignore it, unless the expected lines begin at
+    different places: then it is a drawing. Between words it counts, but for lines of nothing but numbers.
+    """
+    if len({len(line) - len(line.lstrip()) for line in wanted if line}) > 1:
+        return [[line] for line in lines]
+    words = [line.split() for line in lines]
+    return [
+        parts if all(map(_NUMBER.fullmatch, parts)) else [line.lstrip()]
+        for line, parts in zip(lines, words, strict=True)
+    ]
+
+
+def plain_input(stdin: str, checker: Checker) -> str:
+    r"""Return an input with one kind of line end: a file from Windows has `\r\n`, and programs expect `\n`.
+
+    Where every byte of the output counts, those of the input do too.
+    """
+    return stdin if checker.kind == "exact" else stdin.replace("\r\n", "\n")
 
 
 def _are_same_numbers(stdout: bytes, expected: bytes, checker: Checker) -> bool:
@@ -64,10 +99,9 @@ def _exactly(number: re.Match[bytes]) -> tuple[bytes, bytes, int]:
 
 
 _COMPARISONS: Mapping[str, Callable[[bytes, bytes, Checker], bool]] = {
-    # White space at the end of lines and empty lines at the end are ignored.
-    "lines": lambda stdout, expected, _: _lines(stdout) == _lines(expected),
+    "lines": _are_same_lines,
     "tokens": lambda stdout, expected, _: stdout.split() == expected.split(),
     "numbers": _are_same_numbers,
-    "unordered-lines": lambda stdout, expected, _: sorted(_lines(stdout)) == sorted(_lines(expected)),
+    "unordered-lines": _are_same_lines_in_any_order,
     "exact": lambda stdout, expected, _: stdout == expected,
 }

@@ -20,6 +20,7 @@ class SingleRun:
     Attributes:
         files: Put beside the program, by name.
         kept: Names of files to give back.
+        libraries: Python: what it gets besides the standard library.
     """
 
     language: str
@@ -28,6 +29,7 @@ class SingleRun:
     limits: ExecutionLimits
     files: Mapping[str, bytes] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ async def run_single(isolation: Isolation, compilers: Compilers, installed: Inst
     Raises:
         RewardError: The compiler or the program could not be run.
     """
-    compiled = await compilers.compile(installed, run.source)
+    compiled = await compilers.compile(installed, run.source, run.libraries)
     if compiled.program is None:
         return RunResult(compilation=compiled.result, outcome=None)
     spec = compiled.program.spec(run.stdin, run.limits)

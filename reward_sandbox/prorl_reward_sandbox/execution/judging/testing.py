@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from prorl_api.errors import RewardError
@@ -15,6 +16,8 @@ from prorl_api.wire.sandbox import (
     Verdict,
 )
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers, Program
+from prorl_reward_sandbox.execution.compiling.languages.simple import PYTHON
+from prorl_reward_sandbox.execution.compiling.libraries import Libraries, needed_libraries
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains
 from prorl_reward_sandbox.execution.isolation import Isolation
 from prorl_reward_sandbox.execution.judging.asserts import judge_asserts
@@ -22,7 +25,7 @@ from prorl_reward_sandbox.execution.judging.calls import judge_call
 from prorl_reward_sandbox.execution.judging.checkers import judge_by_checker
 from prorl_reward_sandbox.execution.judging.companions import Companions
 from prorl_reward_sandbox.execution.judging.crowding import Floor, is_crowded_out
-from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output
+from prorl_reward_sandbox.execution.judging.printed_output import is_expected_output, plain_input
 from prorl_reward_sandbox.execution.retries import run_twice
 from prorl_reward_sandbox.execution.verdicts import find_fault, result_of
 
@@ -49,12 +52,15 @@ class Tester:
         toolchains: Toolchains,
         companions: Companions,
         floor: Floor,
+        libraries: Sequence[str],
     ) -> None:
         self._isolation = isolation
         self._compilers = compilers
         self._toolchains = toolchains
         self._companions = companions
         self._floor = floor
+        self._allowed_libraries = libraries
+        self._libraries = Libraries(isolation)
 
     async def judge(self, request: ExecuteRequest, installed: Installed, *, shown_bytes: int) -> Judged:
         """Compile and test a program. Failures of the judge are in the results, and `shown_bytes` of its outputs.
@@ -69,10 +75,14 @@ class Tester:
         return judged
 
     async def _judge_once(self, request: ExecuteRequest, installed: Installed, shown_bytes: int) -> Judged:
+        libraries = self._needed(request)
         try:
-            compiled = await self._compilers.compile(installed, request.source)
+            if fault := await self._libraries.fault(libraries):
+                unsupported = ProgramTestResult(verdict=Verdict.UNSUPPORTED, detail=fault)
+                return Judged(tests=(unsupported,) * len(request.tests))
+            compiled = await self._compilers.compile(installed, request.source, libraries)
         except RewardError as error:
-            failed = ProgramTestResult(verdict=Verdict.SANDBOX_ERROR, detail=f"the compiler: {error}")
+            failed = ProgramTestResult(verdict=Verdict.SANDBOX_ERROR, detail=f"before the tests: {error}")
             return Judged(tests=(failed,) * len(request.tests))
         if compiled.program is None:
             assert compiled.result is not None
@@ -81,6 +91,14 @@ class Tester:
                 compilation=compiled.result,
             )
         return Judged(tests=await self._test(request, compiled.program, shown_bytes), compilation=compiled.result)
+
+    def _needed(self, request: ExecuteRequest) -> tuple[str, ...]:
+        """Return the libraries that the program or one of its test programs names."""
+        if request.language != PYTHON.name:
+            return ()
+        allowed = self._allowed_libraries if request.libraries is None else request.libraries
+        test_programs = [test.source for test in request.tests if isinstance(test, AssertTest)]
+        return needed_libraries("\n".join((request.source, *test_programs)), allowed)
 
     async def _test(self, request: ExecuteRequest, program: Program, shown_bytes: int) -> tuple[ProgramTestResult, ...]:
         """Return all tests, or those up to one after which the others cannot matter."""
@@ -127,7 +145,8 @@ class Tester:
     async def _judge_output(
         self, program: Program, test: ProgramTest, limits: ExecutionLimits, checker: Checker
     ) -> ProgramTestResult:
-        stdin = test.stdin.encode("utf-8", "surrogatepass")
+        given = test.stdin if test.expected_stdout is None else plain_input(test.stdin, checker)
+        stdin = given.encode("utf-8", "surrogatepass")
         outcome = await run_twice(self._isolation, program.spec(stdin, limits))
         fault = find_fault(outcome, limits, program.installed.language)
         if fault is not None or test.expected_stdout is None:
@@ -140,7 +159,7 @@ class Tester:
             self._compilers,
             self._toolchains,
             checker,
-            stdin=test.stdin,
+            stdin=given,
             expected_stdout=test.expected_stdout,
             stdout=outcome.stdout,
         )

@@ -37,10 +37,22 @@ from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import RawOutcome, RunSpec, Runtime
 from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
+from prorl_reward_sandbox.execution.process.libraries import ADDRESS_BYTES, located
 
 # Isolated from the environment and without site-packages: neither may change what a program means.
 _PYTHON_ARGUMENTS = ("-I", "-S", "-B")
 _EXPECTED = (resources.files("prorl_reward_sandbox.execution.harness") / "expected.py").read_text(encoding="utf-8")
+_FINDER = (resources.files("prorl_reward_sandbox.execution.harness") / "library_finder.py").read_text(encoding="utf-8")
+_FINDING = f"""
+def find():
+    import os
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    apart = {{"__name__": "finder"}}
+    exec({_FINDER!r}, apart)
+    apart["find_libraries"](PACKAGES)
+find()
+"""
+"""Before the next: has libraries found. Their linear algebra has one thread, as at the other levels."""
 _BOOT = (
     f"EXPECTED = {_EXPECTED!r}"
     + """
@@ -89,9 +101,21 @@ class ProcessIsolation(RunnerIsolation):
     async def run(self, spec: RunSpec) -> RawOutcome:
         """Run a program once, on the next free runner."""
         if spec.runtime is Runtime.PYTHON:
-            argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", _BOOT, *spec.argv)
-            spec = dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC)
+            spec = self._started(spec)
         return await super().run(spec)
+
+    def _started(self, spec: RunSpec) -> RunSpec:
+        """Return the run of an interpreter that runs the script."""
+        boot, limits = _BOOT, spec.limits
+        if spec.libraries:
+            try:
+                packages = dict(located(spec.libraries))
+            except FileNotFoundError as error:
+                raise RewardError(str(error)) from error
+            boot = f"PACKAGES = {packages!r}{_FINDING}{_BOOT}"
+            limits = limits.model_copy(update={"memory_bytes": limits.memory_bytes + ADDRESS_BYTES})
+        argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", boot, *spec.argv)
+        return dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC, limits=limits)
 
     async def _find_interpreter(self) -> str:
         """Return the first candidate that runs under this isolation."""

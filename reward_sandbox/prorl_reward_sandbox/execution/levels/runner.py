@@ -101,6 +101,12 @@ def _answer(request: Request, talk: int, container: Container, connection: socke
 def _run(request: Request, talk: int, container: Container, connection: socket.socket) -> bytes | None:
     """Run the program and describe what it did."""
     limits = request.limits
+    try:
+        container.prepare(request)
+    except OSError:
+        if talk >= 0:
+            os.close(talk)
+        raise
     started = time.monotonic()
     run = container.start(request, talk)
     try:

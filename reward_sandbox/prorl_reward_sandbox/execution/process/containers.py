@@ -66,6 +66,14 @@ class Container(Protocol):
         """What was found at its start."""
         ...
 
+    def prepare(self, request: Request) -> None:
+        """Prepare what a run needs and the run before it may not have needed; before the run's time begins.
+
+        Raises:
+            OSError: It cannot be had.
+        """
+        ...
+
     def start(self, request: Request, talk: int) -> Run:
         """Start a program.
 

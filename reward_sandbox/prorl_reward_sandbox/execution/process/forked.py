@@ -36,6 +36,9 @@ class Forked:
         """Nothing had to be found."""
         return {"memory_bounded": False}
 
+    def prepare(self, request: Request) -> None:
+        """There is nothing that runs share."""
+
     def start(self, request: Request, talk: int) -> ForkedRun:
         """Fork; returns when the child has become the program."""
         pipes = Pipes.make(talk, user_id=self._user.user_id if self._user is not None else None)

@@ -42,6 +42,7 @@ class Request:
     executables: frozenset[str]
     kept: tuple[str, ...]
     stdin: bytes
+    libraries: tuple[str, ...] = ()
     limits: Limits
     has_conversation: bool
 
@@ -65,6 +66,7 @@ def encode_request(spec: RunSpec) -> bytes:
         "files": list(spec.files),
         "executables": sorted(spec.executables),
         "kept": spec.kept,
+        "libraries": spec.libraries,
         "limits": spec.limits.model_dump(),
         "has_conversation": spec.conversation is not None,
     }
@@ -81,6 +83,7 @@ def decode_request(frame: frames.Frame) -> Request:
         executables=frozenset(header["executables"]),
         kept=tuple(header["kept"]),
         stdin=frame.blobs[0],
+        libraries=tuple(header["libraries"]),
         limits=Limits(**header["limits"]),
         has_conversation=header["has_conversation"],
     )
