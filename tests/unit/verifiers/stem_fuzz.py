@@ -1,11 +1,13 @@
 """Science answers made of expected ones, joins, units, words and other scripts, and what of them must earn nothing.
 
 Two laws: an answer wins at most one of several expected answers that differ; and an answer that denies or doubts the
-expected one, or says another beside it, wins none.
+expected one, or says another beside it, wins none. What an answer without units computes to is its value: `12 – 6` says
+6 and nothing beside it. It is worked out here by Python, which shares nothing with the verifier.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterator, Mapping
@@ -87,8 +89,45 @@ def _of_quantity(verifier: StemVerifier, chance: random.Random) -> Iterator[Faul
     values = {_number(gold) for gold in won}
     if len(won) > 1 and (len(values) > 1 or len({gold for gold in won if _unit(gold)}) > 1):
         yield Fault("wins two", answer, won)
-    elif won and len(golds) > 1 and not re.search(rf"{re.escape(won[0])}[0-9]", answer):  # 0.75 and 5 make 0.755
+    elif won and len(golds) > 1 and not _says_nothing_else(answer, won[0]):
         yield Fault("wins with another beside it", answer, won)
+
+
+def _says_nothing_else(answer: str, gold: str) -> bool:
+    """Tell whether the pieces of an answer make up one number: 0.75 and 5 are 0.755, 12 – 6 is 6."""
+    return bool(re.search(rf"{re.escape(gold)}[0-9]", answer)) or computes_to(answer, gold)
+
+
+def computes_to(answer: str, gold: str) -> bool:
+    """Tell whether an answer is arithmetic on plain numbers whose value is the expected one.
+
+    A whole number exactly, another within 1 %, as docs/verifiers.md has it.
+    """
+    value, wanted = _value(answer), _value(gold)
+    if value is None or wanted is None:
+        return False
+    if re.fullmatch(r"-?[0-9]+", gold):
+        return value == wanted
+    return abs(value - wanted) <= abs(wanted) / 100
+
+
+def _value(text: str) -> float | None:
+    """Return the value of plain arithmetic; None for anything else."""
+    for sign, plain in _ARITHMETIC.items():
+        text = text.replace(sign, plain)
+    text = re.sub(r"\^\{([0-9]+)\}", r"**\1", text)
+    text = re.sub(r"(?<=[0-9)])\s*pi", "*pi", text).strip()
+    if not re.fullmatch(r"(?:[0-9.+*/() -]|pi)+", text) or re.search(r"[0-9]\s+[0-9]|\*\*[0-9]{3}|\*\*.*\*\*", text):
+        return None
+    try:
+        return float(eval(text, {"__builtins__": {}}, {"pi": math.pi}))
+    except (SyntaxError, TypeError, ArithmeticError):
+        return None
+
+
+_ARITHMETIC = {
+    "–": "-", "−": "-", "×": "*", r"\times": "*", r"\cdot": "*", r"\pi": "pi", r"\quad": " ", r"\ ": " ",
+}  # fmt: skip
 
 
 def _of_choice(verifier: StemVerifier, chance: random.Random) -> Iterator[Fault]:

@@ -22,11 +22,11 @@ _SIGNS = {
 _SIGN = re.compile("|".join(map(re.escape, _SIGNS)))
 _ROOT_OF_NUMBER = re.compile(r"([√∛∜])\s*([0-9]+(?:\.[0-9]+)?)")
 _VULGAR = re.compile("[¼½¾⅐-⅞]")
-_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ"
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ"
 _RAISED_RUN = re.compile(f"[{_RAISED}]+")
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉"
 _LOWERED_RUN = re.compile(f"[{_LOWERED}]+")
-_PLAIN = str.maketrans(_RAISED + _LOWERED, "0123456789+-n0123456789")
+_PLAIN = str.maketrans(_RAISED + _LOWERED, "0123456789+-()n0123456789")
 _DOTS = re.compile(r"(?<!\.)\.\.\.(?!\.)")
 _DEGREE_LETTER = re.compile(r"(?<=[0-9])\^\s*(?:\{\s*o\s*\}|o)(?![A-Za-z0-9])")
 _ARRAY = re.compile(r"\\begin\s*\{array\}\s*\{[lcr| ]*\}|(\\end)\s*\{array\}")
@@ -64,7 +64,7 @@ def respell(text: str) -> str:
     text = _ROOT_OF_NUMBER.sub(lambda match: f"{match.group(1)}{{{match.group(2)}}}", text)
     text = _SIGN.sub(lambda match: _SIGNS[match.group()], text)
     text = _VULGAR.sub(_as_fraction, text)
-    text = _RAISED_RUN.sub(lambda match: f"^{{{match.group().translate(_PLAIN)}}}", text)
+    text = with_exponents(text)
     text = _LOWERED_RUN.sub(lambda match: f"_{{{match.group().translate(_PLAIN)}}}", text)
     text = _DOTS.sub(r"\\ldots ", text)
     text = _DEGREE_LETTER.sub(r"^{\\circ}", text)
@@ -80,6 +80,11 @@ def respell(text: str) -> str:
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
     text = _NUMBER_SETS.sub(lambda match: rf"\mathbb{{{match.group(1) or match.group(2)}}}", text)
     return _CHOSEN.sub(_as_binomial, text)
+
+
+def with_exponents(text: str) -> str:
+    """Return the text with raised digits and signs (10⁴) as exponents in braces."""
+    return _RAISED_RUN.sub(lambda match: f"^{{{match.group().translate(_PLAIN)}}}", text)
 
 
 def exact_decimals(text: str) -> str:

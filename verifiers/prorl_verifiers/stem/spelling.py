@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from prorl_verifiers.algebra.spelling import with_exponents
 from prorl_verifiers.algebra.tokens import normalise, without_thousands_separators
+from prorl_verifiers.algebra.tree import UnreadableError
 
-_SUPERSCRIPT = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ]+")
-_RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿ", "0123456789+-()n")
+_OTHER_DIGIT = re.compile(r"(?=[^\x00-\x7f])\w|[\u2460-\u249b\u24ea-\u24ff\u2776-\u2793]")
+"""What may be a digit, or hold one, in another form than ASCII's."""
+_FORMS_OF_NUMBERS = ("ASCII", "FULLWIDTH DIGIT", "MATHEMATICAL ")
+"""Rows of digits that numbers are written in; those of the others (①, ₂) are marks, one by one."""
 _FRACTIONS = {"½": "1/2", "⅓": "1/3", "⅔": "2/3", "¼": "1/4", "¾": "3/4", "⅕": "1/5", "⅙": "1/6", "⅛": "1/8"}
+_VULGAR = re.compile(f"([0-9]?)([{''.join(_FRACTIONS)}])")
 _DECIMAL_COMMA = re.compile(r"(?<![0-9.,])([0-9]{1,9})\{,\}([0-9]+)(?![0-9,])")
 _SPACED_THOUSANDS = re.compile(
     r"(?<![0-9.,/^ ])([0-9]{1,3}(?:(?:[ \u00a0\u2009\u202f~]|\\[,;: ]|\\thinspace)[0-9]{3})+)(?![0-9/,])"
@@ -52,7 +57,7 @@ def plain_quantity(text: str) -> str:
     """Return a quantity without LaTeX around units, an assignment's left side, and words such as "about".
 
     Raises:
-        UnreadableError: It is too long.
+        UnreadableError: It is too long, or digits of several forms stand together.
     """
     text = _unicode(text)
     text = _PACKAGE.sub(_of_package, text)
@@ -95,9 +100,39 @@ def _of_fraction(match: re.Match[str]) -> str:
 
 def _unicode(text: str) -> str:
     """Write raised digits as exponents, and everything else in its compatible form (K, Ω, Å, full width)."""
-    text = _SUPERSCRIPT.sub(lambda match: f"^{{{match.group().translate(_RAISED)}}}", text)
-    text = "".join(_FRACTIONS.get(character, character) for character in text)
+    text = with_exponents(text)
+    _refuse_mixed_digits(text)
+    text = _VULGAR.sub(_fraction, text)
     return unicodedata.normalize("NFKC", text).replace("µ", "μ").replace("−", "-")
+
+
+def _fraction(match: re.Match[str]) -> str:
+    """Write `½` as a fraction, and behind a whole number (5½) apart from it."""
+    return f"{match[1]} {_FRACTIONS[match[2]]}" if match[1] else _FRACTIONS[match[2]]
+
+
+def _refuse_mixed_digits(text: str) -> None:
+    """Refuse digits beside digits of another form: their compatible forms would run together (5４ into 54, 5₂ into 52).
+
+    Raises:
+        UnreadableError: There are some.
+    """
+    before = ""
+    for character in text:
+        form = _form_of_digit(character)
+        if form and before and (form != before or not form.startswith(_FORMS_OF_NUMBERS)):
+            raise UnreadableError("digits of several forms in one number")
+        if form or character not in ".,．，":
+            before = form
+
+
+def _form_of_digit(character: str) -> str:
+    """Return which row of digits a character is of, "ASCII" or its own; empty for what holds no digit."""
+    if character.isascii():
+        return "ASCII" if character.isdigit() else ""
+    if not _OTHER_DIGIT.match(character) or not any(map(str.isdigit, unicodedata.normalize("NFKC", character))):
+        return ""
+    return unicodedata.name(character, "").rpartition(" ")[0]
 
 
 def _decimal(match: re.Match[str]) -> str:
