@@ -114,6 +114,7 @@ SCHEMA_ROWS: list[Bad] = [
     ),
     Bad({"spec.learner.podTemplate": []}, "spec.learner.podTemplate", "an object"),
     Bad({"spec.sandbox.isolation.minimum": "none"}, "spec.sandbox.isolation.minimum", "'process', 'landlock'"),
+    Bad({"spec.sandbox.libraries": ["torch"]}, "spec.sandbox.libraries[0]", "'numpy', 'sympy'"),
     Bad({"spec.algorithm.clip.low": 1}, "spec.algorithm.clip.low", "less than 1"),
     Bad({"spec.algorithm.kl.estimator": "k4"}, "spec.algorithm.kl.estimator", "'k1', 'k2' or 'k3'"),
     Bad({"spec.schedule.totalSteps": -1}, "spec.schedule.totalSteps", "greater than or equal to 0"),

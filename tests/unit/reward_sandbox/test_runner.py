@@ -64,6 +64,7 @@ def ask(connection: socket.socket, source: str, *, interpreter: str = INTERPRETE
         "files": ["main.py"],
         "executables": [],
         "kept": [],
+        "libraries": [],
         "has_conversation": False,
         "limits": {**standard, "output_bytes": 1000, "file_bytes": 1000, **limits},
     }
