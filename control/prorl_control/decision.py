@@ -110,6 +110,7 @@ class EventKind(StrEnum):
     FAILED = "Failed"
     SUSPENDED = "Suspended"
     NOT_ACCEPTED = "NotAccepted"
+    RESET = "Reset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -211,7 +211,8 @@ class Controller:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:
                 await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))
             await actions.clean_up(decision)
-        await events.tell(parts.api, snapshot, memory, (*decision.events, *refusal))
+        told = (*decision.events, *refusal, *events.of_resets(memory))
+        await events.tell(parts.api, snapshot, memory, told)
         return due
 
     async def _look_at_resets(self, snapshot: Snapshot, memory: JobState, plan: RunPlan, now: float) -> None:

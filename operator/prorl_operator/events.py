@@ -9,6 +9,7 @@ import uuid
 from typing import Any
 
 from prorl_api.crd.objects import shortened
+from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_control.decision import Event, EventKind
 from prorl_operator.acceptance import Acceptance
@@ -50,6 +51,28 @@ def refusal_of(accepted: Acceptance, before: JobStatus) -> tuple[Event, ...]:
     ):
         return ()
     return (Event(kind=EventKind.NOT_ACCEPTED, message=accepted.message, is_warning=True),)
+
+
+def of_resets(memory: JobState) -> tuple[Event, ...]:
+    """Return what happened to resets since the last call; what an operator finds at its start happened before."""
+    records = memory.resets.read()
+    before, memory.told_resets = memory.told_resets, {record.name: record.condition for record in records}
+    if before is None:
+        return ()
+    return tuple(
+        Event(kind=EventKind.RESET, message=_of_reset(record), subject=record.name)
+        for record in records
+        if before.get(record.name) is not record.condition
+    )
+
+
+def _of_reset(record: ResetRecord) -> str:
+    evidence, where = record.evidence, record.condition.value
+    if record.condition is ResetCondition.APPLIED:
+        where = f"applied at step {record.applied_step}"
+    elif record.message:
+        where = f"{where}: {record.message}"
+    return f"{record.name} {where} [{evidence.trigger}: {evidence.reason}]"
 
 
 def _joined(events: list[Event]) -> list[Event]:

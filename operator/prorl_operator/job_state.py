@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from prorl_api.resets import ResetCondition
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import Role
 from prorl_api.status import JobStatus
@@ -47,6 +48,8 @@ class JobState:
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""
     events: frozenset[Event] = frozenset()
+    told_resets: dict[str, ResetCondition] | None = None
+    """Where each reset stood when events last told of it; None: this operator has told of none yet."""
     gate: ManifestGate = field(default_factory=ManifestGate)
     planned: tuple[ProRLJob, RunPlan] | None = None
     base_digest: BaseDigest = field(default_factory=BaseDigest)

@@ -28,6 +28,8 @@ from prorl_api.wire.base import WireModel
 from prorl_cli.errors import RunFolderError
 from prorl_cli.local.files import reading
 from prorl_cli.local.folder import existing, is_driven
+from prorl_cli.local.reset_files import intended_resets
+from prorl_control.resets.records import adopted
 
 Line = dict[str, Any]
 _Model = TypeVar("_Model", bound=WireModel)
@@ -196,8 +198,33 @@ def _parsed(path: Path, model: type[_Model], notes: list[str]) -> _Model | None:
 
 
 def _resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
+    """Return the body's records; of a run in a cluster, whose body keeps objects instead, what the learner noted."""
     found = [_parsed(path, ResetRecord, notes) for path in sorted(run.resets.glob("*.json"))]
-    return [record for record in found if record is not None]
+    records = [record for record in found if record is not None]
+    return records or _noted_resets(run, notes)
+
+
+def _noted_resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
+    """Return the resets of the learner's own log, which has their names, steps and reasons, but no values."""
+    try:
+        outcomes = {outcome.uid: outcome for outcome in intended_resets(run.reset_log)}
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        notes.append(f"{run.reset_log.name} could not be read ({type(error).__name__}); resets are missing.")
+        return []
+    records = [
+        adopted(outcome, number, job_name=outcome.name, attempt=0, now=0.0).model_copy(update={"name": outcome.name})
+        for number, outcome in enumerate(outcomes.values(), start=1)
+    ]
+    return [_with_trigger(record) for record in records]
+
+
+def _with_trigger(record: ResetRecord) -> ResetRecord:
+    """Return the record with the name of its trigger, which a log's text begins with."""
+    trigger, separator, reason = record.evidence.reason.partition(": ")
+    if not separator:
+        return record
+    evidence = record.evidence.model_copy(update={"trigger": trigger, "rule": "", "reason": reason})
+    return record.model_copy(update={"evidence": evidence})
 
 
 def _created(run: RunFolder) -> float | None:

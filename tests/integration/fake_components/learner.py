@@ -6,6 +6,7 @@ that is read again between steps.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from prorl_api.errors import ExitCode, StaleAttemptError
+from prorl_api.limits import Limits
 from prorl_api.metrics import surviving
 from prorl_api.names import (
     ENV_ADOPT_RUN,
     ENV_ATTEMPT,
+    ENV_JOB_NAME,
     ENV_MANIFEST,
     ENV_RUN_DIR,
     ENV_RUN_UID,
@@ -31,6 +34,7 @@ from prorl_api.names import (
 from prorl_api.process.termination_message import tell_completed
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.run_folder import RunFolder
+from prorl_api.spec.roles import OptimizerSpec
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.learner import (
     LearnerPhase,
@@ -47,8 +51,17 @@ from prorl_api.wire.learner import (
     StopRequest,
 )
 from prorl_trainer.live_spec import LiveSpec
+from prorl_trainer.service.metrics_export import exposition
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.identity import claim_run
+
+USUAL_LEARNING_RATE = OptimizerSpec().learning_rate
+"""With it the KL rises by 0.001 a step; with another one in proportion."""
+
+
+def digest_of(text: str) -> str:
+    """A digest, as of a reference."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def wait_for_rank_zero() -> None:
@@ -85,8 +98,11 @@ class FakeLearner:
         self.resumed_from = self.step if saved["step"] else None
         self.checkpointed: int | None = self.resumed_from
         self.applied: dict[str, int] = saved["applied"]
-        for uid, step in self.applied.items():
-            self.outcomes[uid] = ResetOutcome(uid=uid, name=uid, state=ResetState.APPLIED, applied_step=step)
+        self.lineage: list[str] = saved.get("lineage", [digest_of("base")])
+        """Digests of the references so far."""
+        self.newest_line: dict[str, Any] | None = None
+        for place, (uid, step) in enumerate(self.applied.items()):
+            self.outcomes[uid] = self._applied(uid, uid, step, place)
 
     def _load(self) -> dict[str, Any]:
         try:
@@ -156,7 +172,7 @@ class FakeLearner:
         line = {
             "step": self.step,
             "attempt": self.attempt,
-            "kl": 0.001 * self.step,
+            "kl": 0.001 * self.step * self.live.spec.learner.optimizer.learning_rate / USUAL_LEARNING_RATE,
             "reward_mean": min(1.0, 0.01 * self.step),
             "seconds_total": 0.05,
             "tokens_generated": 100,
@@ -165,6 +181,18 @@ class FakeLearner:
             line["validation_accuracy"] = 0.5
         with self.run_folder.metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self.newest_line = line
+
+    def _applied(self, uid: str, name: str, step: int, place: int) -> ResetOutcome:
+        before, after = self.lineage[place : place + 2]
+        return ResetOutcome(
+            uid=uid,
+            name=name,
+            state=ResetState.APPLIED,
+            applied_step=step,
+            digest_before=before,
+            digest_after=after,
+        )
 
     def _apply_resets(self) -> None:
         with self.lock:
@@ -178,15 +206,15 @@ class FakeLearner:
                     + "\n"
                 )
             self.applied[command.uid] = self.step
+            self.lineage.append(digest_of(f"policy of step {self.step}"))
             self._checkpoint()
-            self.outcomes[command.uid] = ResetOutcome(
-                uid=command.uid, name=command.name, state=ResetState.APPLIED, applied_step=self.step
-            )
+            self.outcomes[command.uid] = self._applied(command.uid, command.name, self.step, len(self.applied) - 1)
 
     def _checkpoint(self) -> None:
         self.fence.check()
         temporary = self.run_folder.current.with_suffix(f".{self.attempt}")
-        temporary.write_text(json.dumps({"step": self.step, "applied": self.applied, "attempt": self.attempt}))
+        saved = {"step": self.step, "applied": self.applied, "attempt": self.attempt, "lineage": self.lineage}
+        temporary.write_text(json.dumps(saved))
         temporary.replace(self.run_folder.current)
         self.checkpointed = self.step
 
@@ -238,6 +266,12 @@ def create_learner_app(learner: FakeLearner) -> FastAPI:
     def member(incarnation: str, body: MemberHeartbeat) -> MemberAnswer:
         learner.members.add(body.address)
         return MemberAnswer(attempt=learner.attempt, weights_id=None)
+
+    @app.get("/metrics")
+    def exposed() -> Response:
+        spec = learner.live.spec
+        text = exposition(os.environ[ENV_JOB_NAME], learner.status(), learner.newest_line, Limits.of(spec))
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     @app.get("/v1/status")
     def status() -> LearnerStatus:
