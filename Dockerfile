@@ -67,6 +67,7 @@ COPY verifiers /build/source/verifiers
 COPY reward_sandbox /build/source/reward_sandbox
 COPY cli /build/source/cli
 COPY observability /build/source/observability
+COPY analysis /build/source/analysis
 COPY charts/prorl-operator/files/dashboards /build/source/charts/prorl-operator/files/dashboards
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --build-constraints /build/requirements/image-build.lock --require-hashes \
