@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from prorl_api.errors import SpecError
 from prorl_api.manifest import read_job
@@ -11,12 +14,12 @@ from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.resets import Trigger
-from prorl_api.status import ConditionStatus, ConditionType
+from prorl_api.status import Condition, ConditionStatus, ConditionType
 from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_cli.local.view import duration
+from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, truncation_warning
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
 
@@ -59,14 +62,17 @@ def describe_run(run: RunFolder) -> str:
         f"  attempt     {status.attempt}; restarts: {_restarts(status.restarts)}",
         f"  checkpoint  {'none yet' if status.last_checkpoint_step is None else f'step {status.last_checkpoint_step}'}",
         f"  held-out    {status.last_accuracy or 'unknown'};  KL {status.last_kl or 'unknown'}",
+        *_progress(lines_of(run), status.total_steps, status.step),
         f"  resets      {_resets(run)}",
     ]
     for condition in status.conditions:
         # What an ended body last saw of its members says nothing about now.
-        if not driven and condition.type not in (ConditionType.SUCCEEDED, ConditionType.SUSPENDED):
+        if not driven and not _still_holds(condition):
             continue
         mark = {ConditionStatus.TRUE: "yes", ConditionStatus.FALSE: "no"}.get(condition.status, "unknown")
         lines.append(f"  {condition.type.value:<16} {mark:<8} {condition.reason}: {condition.message}".rstrip(": "))
+    if not driven and _ended_unsaid(status.conditions):
+        lines.append("  ended       nobody wrote why: `prorl run` was killed, or the machine went down")
     if not driven:
         lines += [f"  advice      {advice.text}" for advice in _advice(run)]
     if not driven and not _has_succeeded(status.conditions):
@@ -80,7 +86,58 @@ def _advice(run: RunFolder) -> tuple[Advice, ...]:
         spec = read_job(run.effective_manifest).spec
     except SpecError:  # of another version, or not begun
         return ()
-    return advise_on(spec, surviving(read_lines(run.metrics, *METRICS_KEYS)))
+    return advise_on(spec, lines_of(run))
+
+
+def lines_of(run: RunFolder) -> list[dict[str, Any]]:
+    """Return the surviving timeline of a run."""
+    return surviving(read_lines(run.metrics, *METRICS_KEYS))
+
+
+def _progress(lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> list[str]:
+    """Return what the console shows while a run goes on, from its lines."""
+    if not lines:
+        return []
+    newest = lines[-1]
+    found = []
+    rewards = [f"{newest['reward_mean']:.3f}"] if newest.get("reward_mean") is not None else []
+    rewards += _by_source(newest, "accuracy_sampled", "solved of")
+    if rewards:
+        found.append(f"  reward      {', '.join(rewards)}")
+    validated: dict[str, Any] = next(
+        (line for line in reversed(lines) if line.get("validation_accuracy") is not None), {}
+    )
+    if by_source := _by_source(validated, "validation_source_accuracy", "held-out of"):
+        found.append(f"  by source   {', '.join(by_source)} (step {validated['step']})")
+    if newest.get("completion_length") is not None:
+        cut = f", {newest['truncated']:.0%} cut at the limit" if newest.get("truncated") is not None else ""
+        found.append(f"  length      {newest['completion_length']:.0f} tokens{cut}")
+    if (pace := tokens_per_second(newest)) is not None:
+        seconds = [line["seconds_total"] for line in lines if line.get("seconds_total")]
+        usual = statistics.fmean(seconds[-STEPS_FOR_PACE:])
+        left = f", about {duration(usual * (total_steps - step))} left" if step < total_steps else ""
+        so_far = f"{duration(sum(seconds))} in steps so far"
+        found.append(f"  speed       {duration(usual)} a step, {pace:,.0f} tokens/s; {so_far}{left}")
+    if warning := truncation_warning(lines):
+        found.append(f"  warning     {warning}")
+    return found
+
+
+def _by_source(line: dict[str, Any], metric: str, what: str) -> list[str]:
+    values = {name.partition("/")[2]: value for name, value in line.items() if name.startswith(f"{metric}/")}
+    return [f"{what} {source} {value:.3f}" for source, value in values.items()]
+
+
+def _still_holds(condition: Condition) -> bool:
+    """Tell whether a condition that an ended body wrote last says something about now."""
+    if condition.type is ConditionType.SUCCEEDED:
+        return condition.status is not ConditionStatus.UNKNOWN
+    return condition.type is ConditionType.SUSPENDED and condition.status is ConditionStatus.TRUE
+
+
+def _ended_unsaid(conditions: tuple[Condition, ...]) -> bool:
+    """Tell whether a body that is gone said neither that it had ended nor that it was stopped."""
+    return not any(_still_holds(condition) for condition in conditions)
 
 
 def _has_succeeded(conditions: object) -> bool:

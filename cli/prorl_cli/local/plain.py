@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from rich.console import Console
 
 from prorl_api.wire.learner import LearnerPhase
-from prorl_cli.local.view import View, doing, duration, phase_text, step_line
+from prorl_cli.local.view import View, doing, duration, phase_text, step_line, truncation_warning
 from prorl_control.members import MemberState
 
 _WORDY_PHASES = frozenset({LearnerPhase.SAMPLING, LearnerPhase.UPDATING, LearnerPhase.PUBLISHING})
@@ -78,6 +78,8 @@ class PlainProgress:
         self._states: dict[tuple[str, float], MemberState] = {}
         self._phase = ""
         self._shown_step: tuple[int, int] = (0, -1)
+        self._begun = time.time()
+        self._has_warned = False
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +105,24 @@ class PlainProgress:
             if phase != self._phase:
                 self._phase = phase
                 self.line(f"learner: {phase_text(view.learner)}")
+        self._steps(view)
+        if not self._has_warned and (warning := truncation_warning(view.lines)):
+            self._has_warned = True
+            self.line(warning, is_warning=True)
+
+    def _steps(self, view: View) -> None:
+        earlier = None
         for line in view.lines:
             place = (int(line["attempt"]), int(line["step"]))
-            if place > self._shown_step:
-                self._shown_step = place
+            if place <= self._shown_step:
+                continue
+            self._shown_step = place
+            if line.get("time", self._begun) < self._begun:
+                earlier = line  # of an earlier start: said once, not with today's time
+            else:
                 self.line(step_line(line, view))
+        if earlier is not None:
+            self.line(f"done before this start: {step_line(earlier, view)}")
 
     def _members(self, view: View) -> None:
         for member in view.members:

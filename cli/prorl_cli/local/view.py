@@ -15,7 +15,7 @@ from prorl_control.members import Member, MemberState
 from prorl_control.plan import RunPlan
 from prorl_control.resets.records import MANUAL_TRIGGER
 
-_STEPS_FOR_PACE = 10
+STEPS_FOR_PACE = 10
 """Steps that the time left is estimated from: recent enough to follow a stage's change of pace."""
 
 
@@ -41,7 +41,7 @@ class View:
     @property
     def seconds_left(self) -> float | None:
         """Estimate from recent steps; None before there are any."""
-        recent = [line["seconds_total"] for line in self.lines[-_STEPS_FOR_PACE:] if line.get("seconds_total")]
+        recent = [line["seconds_total"] for line in self.lines[-STEPS_FOR_PACE:] if line.get("seconds_total")]
         if self.learner is None or not recent:
             return None
         return float(statistics.fmean(recent)) * max(0, self.plan.total_steps - self.learner.step)
@@ -93,6 +93,8 @@ def figures(view: View) -> list[tuple[str, str]]:
         found.append(("KL", f"{kl:.4f} nats"))
     if (pace := tokens_per_second(newest)) is not None:
         found.append(("tokens/s", f"{pace:,.0f}".replace(",", " ")))
+    if (share := newest.get("truncated")) is not None and share > 0:
+        found.append(("cut", f"{share:.0%}"))
     if (left := view.seconds_left) is not None:
         found.append(("left", f"about {duration(left)}"))
     return found
@@ -102,6 +104,21 @@ def tokens_per_second(line: Mapping[str, Any]) -> float | None:
     """Completion tokens per second of the whole step."""
     tokens, seconds = line.get("tokens_generated"), line.get("seconds_total")
     return float(tokens) / float(seconds) if tokens and seconds else None
+
+
+_MOST = 0.5
+
+
+def truncation_warning(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return what to say if the newest step cut most of its completions; empty if it did not."""
+    newest = lines[-1] if lines else {}
+    share = newest.get("truncated")
+    if share is None or share <= _MOST:
+        return ""
+    return (
+        f"{share:.0%} of the completions of step {newest['step']} were cut at their limit: most have no answer; "
+        "raise spec.rollout.maxCompletionTokens, or ask for short answers"
+    )
 
 
 def step_line(line: Mapping[str, Any], view: View) -> str:

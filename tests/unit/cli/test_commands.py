@@ -13,7 +13,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from prorl_api.run_folder import RunFolder
-from prorl_api.status import JobStatus
+from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.local.folder import begin
 from prorl_cli.main import app
 
@@ -88,6 +88,67 @@ def test_status_of_a_run_that_is_not_running_gives_advice_on_its_lines(folder: P
     output = prorl("status", run.path).output
     assert "advice      50% of the completions of the last 10 steps were cut at the limit" in output
     assert "maxCompletionTokens" in output
+
+
+def write_steps(run: RunFolder, count: int) -> None:
+    lines = [
+        {
+            "step": step,
+            "attempt": 1,
+            "reward_mean": 0.25,
+            "accuracy_sampled/sums": 0.125,
+            "completion_length": 64,
+            "truncated": 0.75,
+            "seconds_total": 60.0,
+            "tokens_generated": 6000,
+        }
+        for step in range(1, count + 1)
+    ]
+    lines[0] |= {"validation_accuracy": 0.3, "validation_source_accuracy/sums": 0.3}
+    run.metrics.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def condition(status: ConditionStatus, reason: str, kind: ConditionType = ConditionType.SUCCEEDED) -> Condition:
+    return Condition(type=kind, status=status, reason=reason, last_transition_time=1.0)
+
+
+def test_status_says_what_the_console_says(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    write_steps(run, 3)
+    run.status.write_text(JobStatus(step=3, total_steps=9, attempt=1, updated=1.0).model_dump_json())
+    output = prorl("status", run.path).output
+    assert "reward      0.250, solved of sums 0.125" in output
+    assert "held-out of sums 0.300 (step 1)" in output
+    assert "64 tokens, 75% cut at the limit" in output
+    assert "1 min 00 s a step, 100 tokens/s; 3 min 00 s in steps so far, about 6 min 00 s left" in output
+    assert "raise spec.rollout.maxCompletionTokens" in output
+
+
+@pytest.mark.parametrize(
+    ("conditions", "is_said"),
+    [
+        ((condition(ConditionStatus.UNKNOWN, "Running"),), False),
+        ((condition(ConditionStatus.FALSE, "LearnerFailed"),), True),
+        (
+            (
+                condition(ConditionStatus.UNKNOWN, "Suspended"),
+                condition(ConditionStatus.TRUE, "Interrupted", ConditionType.SUSPENDED),
+            ),
+            True,
+        ),
+    ],
+    ids=["killed", "failed", "stopped"],
+)
+def test_a_run_that_was_killed_is_not_said_to_be_running(
+    folder: Path, conditions: tuple[Condition, ...], is_said: bool
+) -> None:
+    run = RunFolder(folder / "run")
+    status = JobStatus(step=3, total_steps=9, attempt=1, updated=1.0, conditions=conditions)
+    run.status.write_text(status.model_dump_json())
+    output = prorl("status", run.path).output
+    assert "Running" not in output
+    assert ("was killed" in output) is not is_said
+    assert "resumes it" in output
 
 
 def test_resets_are_requested_listed_and_judged(folder: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import time
 from io import StringIO
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from prorl_api.resets import Evidence, ResetCondition, ResetRecord
@@ -149,3 +152,28 @@ def test_every_change_of_a_reset_is_one_line() -> None:
     assert reset_lines((), (by_hand,)) == ["demo-reset-1 asked for by a person at step 3"]
     assert "applied at step 6" in reset_lines((RECORD,), (applied,))[0]
     assert reset_lines((applied,), (judged,)) == ["demo-reset-1: held-out accuracy 0.250 before, 0.500 after"]
+
+
+def steps_of(*times: float, **fields: Any) -> list[dict[str, Any]]:
+    return [{"step": step, "attempt": 1, "time": at, **fields} for step, at in enumerate(times, 1)]
+
+
+def test_steps_of_an_earlier_start_are_not_told_again_with_today_s_time() -> None:
+    out = io.StringIO()
+    progress = PlainProgress(Console(file=out, width=200))
+    now = time.time()
+    progress.show(make_view(lines=steps_of(now - 900, now - 800)))
+    progress.show(make_view(lines=steps_of(now - 900, now - 800, now + 5)))
+    steps = [line.split(" ", 1)[1] for line in out.getvalue().splitlines() if "step " in line]
+    assert steps == ["done before this start: step 2/20", "step 3/20"]
+
+
+@pytest.mark.parametrize(("share", "warns"), [(0.5, 0), (0.51, 1), (1.0, 1), (None, 0)])
+def test_a_run_that_cuts_most_completions_warns_once(share: float | None, warns: int) -> None:
+    out = io.StringIO()
+    progress = PlainProgress(Console(file=out, width=200))
+    later = time.time() + 60
+    for count in (1, 2):
+        progress.show(make_view(lines=steps_of(*[later] * count, truncated=share)))
+    assert out.getvalue().count("WARNING") == warns
+    assert out.getvalue().count("maxCompletionTokens") == warns
