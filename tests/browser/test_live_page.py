@@ -25,6 +25,13 @@ from tests.unit.report.conftest import build_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)>"
 CELLS = "[...document.querySelectorAll('.stacked td')]"
+TOO_WIDE = """
+  const within = (item) => item.closest(".scroll, pre, .plot") === null;
+  return [...document.querySelectorAll("body *")]
+    .filter((item) => within(item) && item.getBoundingClientRect().right > innerWidth + 1)
+    .map((item) => `${item.tagName} ${item.className} ${item.textContent.slice(0, 40)}`);
+"""
+"""What reaches over the right edge, but for what can be scrolled by itself."""
 APPROVE = {
     "mode": "approve",
     "cooldownSteps": 1,
@@ -84,6 +91,29 @@ def test_everything_is_drawn_and_fits(finished: RunFolder, browser: Browser, wid
         browser.ask("document.querySelector('#resets').scrollIntoView()")
         browser.picture(f"live-resets-{width}")
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_long_fits_too(finished: RunFolder, browser: Browser, tmp_path: Path, width: int) -> None:
+    long = "x" * 300
+    finished.manifest.write_text(finished.manifest.read_text().replace("./models/smollm2", f"./models/{long}"))
+    for file in (finished.status, *finished.resets.iterdir()):
+        text = file.read_text().replace("Completed", long).replace("KL to the reference averaged", long)
+        file.write_text(text.replace("kl-spike", long[:63]))
+    for file in finished.samples.iterdir():
+        file.write_text(file.read_text().replace("because \\u2026", long).replace("addition", f"addition{long[:50]}"))
+    finished.metrics.write_text(finished.metrics.read_text().replace("/addition", f"/addition{long[:50]}"))
+    (finished.logs / f"{long[:200]}.log").write_text(long * 5)
+    other = build_run(tmp_path / long[:200], seed=1, last_step=16)
+    browser.resize(width)
+    with served(finished) as url:
+        browser.open(url)
+        browser.wait_until_drawn()
+        browser.ask("for (const part of document.querySelectorAll('details')) part.open = true")
+        assert browser.ask(TOO_WIDE) == []
+    browser.open(write_comparison(compared([finished, other]), tmp_path / "comparison.html").as_uri())
+    browser.wait_until_drawn()
+    assert browser.ask(TOO_WIDE) == []
 
 
 def test_a_run_is_watched_from_its_start_over_its_end_to_its_resumption(bench: LocalWorld, browser: Browser) -> None:
