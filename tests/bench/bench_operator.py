@@ -5,7 +5,8 @@
 
 The control plane shares the machine with what is measured, so times are ratios to the bare script, which runs before
 and after. kwok plays nodes; one process plays the API of every learner. Phases: bare script, operator brings the
-same jobs up, a minute of training, suspension, half a minute of rest, failed learners, failover, bare script again.
+same jobs up, a minute of training, another on a Prometheus (played by the learners' process), suspension, half a
+minute of rest, failed learners, failover, bare script again.
 Prints one table and always exits with 0 if it could measure; a missed target is marked.
 """
 
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         operator.start()
         bench.bring_up(operator)
         bench.train(operator)
+        bench.train_on_prometheus(operator)
         bench.rest(operator)
         bench.break_things(operator)
         bench.bare()

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Sequence
@@ -28,6 +29,10 @@ STEP_SECONDS = 2.0
 PHASE_SECONDS = 0.7
 _PHASES = ("sampling", "updating", "publishing")
 TOTAL_STEPS = 1_000_000
+SCRAPE_SECONDS = 15.0
+_PARTS = (r'prorl_job=~?"([^"]*)"', r'namespace=~?"([^"|]*)', r"\[([0-9]+)s\]")
+_SCRAPED = {"step": "", "attempt": "1", "resumed_from_step": "-1", "kl_nats": "0.01", "kl_loss_share_ratio": "0.5"}
+"""Name to value; empty: the step."""
 _VALUES = {metric.name: 0.5 for metric in TABLE if not metric.by_source and metric.name != "validation_accuracy"}
 
 
@@ -79,6 +84,39 @@ class Learners:
         return _json({"requests": self.num_requests, "runs": len(self.runs), "stopped": stopped})
 
 
+@dataclass(slots=True)
+class Scraped:
+    """Plays the Prometheus that scrapes all of them: a sample of each every 15 s, aligned to the clock."""
+
+    begun: dict[str, float] = field(default_factory=dict)
+    """When a job was first asked for; its learner began before that, so that no step is ahead of it."""
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """`/api/v1/query` for a range of samples."""
+        form = await request.post()
+        query, now = str(form["query"]), float(str(form["time"]))
+        jobs, namespace, seconds = (re.search(pattern, query) for pattern in _PARTS)
+        assert jobs is not None
+        assert namespace is not None
+        assert seconds is not None
+        result = []
+        for job in jobs[1].split("|"):
+            begun = self.begun.setdefault(job, now)
+            first = max(begun, now - int(seconds[1]))
+            times = [at * SCRAPE_SECONDS for at in range(int(first // SCRAPE_SECONDS), int(now // SCRAPE_SECONDS) + 1)]
+            labels: dict[str, str] = {
+                "namespace": str(namespace[1]),
+                "prorl_job": job,
+                "prorl_role": "learner",
+                "pod": f"{job}-learner-1-0",
+            }
+            for name, value in _SCRAPED.items():
+                values = [[at, value or str(int(max(at - begun, 0) / STEP_SECONDS))] for at in times]
+                metric: dict[str, str] = {"__name__": f"prorl_learner_{name}", **labels}
+                result.append({"metric": metric, "values": values})
+        return _json({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
 def _json(document: object) -> web.Response:
     return web.Response(text=json.dumps(document), content_type="application/json")
 
@@ -118,7 +156,12 @@ async def serve(prefix: str, number: int, control_port: int) -> None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((address, API_PORT))
         await loop.create_server(server, sock=listening, backlog=16)
-    await loop.create_server(web.Server(learners.counts, access_log=None), "127.0.0.1", control_port)
+    scraped = Scraped()
+
+    async def control(request: web.BaseRequest) -> web.StreamResponse:
+        return await (scraped.answer(request) if request.path.startswith("/api/v1/") else learners.counts(request))
+
+    await loop.create_server(web.Server(control, access_log=None), "127.0.0.1", control_port)
     print("ready", flush=True)
     await loop.run_in_executor(None, os.read, 0, 1)  # until the benchmark's end of the pipe closes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from prorl_api.spec.values import Role
 from tests.bench.bench_operator_faults import measure_failover, measure_reactions
 from tests.bench.bench_operator_figures import Report, calls_text, writes_between
 from tests.bench.bench_operator_jobs import THREADS
+from tests.bench.bench_operator_learners import SCRAPE_SECONDS
 from tests.bench.bench_operator_world import OperatorProcess, World, result_of, wait_gently
 from tests.testbed.api import Object
 from tests.testbed.fake_nodes import EXIT_CODE_ANNOTATION
@@ -42,6 +44,7 @@ class Bench:
         self._bare_cpu: list[float] = []
         self._operator_cpu = 0.0
         self._operator_seconds = 0.0
+        self._training_core = 1.0
 
     def bare(self) -> None:
         """The bare script in a namespace of its own, which is removed."""
@@ -89,6 +92,30 @@ class Bench:
         )
         self.report.note("  API calls a job", calls_text({}, operator.calls(), self.jobs))
 
+    def train_on_prometheus(self, operator: OperatorProcess) -> None:
+        """All jobs train on, read from a Prometheus from now on; the same figures, against those before."""
+        names = [item["metadata"]["name"] for item in self.world.jobs(NAMESPACE)]
+        self._patch_each(API_VERSION, "ProRLJob", names, {"spec": {"monitoring": {"prometheus": "main"}}})
+        self._wait_for_jobs("be read from Prometheus", _is_read_from_prometheus)
+        _let_pass(_SETTLE_SECONDS)
+        before, cpu, queries = operator.calls(), operator.cpu(), operator.queries()
+        seconds = _let_pass(TRAIN_SECONDS)
+        asked = (operator.queries() - queries) / seconds * SCRAPE_SECONDS
+        most = math.ceil(self.jobs / 100)
+        writes = writes_between(before, operator.calls()) / (self.jobs * seconds / 30)
+        core = (operator.cpu() - cpu) / seconds
+        ratio = core / self._training_core
+        self.report.judge(
+            "operator CPU while all train, on Prometheus",
+            f"{100 * core:.1f} % of a core, {ratio:.2f} times as without",
+            "at most 1.1 times",
+            is_met=ratio <= 1.1,
+        )
+        self.report.judge("  writes a job and 30 s", f"{writes:.2f}", "at most 1", is_met=writes <= 1)
+        self.report.judge("  queries a scrape interval", f"{asked:.2f}", f"at most {most}", is_met=asked <= most * 1.1)
+        rss = operator.rss()
+        self.report.judge("  RSS", f"{rss:.0f} MiB", "at most 165", is_met=rss <= 165)
+
     def train(self, operator: OperatorProcess) -> None:
         """All jobs train; writes and CPU of a minute."""
         self._wait_for_jobs("train", _trains)
@@ -104,7 +131,7 @@ class Bench:
         self.report.note("  API calls then, all jobs", calls_text(before, after, 1))
         polls = self.world.learner_counts()["requests"] - polls
         passes = operator.passes() - passes
-        core = (operator.cpu() - cpu) / seconds
+        core = self._training_core = (operator.cpu() - cpu) / seconds
         self.report.note(
             "operator CPU while all train",
             f"{100 * core:.1f} % of a core, {1000 * (operator.cpu() - cpu) / max(passes, 1):.2f} ms a pass",
@@ -192,6 +219,11 @@ class Bench:
 
 def _conditions(status: Object) -> dict[str, tuple[str, str]]:
     return {item["type"]: (item["status"], item["reason"]) for item in status.get("conditions", ())}
+
+
+def _is_read_from_prometheus(status: Object) -> bool:
+    found = {item["type"]: item["message"] for item in status.get("conditions", ())}
+    return str(found.get("MetricsAvailable", "")).startswith("from Prometheus main")
 
 
 def _trains(status: Object) -> bool:

@@ -38,7 +38,7 @@ PODS_PER_JOB = 5
 class OperatorProcess:
     """`python -m prorl_operator` as a process of the cluster."""
 
-    def __init__(self, cluster: ControlPlane, name: str, key: Path, namespaces: str) -> None:
+    def __init__(self, cluster: ControlPlane, name: str, key: Path, namespaces: str, prometheus: str) -> None:
         self._port = ReservedPort()
         port = self._port.number
         self._port.release()  # the operator binds it alone
@@ -50,6 +50,7 @@ class OperatorProcess:
             "PRORL_OPERATOR_KEY_FILE": str(key),
             "PRORL_OPERATOR_HTTP_ADDRESS": f"127.0.0.1:{port}",
             "PRORL_WATCH_NAMESPACES": namespaces,
+            "PRORL_PROMETHEUS": json.dumps({"endpoints": [{"name": "main", "url": prometheus}]}),
             "PRORL_IMAGE_LEARNER": IMAGES.learner,
             "PRORL_IMAGE_ROLLOUT": IMAGES.rollout,
             "PRORL_IMAGE_SANDBOX": IMAGES.sandbox,
@@ -99,13 +100,15 @@ class OperatorProcess:
 
     def passes(self) -> float:
         """Passes over jobs so far."""
+        return self._total("prorl_operator_reconcile_total")
+
+    def queries(self) -> float:
+        """Queries of a Prometheus so far."""
+        return self._total("prorl_operator_prometheus_queries_total")
+
+    def _total(self, name: str) -> float:
         families = text_string_to_metric_families(httpx.get(f"{self._url}/metrics").text)
-        return sum(
-            sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == "prorl_operator_reconcile_total"
-        )
+        return sum(sample.value for family in families for sample in family.samples if sample.name == name)
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -124,7 +127,7 @@ class World:
         self._client: Any = cluster.client()
         discovered = str(cluster.folder / "bench-discovery.json")
         self._dynamic: Any = cast("Any", DynamicClient)(self._client, cache_file=discovered)
-        self._learners, self._control = learners, f"http://127.0.0.1:{control_port}/counts"
+        self._learners, self._control = learners, f"http://127.0.0.1:{control_port}"
         self.definitions = install(cluster.client())
         self.key = cluster.folder / "token-key"
         self.key.write_text(secrets.token_hex(32))
@@ -132,7 +135,7 @@ class World:
 
     def operator(self, name: str, namespace: str) -> OperatorProcess:
         """An operator that serves one namespace; not started yet."""
-        return OperatorProcess(self.cluster, name, self.key, namespace)
+        return OperatorProcess(self.cluster, name, self.key, namespace, self._control)
 
     def script(self, what: str, namespace: str, jobs: int) -> subprocess.Popen[str]:
         """Start `bench_operator_jobs`."""
@@ -142,7 +145,7 @@ class World:
 
     def learner_counts(self) -> dict[str, int]:
         """What the fake learners have counted."""
-        counts: dict[str, int] = httpx.get(self._control, timeout=30).json()
+        counts: dict[str, int] = httpx.get(f"{self._control}/counts", timeout=30).json()
         return counts
 
     def learner_cpu(self) -> float:

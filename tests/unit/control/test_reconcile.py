@@ -19,6 +19,7 @@ from prorl_control.decision import Decision, Observed, OutcomeKind, ResetCall, S
 from prorl_control.members import Exit, Member, MemberState, with_losses
 from prorl_control.plan import plan
 from prorl_control.reconcile import GANG_END_SECONDS, reconcile
+from prorl_control.signals.reading import Reading, SignalFault, SignalReason
 
 sys.path.insert(0, str(Path(__file__).parent))
 from control_builders import make_job, make_loss, make_member, make_status
@@ -420,3 +421,25 @@ def test_a_refused_attempt_fails_the_run_unless_the_run_folder_said_which_are_ta
     decision = at(1000.0, stale, SANDBOX, ROLLOUT, taken_attempt=told, folder_attempt=4)
     assert decision.outcome.kind is kind
     assert {start.attempt for start in decision.ensure} == ({5} if told else set())
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [
+        (None, ConditionStatus.TRUE),
+        (SignalFault(reason=SignalReason.NOT_READ_YET, message="m"), ConditionStatus.UNKNOWN),
+        (SignalFault(reason=SignalReason.READING_HISTORY, message="m"), ConditionStatus.UNKNOWN),
+        (SignalFault(reason=SignalReason.UNREACHABLE, message="m"), ConditionStatus.FALSE),
+        (SignalFault(reason=SignalReason.NOT_FINITE, message="m"), ConditionStatus.FALSE),
+    ],
+)
+def test_the_condition_of_the_signals_says_what_the_prometheus_is_worth(
+    fault: SignalFault | None, status: ConditionStatus
+) -> None:
+    reading = Reading(lines=[{"step": 7, "attempt": 1}], name="main", fault=fault)
+    seen = Observed(metrics=({"step": 9, "attempt": 1},), metrics_at=1.0, signals=reading)
+    found = reconcile(plan(make_job()), seen, 10.0).status.condition(ConditionType.METRICS_AVAILABLE)
+    assert found is not None
+    assert found.status is status
+    expected = ("Read", "from Prometheus main, up to step 7") if fault is None else (fault.reason.value, "m")
+    assert (found.reason, found.message) == expected

@@ -15,12 +15,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 from http_server import Handler, serving
+from operator_builders import make_memory
 
 from prorl_api.errors import Fault
+from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.spec.run import MonitoringSpec
+from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 from prorl_control.signals.job_signals import JobSignals, OwnSignal, WantedSignals
 from prorl_control.signals.reading import SignalFault, SignalReason
+from prorl_operator import events
 from prorl_operator.signals import client, poller
 from prorl_operator.signals.endpoints import ENV_PROMETHEUS, Endpoint, Endpoints, endpoints_of, seconds_of
 from prorl_operator.signals.poller import SignalPoller
@@ -351,3 +355,55 @@ def test_one_round_asks_at_most_once_for_each_hundred_jobs_even_where_all_want_h
         assert sorted(one.wanted.job for _, together in questions for one in together) == sorted(
             one.wanted.job for one in signals
         )
+
+
+class StoredResets:
+    """Records as they are now."""
+
+    def __init__(self) -> None:
+        self.records: list[ResetRecord] = []
+
+    def read(self) -> list[ResetRecord]:
+        return self.records
+
+
+def make_record(condition: ResetCondition, applied_step: int | None = None, message: str = "") -> ResetRecord:
+    evidence = Evidence(trigger="kl-spike", metric="kl", rule="", steps=(1,), values=(1.0,), reason="KL is high")
+    return ResetRecord(
+        name="demo-reset-1",
+        number=1,
+        uid="u",
+        created=NOW,
+        attempt=1,
+        evidence_step=1,
+        evidence=evidence,
+        source=ResetSource.CURRENT,
+        optimizer=OptimizerAction.CLEAR,
+        condition=condition,
+        applied_step=applied_step,
+        message=message,
+    )
+
+
+def test_each_turn_of_a_reset_is_told_once_and_what_an_operator_finds_is_none() -> None:
+    memory, stored = make_memory(), StoredResets()
+    memory.resets = stored  # type: ignore[assignment]
+    assert events.of_resets(memory) == ()
+    told = []
+    for record in (
+        make_record(ResetCondition.APPROVED),
+        make_record(ResetCondition.APPROVED),
+        make_record(ResetCondition.APPLIED, 9),
+    ):
+        stored.records = [record]
+        told.append([event.message for event in events.of_resets(memory)])
+    assert told == [
+        ["demo-reset-1 approved [kl-spike: KL is high]"],
+        [],
+        ["demo-reset-1 applied at step 9 [kl-spike: KL is high]"],
+    ]
+    stored.records = [make_record(ResetCondition.EXPIRED, message="too late")]
+    assert "expired: too late" in events.of_resets(memory)[0].message
+    begun_again = make_memory()
+    begun_again.resets = stored  # type: ignore[assignment]
+    assert events.of_resets(begun_again) == ()

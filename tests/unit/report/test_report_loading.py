@@ -107,3 +107,28 @@ def test_training_groups_are_whole(make_run: MakeRun) -> None:
     groups = training_groups(run, load(run).timeline, 6, most=1)
     assert list(groups) == [("addition", 12)]
     assert [found.reward for found in groups[("addition", 12)]] == [1, 0, 0, 1, 0, 0, 1, None]
+
+
+def test_resets_of_a_run_in_a_cluster_come_from_the_learner_s_log_by_their_names(make_run: MakeRun) -> None:
+    run = make_run(last_step=12, resets=())
+    command = {"uid": "u-1", "name": "job-reset-4", "trigger": "kl-spike: KL averaged 0.5 nats over steps 2-4"}
+    again = [{"event": "intent", "step": 9, "command": command, "digest_after": "a" * 64}] * 2
+    run.reset_log.write_text("".join(json.dumps(line) + "\n" for line in again))
+    (record,) = load(run).resets
+    assert (record.name, record.applied_step, record.digest_after) == ("job-reset-4", 9, "a" * 64)
+    assert (record.evidence.trigger, record.evidence.reason) == ("kl-spike", "KL averaged 0.5 nats over steps 2-4")
+
+
+def test_a_body_s_own_records_are_preferred_to_the_learner_s_log(make_run: MakeRun) -> None:
+    run = make_run(last_step=12)
+    command = {"uid": "u-1", "name": "job-reset-4"}
+    run.reset_log.write_text(json.dumps({"event": "intent", "step": 9, "command": command}) + "\n")
+    assert [record.name for record in load(run).resets] == ["quickstart-reset-1", "quickstart-reset-2"]
+
+
+def test_a_log_of_resets_that_cannot_be_understood_costs_the_resets_alone(make_run: MakeRun) -> None:
+    run = make_run(last_step=12, resets=())
+    run.reset_log.write_text(json.dumps({"event": "intent", "step": 9, "command": {"uid": 7}}) + "\n")
+    data = load(run)
+    assert data.resets == ()
+    assert any(run.reset_log.name in note for note in data.notes)
