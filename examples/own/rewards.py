@@ -4,9 +4,10 @@ It runs in a jail, a fresh one for each completion, with Python's standard libra
 """
 
 import re
+from typing import Any
 
 
-def score(completion, row):
+def score(completion: str, row: dict[str, Any]) -> float | None:
     """Return the reward of a completion, from 0 to 1; None would say that this row cannot be judged."""
     words = re.findall(r"[\w'-]+", completion.lower())
     nearness = max(0.0, 1 - abs(len(words) - row["words"]) / row["words"])
