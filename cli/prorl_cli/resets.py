@@ -20,7 +20,7 @@ from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_control.resets.decide import replay
-from prorl_control.resets.records import approved, requested, superseded, vetoed
+from prorl_control.resets.records import MANUAL_TRIGGER, approved, requested, superseded, vetoed
 
 
 def approve(path: Path, name: str) -> str:
@@ -74,13 +74,16 @@ def print_records(records: tuple[ResetRecord, ...], console: Console) -> None:
 def describe_record(record: ResetRecord) -> str:
     """Describe one record in a few lines."""
     evidence = record.evidence
+    is_manual = evidence.trigger == MANUAL_TRIGGER  # its reason says all of that
     what = f"reference := {record.source.value} policy, optimizer {record.optimizer.value}"
     state = f"{record.condition.value} (dry run)" if record.dry_run else record.condition.value
     if record.applied_step is not None:
         state += f" at step {record.applied_step}"
     lines = [
         f"{record.name}  {state}: {what}",
-        f"  {evidence.trigger} at step {record.evidence_step}: {evidence.reason}",
+        f"  {evidence.reason}"
+        if is_manual
+        else f"  {evidence.trigger} at step {record.evidence_step}: {evidence.reason}",
     ]
     if record.validation_before is not None or record.validation_after is not None:
         before, after = _accuracy(record.validation_before), _accuracy(record.validation_after)

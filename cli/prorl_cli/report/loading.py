@@ -91,8 +91,13 @@ def load(run: RunFolder) -> RunData:
         manifest=manifest,
         job=job,
         notes=tuple(notes),
-        is_driven=is_driven(run) if os.access(run.lock, os.R_OK, effective_ids=True) else None,
+        is_driven=driven(run),
     )
+
+
+def driven(run: RunFolder) -> bool | None:
+    """Tell whether a body on this machine drives the run; None: none ever did, as in a cluster, or nobody can tell."""
+    return is_driven(run) if os.access(run.lock, os.R_OK, effective_ids=True) else None
 
 
 def readable(path: Path) -> RunFolder:

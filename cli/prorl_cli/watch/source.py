@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prorl_api.run_folder import RunFolder
-from prorl_cli.local.folder import is_driven
 from prorl_cli.report.document import Content
-from prorl_cli.report.loading import load
+from prorl_cli.report.loading import driven, load
 from prorl_cli.report.page import content_of
 from prorl_cli.report.samples import validation_rewards
 
@@ -30,7 +29,8 @@ class Look:
     revision: str
     """Changes whenever the content may have."""
     content: Content
-    is_driven: bool
+    is_driven: bool | None
+    """None: nobody can tell, as of a run in a cluster."""
     next_look_seconds: float
 
 
@@ -45,25 +45,25 @@ class PageSource:
     def look(self) -> Look:
         """Return the page as it is now."""
         with self._lock:
-            driven = is_driven(self._run)
-            revision = revision_of(self._run, driven=driven)
+            is_driven = driven(self._run)
+            revision = revision_of(self._run, is_driven=is_driven)
             if self._newest is None or self._newest.revision != revision:
-                self._newest = self._render(revision, driven=driven)
+                self._newest = self._render(revision, is_driven=is_driven)
             return self._newest
 
-    def _render(self, revision: str, *, driven: bool) -> Look:
+    def _render(self, revision: str, *, is_driven: bool | None) -> Look:
         began = time.thread_time()
         data = load(self._run)
         content = content_of(data, validation_rewards(self._run, data.timeline), is_live=True)
         spent = time.thread_time() - began
         wait = min(_LONGEST_LOOK_SECONDS, max(SHORTEST_LOOK_SECONDS, _LOOK_PER_RENDER * spent))
-        return Look(revision=revision, content=content, is_driven=driven, next_look_seconds=wait)
+        return Look(revision=revision, content=content, is_driven=is_driven, next_look_seconds=wait)
 
 
-def revision_of(run: RunFolder, *, driven: bool) -> str:
+def revision_of(run: RunFolder, *, is_driven: bool | None) -> str:
     """Return a digest of the names, sizes and times of all files that the page is made from."""
     files = sorted((str(path), version) for path, version in _versions(run))
-    return hashlib.sha256(repr((driven, files)).encode()).hexdigest()[:24]
+    return hashlib.sha256(repr((is_driven, files)).encode()).hexdigest()[:24]
 
 
 def _entries(folder: Path) -> list[Path]:

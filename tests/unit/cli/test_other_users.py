@@ -143,7 +143,7 @@ def test_the_report_notes_samples_that_are_their_owners_alone(run: RunFolder) ->
     run.samples.mkdir(mode=0o700)
     with as_another_user():
         notes = load(run).notes
-        assert revision_of(run, driven=False)
+        assert revision_of(run, is_driven=None)
     assert any(note.startswith("samples/ could not be read") for note in notes)
 
 

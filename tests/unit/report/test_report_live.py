@@ -358,11 +358,13 @@ def test_whether_it_is_driven_is_seen_at_once(make_run: MakeRun, served: Callabl
     assert status is not None
     going_on = status.conditions[0].model_copy(update={"status": ConditionStatus.UNKNOWN, "reason": "Running"})
     run.status.write_text(status.model_copy(update={"conditions": (going_on,)}).model_dump_json())
-    page = served(run)
     with folder.locked(run):
+        page = served(run)
         seen = page.look()
         assert seen["is_driven"] is True
         assert ">running<" in seen["content"]["parts"]["header"]
     seen = page.look(seen["revision"])
     assert seen["is_driven"] is False
     assert ">interrupted<" in seen["content"]["parts"]["header"]
+    run.lock.unlink()
+    assert page.look(seen["revision"])["is_driven"] is None, "as of a run that a cluster drives"

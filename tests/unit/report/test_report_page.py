@@ -31,6 +31,7 @@ from prorl_cli.report.page import content_of
 from prorl_cli.report.samples import validation_rewards
 from prorl_cli.report.sections import sections
 from prorl_cli.report.summary import print_summary
+from prorl_cli.resets import describe_record
 from prorl_control.advice import advise_on
 
 MakeRun = Callable[..., RunFolder]
@@ -231,7 +232,10 @@ def test_a_reset_by_hand_is_told_once(make_run: MakeRun) -> None:
     path = run.resets / "quickstart-reset-1.json"
     record = ResetRecord.model_validate_json(path.read_bytes())
     evidence = record.evidence.model_copy(update={"trigger": "manual", "reason": "asked for by a person at step 8"})
-    path.write_text(record.model_copy(update={"evidence": evidence}).model_dump_json())
+    by_hand = record.model_copy(update={"evidence": evidence})
+    path.write_text(by_hand.model_dump_json())
+    assert "  asked for by a person at step 8" in describe_record(by_hand).splitlines()
+    assert "  kl-spike at step 8: KL to the" in describe_record(record)
     told = " ".join(story(summarise(run)))
     assert "after step 9 by hand and after step 17 by kl-spike" in told
 
