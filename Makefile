@@ -168,7 +168,7 @@ images: $(addprefix image-,$(IMAGES)) ## Build all images; image-<name> builds o
 
 .PHONY: $(addprefix image-,$(IMAGES))
 $(addprefix image-,$(IMAGES)): image-%:
-	$(ENGINE) build $(if $(filter buildah,$(ENGINE)),--layers) --pull=false --target $* --tag $(REGISTRY)/$*:$(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	$(ENGINE) build $(if $(filter buildah,$(ENGINE)),--layers) --force-rm --pull=false --target $* --tag $(REGISTRY)/$*:$(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(TAG) \
 	  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(BUILD_FLAGS) .
 

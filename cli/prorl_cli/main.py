@@ -13,7 +13,7 @@ from prorl_cli.errors import errors_for_people
 from prorl_cli.starting.kinds import Kind
 
 app = typer.Typer(
-    help="Prolonged reinforcement learning for language models, on one machine.",
+    invoke_without_command=True,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -36,6 +36,43 @@ LivePort = Annotated[
 Checkpoint = Annotated[str, typer.Option(help="best (by held-out accuracy) | last | step-N.")]
 BaseModel = Annotated[str | None, typer.Option("--model", help="The base model's folder, where the run's is gone.")]
 ResetName = Annotated[str, typer.Argument(help="Name of the reset, as `prorl resets list` shows it.")]
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Prolonged reinforcement learning for language models, on one machine."""
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(f"prorl {version_of('prorl')}")
+        raise typer.Exit
+
+
+@app.command("ls")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds runs.")] = Path("runs"),
+) -> None:
+    """List the runs in a folder: where each stands, and the disk that it takes."""
+    from prorl_cli.disk import describe_runs
+
+    with errors_for_people():
+        typer.echo(describe_runs(folder))
+
+
+@app.command()
+def prune(
+    run: Run,
+    keep: Annotated[int, typer.Option(min=1, help="Newest checkpoints that stay.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+) -> None:
+    """Remove checkpoints and references that a run does not need to go on, to be exported or continued."""
+    from prorl_cli.disk import prune_run
+    from prorl_cli.local.folder import existing
+
+    with errors_for_people():
+        typer.echo(prune_run(existing(run), keep=keep, is_rehearsal=dry_run))
 
 
 @app.command()

@@ -22,6 +22,7 @@ from vllm.distributed.weight_transfer.base import (
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 from prorl_api.errors import WeightsError
+from prorl_rollout_server.false_alarms import without_false_alarms
 
 ENGINE_NAME = "prorl"
 MAX_NAMES_IN_MESSAGE = 8
@@ -105,7 +106,8 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
         """Put the new values where the kernels expect them."""
         from vllm.model_executor.model_loader.reload.layerwise import finalize_layerwise_reload
 
-        finalize_layerwise_reload(self.model, self.model_config)
+        with without_false_alarms():
+            finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             _repack_tied_layers(self.model)
 
