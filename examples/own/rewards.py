@@ -10,5 +10,6 @@ from typing import Any
 def score(completion: str, row: dict[str, Any]) -> float | None:
     """Return the reward of a completion, from 0 to 1; None would say that this row cannot be judged."""
     words = re.findall(r"[\w'-]+", completion.lower())
-    nearness = max(0.0, 1 - abs(len(words) - row["words"]) / row["words"])
+    wanted: int = row["words"]
+    nearness = max(0.0, 1 - abs(len(words) - wanted) / wanted)
     return 0.5 * nearness + 0.5 * float(row["must"] in words)
