@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -25,12 +27,17 @@ from tests.conformance.prometheus import INTERVAL, PrometheusServer
 from tests.conformance.site import Site
 from tests.conformance.world import applied_by_the_learner, metrics, succeeded, wait_for, wait_for_step
 from tests.testbed.processes import Part
+from tests.testbed.waiting import wait_until
 
 __all__ = ["make_world", "site", "world"]
 
 LONG: dict[str, Any] = {"totalSteps": 100_000}
 FROM_PROMETHEUS: dict[str, Any] = {"prometheus": "main"}
 SPIKE = {"name": "kl-spike", "klSpike": {"above": 0.25, "windowSteps": 3}}
+_logger = logging.getLogger(__name__)
+KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
+PATIENCE = 240.0
+"""Seconds until a learner trains again, on a machine that does much else."""
 HIGH = {"optimizer": {"learningRate": 0.0001}}
 """Fifty times the usual one: the KL rises by 0.05 a step."""
 
@@ -202,6 +209,7 @@ def test_while_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_as
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(3600)
 def test_ten_resets_are_each_applied_once_whatever_is_killed(
     world: ClusterWorld, operator: Part, prometheus: PrometheusServer
 ) -> None:
@@ -217,17 +225,18 @@ def test_ten_resets_are_each_applied_once_whatever_is_killed(
     )
     world.start()
     wait_for_step(world, 3)
-    deadline = time.monotonic() + 900
-    while sum(kills.values()) < 50 or applied_count(world) < wanted:
-        assert time.monotonic() < deadline, f"{applied_count(world)} resets after {kills}"
+    while sum(kills.values()) < KILLS or applied_count(world) < wanted:
         kind = moments.choice(sorted(kills))
         kill(kind, world, operator, prometheus)
         kills[kind] += 1
         # Somewhere in a pass, a scrape or a step, not at a moment that is the same in every round.
-        time.sleep(moments.uniform(0.5, 4.0))
+        time.sleep(moments.uniform(0.0, 3.0))
         prometheus.part.launch()
         operator.launch()
-        time.sleep(moments.uniform(0.5, 6.0))
+        before = sum(1 for _ in metrics(world))
+        wait_until("the learner to train on", lambda: len(metrics(world)) > before + 5, timeout_seconds=PATIENCE)  # noqa: B023
+        time.sleep(moments.uniform(0.0, 3.0))
+        _logger.info("%s kills, %s resets applied", sum(kills.values()), applied_count(world))
     step = metrics(world)[-1]["step"]
     world.write_job(
         schedule={"totalSteps": step + 20},
