@@ -31,9 +31,9 @@ _SAMPLES_A_QUERY = 1_000_000
 _TICK_SECONDS = 0.25
 _UNASKED_SECONDS = 60.0
 """A job that no pass asked about for so long has no learner; it is not read meanwhile."""
-_LATE_INTERVALS = 3.0
 _MAX_POINTS = 5000
 """Of an own signal over a long span; servers refuse more than 11,000."""
+_OWN_AT_ONCE = 4
 _logger = logging.getLogger(__name__)
 
 Points = list[tuple[float, float]]
@@ -56,6 +56,8 @@ class _Watch:
     due: float = 0.0
     """When the next round is due, on the clock of the event loop."""
     running: asyncio.Task[None] | None = None
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_OWN_AT_ONCE))
+    """Of own signals' queries: what waits for a connection would run out of time."""
 
 
 class SignalPoller:
@@ -94,7 +96,6 @@ class SignalPoller:
             while True:
                 for watch in self._watches.values():
                     if watch.running is not None and watch.running.done():
-                        watch.running.result()
                         watch.running = None
                     if watch.jobs and watch.running is None and loop.time() >= watch.due:
                         watch.due = loop.time() + watch.endpoint.interval
@@ -107,11 +108,17 @@ class SignalPoller:
 
     async def _round(self, watch: _Watch) -> None:
         """Ask once for every job: by turns for the newest samples and, where it is wanted, for a piece of history."""
+        try:
+            await self._ask_all(watch)
+        except Exception:  # the edge of a round: what one answer does to us must not stop the others
+            _logger.exception("Prometheus %s: a round failed; the next one comes", watch.endpoint.name)
+        watch.rounds += 1
+
+    async def _ask_all(self, watch: _Watch) -> None:
         now = self._clock()
         active = [item.signals for item in watch.jobs.values() if now - item.asked_at <= _UNASKED_SECONDS]
         for span, jobs in _questions(active, now, is_turn_of_history=watch.rounds % 2 == 1):
             await self._ask(watch, span, jobs)
-        watch.rounds += 1
 
     async def _ask(self, watch: _Watch, span: Span, jobs: Sequence[JobSignals]) -> None:
         keys = [signals.wanted.job for signals in jobs]
@@ -150,7 +157,8 @@ class SignalPoller:
         step = max(watch.endpoint.interval, (span.end - span.start) / _MAX_POINTS)
         begun = time.perf_counter()
         try:
-            series = await watch.client.evaluated(signal.query, span.start, span.end, step)
+            async with watch.turns:
+                series = await watch.client.evaluated(signal.query, span.start, span.end, step)
         except AnswerError as error:
             self._telemetry.prometheus_asked(watch.endpoint.name, error.fault.reason.value, time.perf_counter() - begun)
             reason = error.fault.reason

@@ -162,6 +162,38 @@ async def test_a_signal_that_the_server_refuses_names_its_field_and_the_others_s
     assert found.fault.message.startswith("spec.monitoring.signals[0].query: it answers 422: many-to-many")
 
 
+async def test_a_fault_of_ours_ends_one_round_and_not_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise KeyError("a fault of ours")
+
+    fake, right = FakePrometheus(), poller.by_job
+    monkeypatch.setattr(poller, "by_job", broken)
+    async with serving(fake.answer) as url, polling() as polled:
+        source = polled.source(Endpoint(name="main", url=url, interval=0.1), make_wanted())
+        await until(lambda: len(fake.asked) > 1)
+        monkeypatch.setattr(poller, "by_job", right)
+        assert await until(lambda: source.read(NOW, make_learner()).lines)
+
+
+async def test_many_own_signals_are_asked_for_a_few_at_a_time() -> None:
+    fake, at_once, most = FakePrometheus(), 0, 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await asyncio.sleep(0.02)
+        at_once -= 1
+        return await fake.answer(request)
+
+    own = (OwnSignal(name="signals.judged", query="judged", path="spec.monitoring.signals[0].query"),)
+    async with serving(answer) as url, polling() as polled:
+        endpoint = Endpoint(name="main", url=url, interval=3600.0)
+        sources = [polled.source(endpoint, make_wanted(f"job-{number}", own)) for number in range(30)]
+        await until(lambda: all(source.read(NOW, make_learner()).lines for source in sources))
+    assert 1 < most <= 4
+
+
 async def unauthorized(_: web.Request) -> web.StreamResponse:
     return web.Response(status=401, text="no")
 
