@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from prorl_verifiers.extraction import final_text
 
 _FENCE = re.compile(r"^([ \t]*)(`{3,}|~{3,})[ \t]*([^\s`]*)([^`\n]*)$")
+_LABEL = re.compile(r"[{.]*([\w+#-]*)")
+"""The language in what stands behind a fence: `python`, `{.python}`, `python:main.py`, `python3.11`."""
 _BEFORE = re.compile(r"^([ \t]*)(?:<[A-Za-z_]{1,32}>[ \t]*)+(?=`{3}|~{3})")
 """A tag on the line of a fence that opens: `<answer>` and its kin."""
 _BEHIND = re.compile(r"(?<=```|~~~)[ \t]*(?:</[A-Za-z_]{1,32}>[ \t]*)+$")
@@ -47,7 +49,8 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
         if not fence:
             found = _FENCE.match(_BEFORE.sub(r"\1", _ITEM.sub(lambda match: " " * len(match[1]), bare)))
             if found:
-                indent, fence, label = found[1], found[2], found[3].lower()
+                language = _LABEL.match(found[3].lower())
+                indent, fence, label = found[1], found[2], language[1] if language and language[1] else found[3]
                 lines = []
             continue
         found = _FENCE.match(_BEHIND.sub("", bare))

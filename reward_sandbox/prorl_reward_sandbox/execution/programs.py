@@ -182,6 +182,7 @@ class ProgramService:
 
     async def _call(self, installed: Installed, call: FunctionCall) -> FunctionAnswer:
         """Call a function; one whose neighbours left it too little time once more, alone."""
+        call = dataclasses.replace(call, libraries=needed_libraries(call.source, self._libraries))
         async with self._floor.together():
             answer = await call_function(self._isolation, self._compilers, installed, call)
         if is_crowded_out_once(RunResult(compilation=None, outcome=answer.outcome)):

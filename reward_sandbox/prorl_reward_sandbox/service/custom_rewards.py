@@ -89,6 +89,7 @@ def _kind(value: object) -> str:
     """Name the type of a form of `harness.canonical`."""
     tag = next(iter(value)) if isinstance(value, dict) and len(value) == 1 else ""
     kinds = {"t": "tuple", "s": "set", "z": "frozenset", "d": "dict", "b": "bytes", "f": "float that is not finite"}
+    kinds |= {"q": "deque", "r": "range", "D": "Decimal", "F": "Fraction", "a": "numpy array"}
     return kinds.get(tag, "list")
 
 

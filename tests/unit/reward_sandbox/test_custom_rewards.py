@@ -69,6 +69,8 @@ def returning(text: str) -> str:
         (returning("1"), Verdict.CORRECT, 1.0, ""),
         (returning("row['nested']['a'][1] == 2.5"), Verdict.CORRECT, 1.0, ""),
         ("def score(completion, row):\n    print('chatty ' * 1000)\n    return 0.5\n", Verdict.PARTIAL, 0.5, ""),
+        (f"import numpy as np\n{returning('np.float64(0.5)')}", Verdict.PARTIAL, 0.5, ""),
+        (f"from fractions import Fraction\n{returning('Fraction(1, 2)')}", Verdict.UNSUPPORTED, None, "a Fraction"),
         (returning("None"), Verdict.UNSUPPORTED, None, "returned None"),
         (returning("2"), Verdict.UNSUPPORTED, None, "returned 2; it must return a number from 0 to 1"),
         (returning("-0.1"), Verdict.UNSUPPORTED, None, "a number from 0 to 1"),

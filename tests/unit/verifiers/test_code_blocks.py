@@ -42,6 +42,11 @@ TABLE = [
     ("the text of an item", "1. ```python\n   if x:\n     y\n   ```", "if x:\n  y\n"),
     ("the text of a bullet", "- ```python\n  a\n  ```", "a\n"),
     ("words before a fence", "So ```python\na\n```", None),
+    ("a file's name behind it", "```python:main.py\na\n```", "a\n"),
+    ("a version", "```python3.11\na\n```", "a\n"),
+    ("in braces", "```{.python .numberLines}\na\n```", "a\n"),
+    ("a file's name of another language", "```rust:main.py\na\n```", None),
+    ("no language but a mark", "```:main.py\na\n```", None),
     ("empty", "```python\n```", "\n"),
 ]
 

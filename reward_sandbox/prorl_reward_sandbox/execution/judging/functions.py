@@ -26,12 +26,13 @@ _TAIL_BYTES = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionCall:
-    """What to call, in Python."""
+    """What to call, in Python; `libraries`: what it gets besides the standard library."""
 
     source: str
     function: str
     arguments: Sequence[JsonValue]
     limits: ExecutionLimits
+    libraries: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ async def call_function(
     except RefusedError as error:
         return FunctionAnswer(fault=f"an argument holds {error}")
     request = json.dumps({"function": call.function, "arguments": arguments, "keywords": {}}).encode("ascii")
-    compiled = await compilers.compile(installed, call.source)
+    compiled = await compilers.compile(installed, call.source, call.libraries)
     assert compiled.program is not None, "Python is not compiled"
     single = SingleCall(request=request, max_bytes=longest_answer(call.limits))
     spec = replace(candidate_spec(compiled.program, call.limits), conversation=single.converse)

@@ -125,15 +125,25 @@ def _are_expected(parts: list[object], expected: list[object], checker: Checker,
 
 
 def _is_expected_dict(pairs: list[object], expected: dict[str, object], checker: Checker, depth: int) -> bool:
-    """JSON has text keys only, so an integer key stands for its decimal text."""
+    """JSON has text keys only, so another key stands for its text in JSON."""
     found: dict[str, object] = {}
     for pair in pairs:
-        if not (isinstance(pair, list) and len(pair) == 2 and type(pair[0]) in (str, int)):
+        if not (isinstance(pair, list) and len(pair) == 2):
             return False
-        found[str(pair[0])] = pair[1]
+        key = _key(pair[0])
+        if key is None:
+            return False
+        found[key] = pair[1]
     return len(found) == len(pairs) == len(expected) and all(
         key in found and is_expected_value(found[key], value, checker, depth + 1) for key, value in expected.items()
     )
+
+
+def _key(key: object) -> str | None:
+    """Return a key as JSON writes it; None for one that JSON cannot have."""
+    if isinstance(key, str):
+        return key
+    return json.dumps(key) if key is None or isinstance(key, int | float) else None
 
 
 def _are_same_members(parts: list[object] | None, expected: list[object]) -> bool:
@@ -153,8 +163,9 @@ def _normal(form: object) -> object:
     if isinstance(content, list) and tag in _SEQUENCES:
         return ["list", *map(_normal, content)]
     if isinstance(content, list) and tag == "d":
-        pairs = [pair for pair in content if isinstance(pair, list) and len(pair) == 2 and type(pair[0]) in (str, int)]
-        return ["dict", len(content), *sorted([str(key), json.dumps(_normal(value))] for key, value in pairs)]
+        pairs = [pair for pair in content if isinstance(pair, list) and len(pair) == 2 and _key(pair[0]) is not None]
+        named = sorted([_key(key), json.dumps(_normal(value))] for key, value in pairs)
+        return ["dict", len(content), *named]
     return _normal_scalar(content) if tag == "" else ["only here", tag]
 
 
