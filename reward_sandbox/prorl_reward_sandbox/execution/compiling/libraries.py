@@ -7,13 +7,16 @@ them, and one without the large ones.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections.abc import Sequence
 
 from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made
 from prorl_reward_sandbox.execution.isolation import Isolation, RunSpec, Runtime
 from prorl_reward_sandbox.execution.retries import run_twice
+from prorl_reward_sandbox.hygiene import helper_environment
 
 _LARGE = frozenset(("sympy", "networkx"))
 _PROBE_LIMITS = ExecutionLimits(wall_seconds=60.0, cpu_seconds=60.0)
@@ -47,6 +50,7 @@ class Libraries:
         return fault
 
     async def _try(self, libraries: tuple[str, ...]) -> Made[str]:
+        await _compile(libraries)
         source = "".join(f"import {library}\n" for library in libraries) + "print(6 * 7)"
         spec = RunSpec(
             argv=("main.py",),
@@ -60,3 +64,19 @@ class Libraries:
             return Made(value="", num_bytes=1, is_lasting=True)
         said = outcome.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
         return Made(value=f"{', '.join(libraries)} cannot be imported here: {said}", num_bytes=1, is_lasting=False)
+
+
+async def _compile(libraries: tuple[str, ...]) -> None:
+    """Import them once where Python may keep what it compiled: interpreters of programs may write nothing.
+
+    Whether they can be had is not decided here.
+    """
+    nowhere = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", f"import {', '.join(libraries)}"),
+        stdin=nowhere,
+        stdout=nowhere,
+        stderr=nowhere,
+        env=helper_environment(),
+    )
+    await process.wait()

@@ -20,7 +20,8 @@ from prorl_reward_sandbox.execution.jail.settings import ZygoteSettings
 from prorl_reward_sandbox.execution.process.containers import NotStartedError
 from prorl_reward_sandbox.execution.process.streams import Pipes
 
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
+"""Importing libraries takes a second of a free processor, and processors may be busy."""
 _MAX_REPORT_BYTES = 4096
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv.pop()); "

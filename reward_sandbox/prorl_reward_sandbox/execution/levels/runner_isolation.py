@@ -14,6 +14,8 @@ from prorl_reward_sandbox.execution.levels.runner_process import NotRunError, Ru
 
 _GRACE_SECONDS = 15.0
 """Beyond the wall limit, for killing and cleaning up, before a runner is given up."""
+_IMPORT_SECONDS = 60.0
+"""More of it for a run with libraries, which may be the first one of a runner."""
 _logger = logging.getLogger(__name__)
 
 
@@ -68,7 +70,8 @@ class RunnerIsolation:
         async with self._free:
             runner = self._idle.pop() if self._idle else await start_runner(self._level, self._command)
             try:
-                async with asyncio.timeout(spec.limits.wall_seconds + _GRACE_SECONDS):
+                grace = _GRACE_SECONDS + (_IMPORT_SECONDS if spec.libraries else 0.0)
+                async with asyncio.timeout(spec.limits.wall_seconds + grace):
                     outcome = await runner.run(spec)
             except NotRunError:
                 self._idle.append(runner)
