@@ -14,7 +14,7 @@ from prorl_control.advice import advise
 from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import MemberState
 from prorl_control.plan import RunPlan
-from prorl_control.signals.reading import Reading, SignalReason
+from prorl_control.signals.reading import Reading
 
 STARTING_PHASES = frozenset({LearnerPhase.STARTING, LearnerPhase.LOADING_MODEL})
 """Phases in which the learner answers but has not taken up the run."""
@@ -40,9 +40,6 @@ _NOT_WANTED: Mapping[OutcomeKind, str] = {
 
 _MAX_ADVICE = 4000
 """Characters; enough for every row of the table at once."""
-
-_NOT_YET = frozenset({SignalReason.NOT_READ_YET, SignalReason.READING_HISTORY})
-"""Nothing is wrong: it takes a moment."""
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -214,7 +211,7 @@ def _signals_available(reading: Reading) -> _Finding:
     """Return what a Prometheus's samples are worth. What they lack is no evidence, for or against a reset."""
     kind, fault = ConditionType.METRICS_AVAILABLE, reading.fault
     if fault is not None:
-        status = _UNKNOWN if fault.reason in _NOT_YET else _FALSE
+        status = _UNKNOWN if fault.is_for_a_moment else _FALSE
         return _Finding(kind, status, fault.reason.value, fault.message)
     newest = f", up to step {reading.lines[-1]['step']}" if reading.lines else ""
     return _Finding(kind, _TRUE, "Read", f"from Prometheus {reading.name}{newest}")

@@ -51,6 +51,9 @@ _PASSABLE = frozenset(
 """What was wrong is left out of the lines; what is left can be decided on."""
 
 
+_NOT_YET = frozenset({SignalReason.NOT_READ_YET, SignalReason.READING_HISTORY})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalFault:
     """One thing that is wrong with what a Prometheus says."""
@@ -62,6 +65,11 @@ class SignalFault:
     def blocks(self) -> bool:
         """Whether nothing at all is to be decided on these lines."""
         return self.reason not in _PASSABLE
+
+    @property
+    def is_for_a_moment(self) -> bool:
+        """Whether nothing is wrong: it takes a moment, and somebody who starts must not decide differently meanwhile."""
+        return self.reason in _NOT_YET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +127,7 @@ class WithStandIn:
     def read(self, now: float, learner: LearnerStatus | None, *, heard_now: bool = True) -> Reading:
         """Return the first one's lines, or else those of the second with what is wrong with the first."""
         reading = self._first.read(now, learner, heard_now=heard_now)
-        if reading.fault is None or not reading.fault.blocks:
+        if reading.fault is None or not reading.fault.blocks or reading.fault.is_for_a_moment:
             return reading
         fault = replace(reading.fault, message=f"{reading.fault.message}; the learner's own series stand in")
         return replace(self._second.read(now, learner, heard_now=heard_now), fault=fault)

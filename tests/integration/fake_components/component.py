@@ -137,8 +137,8 @@ def misbehave(control: Path, member: str) -> None:
     while True:
         for name in (f"exit-{member}", f"always-exit-{member}"):
             path = control / name
-            if path.exists():
-                code = int(path.read_text())
+            if path.exists() and (text := path.read_text()):  # else it is being written
+                code = int(text)
                 if name.startswith("exit"):
                     path.unlink()
                 logging.getLogger(member).error("told to exit with %s", code)

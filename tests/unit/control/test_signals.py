@@ -381,6 +381,15 @@ def test_while_a_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_
     assert "stand in" in standing_in.fault.message
 
 
+def test_nobody_stands_in_for_a_prometheus_that_is_about_to_be_read() -> None:
+    series = Series()
+    series.lines = [{"step": 5, "attempt": 1, "kl": 0.5}]
+    found = WithStandIn(JobSignals(make_wanted()), LearnerSeries(series)).read(NOW, make_learner())
+    assert found.lines == []
+    assert found.fault is not None
+    assert found.fault.reason is R.NOT_READ_YET
+
+
 def test_a_prometheus_that_is_there_is_preferred_to_the_stand_in() -> None:
     signals = fed(result([(15, step(5))]))
     found = WithStandIn(signals, LearnerSeries(Series())).read(NOW, make_learner())
