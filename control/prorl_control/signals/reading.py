@@ -68,7 +68,7 @@ class SignalFault:
 
     @property
     def is_for_a_moment(self) -> bool:
-        """Whether nothing is wrong: it takes a moment, and somebody who starts must not decide differently meanwhile."""
+        """Whether nothing is wrong: whoever has just begun must not decide differently meanwhile."""
         return self.reason in _NOT_YET
 
 
