@@ -42,7 +42,7 @@ from prorl_api.wire.rollout import (
     LoadWeightsResponse,
     RefusedWeights,
 )
-from prorl_api.wire.sandbox import ScoreItem, ScoreRequest, Verdict
+from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreRequest, Verdict
 from prorl_trainer.storage.checkpoints import CheckpointStore, LearnerState
 from prorl_trainer.storage.fence import Fence
 from tests.unit.trainer.http_apps import served
@@ -91,6 +91,8 @@ class World:
         self.judge: Callable[[ScoreItem], float | None] = lambda item: self.reward(
             f"{item.row['entry']['question']}/{item.completion}"
         )
+        self.functions: dict[str, RewardFunction] = {}
+        """Those that came with score requests."""
         self.poison: Callable[[str], bool] = lambda _: False
         """Whose completions hold the token that a model with `write_poisoned` cannot read."""
         self.app = self._build()
@@ -126,6 +128,7 @@ class World:
 
         @app.post("/v1/score")
         async def score(body: ScoreRequest) -> Response:
+            self.functions |= body.rewards
             # Not by the wire's models, which refuse to write NaN: a judge that fails may write anything.
             results = [self._judge(item.item_id, self.judge(item)) for item in body.items]
             return Response(json.dumps({"results": results}), media_type="application/json")

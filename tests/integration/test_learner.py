@@ -18,6 +18,7 @@ import pytest
 from prorl_api.errors import ExitCode
 from prorl_api.metrics import BY_NAME
 from prorl_api.run_folder import RunFolder
+from prorl_api.wire.sandbox import ScoreItem
 from tests.integration.learner_world import World, manifest, world
 from tests.integration.tiny_model import write_model
 from tests.unit.trainer.http_apps import wait_until
@@ -303,3 +304,26 @@ def test_an_edited_manifest_holds_from_the_next_step_on(model: Path, tmp_path: P
         samples = [made.run.samples / f"train-{step}.jsonl" for step in (3, 4)]
         # Four prompts a step, each with a group.
         assert [len(path.read_text().splitlines()) for path in samples] == [16, 8]
+
+
+def test_a_reward_function_of_one_s_own_travels_from_its_file_to_the_judge(model: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"What is {number} + 1?", "row": {"wanted": number}} for number in range(12)]
+    data, source = tmp_path / "rows.jsonl", "def score(completion, row):\n    return 0.5\n"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "own.py").write_text(source)
+    own = {"name": "own", "domain": "custom", "jsonl": str(data), "reward": f"{tmp_path / 'own'}:score", "heldOut": 2}
+    judged: set[tuple[str, str]] = set()
+    with world(tmp_path / "world") as made:
+
+        def judge(item: ScoreItem) -> float:
+            judged.add((item.domain.value, item.reward))
+            return made.reward(f"{item.row['wanted']}/{item.completion}") or 0.0
+
+        made.judge = judge
+        validation = {"everySteps": 1, "sources": [{"name": "own", "size": 2}]}
+        sections = {"data": {"sources": [own]}, "schedule": {"totalSteps": 1}, "validation": validation}
+        assert made.start(1, manifest(model, **sections)).wait(timeout=240) == ExitCode.OK, made.log(1)
+        assert judged == {("custom", "own")}
+        assert {name: function.source for name, function in made.functions.items()} == {"own": source}
+        (line,) = [line for line in made.series() if line["step"] == 1]
+        assert line["prompts_kept_out/own"] == 0
