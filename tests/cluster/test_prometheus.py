@@ -142,6 +142,7 @@ def test_a_kl_spike_of_a_high_learning_rate_is_noticed_explained_and_applied(
     assert wait_for_reason(world, "Read").message.startswith("from Prometheus main, up to step ")
 
 
+@pytest.mark.chaos
 def test_a_replay_of_what_prometheus_holds_makes_the_same_decision(
     world: ClusterWorld, prometheus: PrometheusServer
 ) -> None:
@@ -177,6 +178,7 @@ def test_own_signals_stand_in_the_lines_and_their_faults_name_the_field(world: C
     assert wait_for_reason(world, "Read").status is ConditionStatus.TRUE
 
 
+@pytest.mark.chaos
 def test_while_prometheus_is_away_nothing_fires_on_metrics_but_training_and_intervals_go_on(
     world: ClusterWorld, prometheus: PrometheusServer
 ) -> None:
@@ -192,6 +194,7 @@ def test_while_prometheus_is_away_nothing_fires_on_metrics_but_training_and_inte
     wait_for(lambda: "kl-spike" in {record.evidence.trigger for record in world.resets}, "the spike is noticed")
 
 
+@pytest.mark.chaos
 def test_while_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_asked_for(world: ClusterWorld) -> None:
     world.write_job(
         schedule=LONG,

@@ -141,7 +141,7 @@ class JobSignals:
             self._empty_pieces = 0 if samples.snapshots else self._empty_pieces + 1
         else:
             self._faults = tuple(samples.faults)
-        self._timeline.add(snapshot for snapshot in samples.snapshots if snapshot.at >= self.wanted.since)
+        self._timeline.add(samples.snapshots)
         for name, points in own.items():
             self._timeline.add_signal(name, points)
         before = self._covered

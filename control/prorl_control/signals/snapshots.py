@@ -70,6 +70,7 @@ def by_job(
     jobs: Collection[JobKey],
     now: float,
     runs: Mapping[JobKey, str] | None = None,
+    since: Mapping[JobKey, float] | None = None,
 ) -> dict[JobKey, JobSamples]:
     """Return what an answer has of each job.
 
@@ -79,6 +80,7 @@ def by_job(
         jobs: Those that were asked for; each is in the result.
         now: Unix time.
         runs: Uid of each job: series that say another one are of an earlier job of the same name.
+        since: Unix time at which each job began, for series that do not say whose they are.
     """
     found: dict[JobKey, dict[_Instance, list[tuple[str, RawSeries]]]] = {job: {} for job in jobs}
     for item in series:
@@ -95,14 +97,15 @@ def by_job(
             name = f"{name}/{labels.get(LABEL_SOURCE, '')}"
         instance = frozenset(pair for pair in labels.items() if pair[0] not in _OF_A_SCRAPE)
         instances.setdefault(instance, []).append((name, item))
-    return {job: _samples(instances, now) for job, instances in found.items()}
+    begun = since or {}
+    return {job: _samples(instances, begun.get(job, 0.0), now) for job, instances in found.items()}
 
 
-def _samples(instances: Mapping[_Instance, list[tuple[str, RawSeries]]], now: float) -> JobSamples:
+def _samples(instances: Mapping[_Instance, list[tuple[str, RawSeries]]], since: float, now: float) -> JobSamples:
     result = JobSamples()
     learners: dict[int, set[str]] = {}
     for instance, series in instances.items():
-        snapshots = _snapshots(series, now, result)
+        snapshots = _snapshots(series, since, now, result)
         target = dict(instance)
         for snapshot in snapshots:
             learners.setdefault(snapshot.attempt, set()).add(target.get(LABEL_POD) or target.get("instance", ""))
@@ -115,12 +118,14 @@ def _samples(instances: Mapping[_Instance, list[tuple[str, RawSeries]]], now: fl
     return result
 
 
-def _snapshots(series: list[tuple[str, RawSeries]], now: float, result: JobSamples) -> list[Snapshot]:
+def _snapshots(series: list[tuple[str, RawSeries]], since: float, now: float, result: JobSamples) -> list[Snapshot]:
     """Put the samples of one target together by time."""
     scrapes: dict[float, dict[str, float]] = {}
     torn: set[float] = set()
     for name, item in series:
         for at, value in item.points:
+            if at < since:
+                continue
             scrape = scrapes.setdefault(at, {})
             if name in scrape and scrape[name] != value:
                 torn.add(at)

@@ -128,8 +128,8 @@ class SignalPoller:
         begun = time.perf_counter()
         try:
             series = await watch.client.samples(query, span.end)
-            runs = {one.job: one.uid for one in wanted}
-            found = await asyncio.to_thread(by_job, series, metric_names(names), keys, self._clock(), runs)
+            runs, since = {one.job: one.uid for one in wanted}, {one.job: one.since for one in wanted}
+            found = await asyncio.to_thread(by_job, series, metric_names(names), keys, self._clock(), runs, since)
         except AnswerError as error:
             self._telemetry.prometheus_asked(watch.endpoint.name, error.fault.reason.value, time.perf_counter() - begun)
             _logger.info("Prometheus %s: %s", watch.endpoint.name, error)

@@ -46,9 +46,9 @@ def step(number: int, *, attempt: int = 1, kl: float | str | None = 0.1, **more:
     return values if kl is None else {**values, "kl_nats": kl}
 
 
-def samples(*results: list[dict[str, Any]], names: frozenset[str] = NAMES) -> JobSamples:
+def samples(*results: list[dict[str, Any]], names: frozenset[str] = NAMES, since: float = 0.0) -> JobSamples:
     """What an answer has of the job."""
-    return by_job(matrix(answer(*results)), metric_names(names), [JOB], NOW)[JOB]
+    return by_job(matrix(answer(*results)), metric_names(names), [JOB], NOW, since={JOB: since})[JOB]
 
 
 def make_wanted(**changes: Any) -> WantedSignals:
@@ -77,7 +77,7 @@ def fed(*results: list[dict[str, Any]], wanted: WantedSignals | None = None) -> 
     """The signals of the job after one question that reached back to its beginning."""
     wanted = wanted or make_wanted()
     signals = JobSignals(wanted)
-    signals.take(Span(wanted.since, NOW), samples(*results), {})
+    signals.take(Span(wanted.since, NOW), samples(*results, since=wanted.since), {})
     return signals
 
 

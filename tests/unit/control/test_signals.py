@@ -446,6 +446,13 @@ def test_samples_from_before_the_job_are_of_another_one_of_its_name() -> None:
     assert steps_of(reading(signals).lines) == [5]
 
 
+def test_the_pod_of_an_earlier_job_is_no_second_learner() -> None:
+    wanted = make_wanted(since=NOW - 60)
+    signals = fed(result([(90, step(900))], pod="of-the-earlier-one"), result([(15, step(5))]), wanted=wanted)
+    assert reading(signals).fault is None
+    assert steps_of(reading(signals).lines) == [5]
+
+
 def test_another_query_of_a_signal_begins_anew() -> None:
     signals = fed(result([(15, step(5))]), wanted=make_wanted(own=(make_own(),)))
     signals.want(make_wanted(own=(make_own(query="other"),)))
