@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -95,7 +96,8 @@ def init(
         for path in write_start(request):
             typer.echo(f"wrote {path}")
         load_local_job(output, None)
-    typer.echo(f"next: prorl validate {output}, then prorl run {output}")
+    place = shlex.quote(str(output))
+    typer.echo(f"next: prorl validate {place}, then prorl run {place}")
 
 
 @app.command()

@@ -237,5 +237,6 @@ def conclude_report(run: RunFolder, console: Console) -> None:
         print_summary(run, console)
         console.print(f"report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
     except Exception as error:  # noqa: BLE001 - a process edge: the run itself has succeeded
-        text = f"the run has finished, but its report could not be made ({type(error).__name__}: {error}); try"
-        console.print(f"{text} `prorl report {run.path}`", markup=False, highlight=False, soft_wrap=True)
+        command, why = shlex.join(["prorl", "report", str(run.path)]), f"{type(error).__name__}: {error}"
+        text = f"the run has finished, but its report could not be made ({why}); try `{command}`"
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
