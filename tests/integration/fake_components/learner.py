@@ -244,7 +244,7 @@ class FakeLearner:
             self.pending[command.uid] = command
         return ResetOutcome(uid=command.uid, name=command.name, state=ResetState.ACCEPTED)
 
-    def series(self, since_step: int) -> MetricsSeries:
+    def series(self, since_step: int, max_lines: int) -> MetricsSeries:
         """`GET /v1/metrics`."""
         lines = []
         if self.run_folder.metrics.exists():
@@ -255,7 +255,8 @@ class FakeLearner:
                     continue
         resumed = self.resumed_from or 0
         lines = [line for line in surviving(lines) if line["attempt"] == self.attempt or line["step"] <= resumed]
-        return MetricsSeries(steps=tuple(line for line in lines if line["step"] > since_step))
+        wanted = [line for line in lines if line["step"] > since_step]
+        return MetricsSeries(steps=tuple(wanted[:max_lines]))
 
 
 def create_learner_app(learner: FakeLearner) -> FastAPI:
@@ -291,11 +292,11 @@ def create_learner_app(learner: FakeLearner) -> FastAPI:
         return ResetOutcomes(resets=tuple(learner.outcomes.values()))
 
     @app.get("/v1/metrics")
-    def metrics(since_step: int = -1) -> MetricsSeries:
-        return learner.series(since_step)
+    def metrics(since_step: int = -1, max_lines: int = 1_000_000) -> MetricsSeries:
+        return learner.series(since_step, max_lines)
 
     @app.get("/v1/report")
-    def report(since_step: int = -1) -> LearnerReport:
-        return LearnerReport(status=status(), metrics=metrics(since_step), resets=resets())
+    def report(since_step: int = -1, max_lines: int = 1_000_000) -> LearnerReport:
+        return LearnerReport(status=status(), metrics=metrics(since_step, max_lines), resets=resets())
 
     return app
