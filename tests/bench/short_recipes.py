@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
     spec["model"]["path"] = str(ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct")
     (quick,) = spec["data"]["sources"]
     spec["data"]["sources"] = [
-        {**quick, "name": source["name"], "weight": source.get("weight", 1), "reasoningGym": _gym(quick, number)}
+        {
+            **copy.deepcopy(quick),
+            "name": source["name"],
+            "weight": source.get("weight", 1),
+            "reasoningGym": _gym(quick, number),
+        }
         for number, source in enumerate(wanted["data"]["sources"])
     ]
     spec["algorithm"] = _algorithm(wanted["algorithm"])
@@ -46,7 +52,7 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def _gym(quick: dict[str, Any], number: int) -> dict[str, Any]:
-    return {**quick["reasoningGym"], "seed": number + 1}
+    return {**copy.deepcopy(quick["reasoningGym"]), "seed": number + 1}
 
 
 def _algorithm(wanted: dict[str, Any]) -> dict[str, Any]:
