@@ -129,7 +129,7 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
     report, has_report = shlex.quote(str(run.report.resolve())), run.report.exists()
     text, place = Text("What next\n", style="bold"), shlex.quote(str(run.path))
     steps = [
-        f"open {shlex.quote(str(report))} in a browser" if has_report else f"prorl report {place}   writes {report}",
+        f"open {report} in a browser" if has_report else f"prorl report {place}   writes {report}",
         f"prorl resets list {place}   shows {count(len(summary.resets), 'reset')} with evidence",
         *_trained_model(run, summary),
         "another task: change spec.data.sources; another model: prorl run job.yaml --model FOLDER",

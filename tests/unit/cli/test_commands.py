@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from prorl_api.run_folder import RunFolder
@@ -194,3 +196,23 @@ def test_fields_are_set_on_the_command_line_and_judged_as_in_the_manifest(folder
     refused = prorl("validate", folder / "job.yaml", "--set", "learner.groupSizes=6")
     assert refused.exit_code == 64
     assert "did you mean `groupSize`?" in refused.output
+
+
+@pytest.mark.parametrize("has_report", [True, False])
+def test_paths_in_the_commands_that_come_next_can_be_copied(folder: Path, has_report: bool) -> None:
+    run = RunFolder(folder / "my run")
+    (folder / "run").rename(run.path)
+    if has_report:
+        assert prorl("report", run.path).exit_code == 0
+    text = " ".join(prorl("report", run.path).output.split()) if has_report else _summary(run)
+    wanted = f"open '{run.report}' in a browser" if has_report else f"prorl report '{run.path}' writes '{run.report}'"
+    assert wanted in text
+
+
+def _summary(run: RunFolder) -> str:
+    from prorl_cli.report.summary import print_summary
+
+    console = Console(file=io.StringIO(), width=400)
+    print_summary(run, console)
+    assert isinstance(console.file, io.StringIO)
+    return " ".join(console.file.getvalue().split())
