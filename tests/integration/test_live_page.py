@@ -48,7 +48,7 @@ class Reader:
     def look(self) -> dict[str, Any] | None:
         """The page; None while nobody serves it."""
         try:
-            answer = httpx.get(f"{self.address}/v1/page", headers=self.headers, trust_env=False, timeout=30)
+            answer = httpx.get(f"{self.address}/v1/page", headers=self.headers, trust_env=False, timeout=90)
         except httpx.TransportError:
             return None
         assert answer.status_code == 200, answer.text
@@ -88,7 +88,11 @@ def test_a_run_is_watched_decided_on_stopped_and_resumed_at_one_address(bench: L
         re.findall(r'data-key="log ([^"]+)"', page["content"]["parts"]["logs"])
     )
     answer = httpx.post(
-        f"{reader.address}/v1/resets/{name}", json={"decision": "approve"}, headers=reader.headers, trust_env=False
+        f"{reader.address}/v1/resets/{name}",
+        json={"decision": "approve"},
+        headers=reader.headers,
+        trust_env=False,
+        timeout=90,
     )
     assert answer.status_code == 200, answer.text
     wait_for(lambda: bench.resets[0].condition is ResetCondition.APPLIED, "it is applied")

@@ -6,8 +6,11 @@ import fcntl
 import json
 import os
 import re
+import signal
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,7 +44,7 @@ class Page:
     def __init__(self, url: str) -> None:
         address, _, self.token = url.partition("/#token=")
         self.address = address
-        self.client = httpx.Client(base_url=address, trust_env=False)
+        self.client = httpx.Client(base_url=address, trust_env=False, timeout=300)
 
     def call(self, method: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
@@ -308,6 +311,26 @@ def test_a_port_in_use_is_a_clear_error(make_run: MakeRun, tmp_path: Path) -> No
         result = CliRunner().invoke(app, ["watch", str(run.path), "--port", str(port)])
     assert result.exit_code == 1
     assert "choose another with --port, or leave --port out for a free one" in result.output
+
+
+def test_a_run_is_watched_by_a_process_of_its_own_until_ctrl_c(make_run: MakeRun) -> None:
+    run = make_run(last_step=1)
+    before = sorted(path.name for path in run.path.iterdir())
+    command = [sys.executable, "-m", "prorl_cli", "watch", str(run.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        try:
+            assert watching.stdout is not None
+            line = watching.stdout.readline()
+            told = re.fullmatch(r"live page: (http://127\.0\.0\.1:[0-9]+/#token=\S{43})\n", line)
+            assert told is not None
+            page = Page(told[1])
+            with page.client:
+                assert "step <b>1</b>" in page.html
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(300) == 0
+        finally:
+            watching.kill()
+    assert sorted(path.name for path in run.path.iterdir()) == before, "nothing is left in the folder"
 
 
 @pytest.mark.parametrize(
