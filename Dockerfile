@@ -94,6 +94,11 @@ COPY requirements/image-learner.lock /build/requirements/
 RUN --mount=type=cache,target=/root/.cache/uv \
     sh /build/images/fill-venv.sh /build/requirements/image-learner.lock "${VARIANT}"
 
+FROM venv AS trackers-venv
+COPY requirements/trackers.lock /build/requirements/
+RUN --mount=type=cache,target=/root/.cache/uv \
+    sh /build/images/fill-venv.sh /build/requirements/trackers.lock
+
 FROM venv AS rollout-server-venv
 ARG VARIANT
 COPY requirements/image-rollout-*.lock /build/requirements/
@@ -151,6 +156,11 @@ COPY --from=learner-packages /opt/prorl /opt/prorl
 ARG VERSION=0.0.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
+
+# The same with an environment for Weights & Biases, MLflow, Trackio and TensorBoard: docs/trackers.md.
+FROM learner AS learner-with-trackers
+ENV PRORL_TRACKER_PYTHON=/opt/trackers/bin/python
+COPY --from=trackers-venv /opt/venv /opt/trackers
 
 FROM runtime-compiler AS rollout-server
 ARG VARIANT

@@ -166,8 +166,8 @@ images-base: setup ## Make a base for the images from Debian's packages, where n
 .PHONY: images
 images: $(addprefix image-,$(IMAGES)) ## Build all images; image-<name> builds one (ENGINE, REGISTRY, TAG, VARIANT, BASE, BUILD_FLAGS)
 
-.PHONY: $(addprefix image-,$(IMAGES))
-$(addprefix image-,$(IMAGES)): image-%:
+.PHONY: $(addprefix image-,$(IMAGES) learner-with-trackers)
+$(addprefix image-,$(IMAGES) learner-with-trackers): image-%:
 	$(ENGINE) build $(if $(filter buildah,$(ENGINE)),--layers) --force-rm --pull=false --target $* --tag $(REGISTRY)/$*:$(TAG) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	  --build-arg VARIANT=$(VARIANT) --build-arg VERSION=$(TAG) \
 	  --build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null || echo unknown) $(BUILD_FLAGS) .
@@ -238,6 +238,7 @@ lock: .tools/bin/uv ## Resolve the lock files again (no addresses in them)
 	$(UV) pip compile pyproject.toml $(EXTRAS) --extra rollout-gpu \
 	  --generate-hashes --no-emit-index-url --no-header --python-platform x86_64-unknown-linux-gnu --python-version 3.11 \
 	  --quiet --upgrade -o requirements/gpu.lock
+	$(COMPILE) pyproject.toml --extra trackers -o requirements/trackers.lock --upgrade
 	$(COMPILE) requirements/image-build.in -o requirements/image-build.lock --upgrade
 	$(COMPILE) pyproject.toml --extra operator -c requirements/local.lock -o requirements/image-operator.lock
 	$(COMPILE) pyproject.toml --extra sandbox -c requirements/local.lock -o requirements/image-sandbox.lock
@@ -246,6 +247,21 @@ lock: .tools/bin/uv ## Resolve the lock files again (no addresses in them)
 	  -o requirements/image-rollout-cpu.lock
 	$(COMPILE) pyproject.toml --extra rollout-gpu -c requirements/gpu.lock -o requirements/image-rollout-gpu.lock
 
+TRACKERS := .venv-trackers
+$(TRACKERS)/installed: .tools/bin/uv requirements/trackers.lock
+	@test -x $(TRACKERS)/bin/python || $(UV) venv --quiet --python .tools/bin/python $(TRACKERS)
+	@$(UV) pip sync --quiet --python $(TRACKERS)/bin/python --require-hashes requirements/trackers.lock
+	@$(UV) pip install --quiet --python $(TRACKERS)/bin/python --no-deps --editable .
+	@touch $@
+
+.PHONY: trackers
+trackers: $(TRACKERS)/installed ## Make an environment for W&B, MLflow and Trackio (310 MB); `prorl run` finds it by PRORL_TRACKER_PYTHON
+	@echo "export PRORL_TRACKER_PYTHON=$(CURDIR)/$(TRACKERS)/bin/python"
+
+.PHONY: test-trackers
+test-trackers: setup trackers ## Tests with the real libraries of all trackers
+	PRORL_TRACKER_PYTHON=$(CURDIR)/$(TRACKERS)/bin/python $(BIN)/pytest tests/trackers
+
 .PHONY: clean
 clean: ## Remove environment, caches and models (not runs/)
-	rm -rf .venv .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-trackers .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

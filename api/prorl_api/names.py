@@ -61,6 +61,8 @@ ENV_TERMINATION_LOG = "PRORL_TERMINATION_LOG"
 ENV_FINAL_REPORT_SECONDS = "PRORL_FINAL_REPORT_SECONDS"
 """How long a learner that is done waits to be asked for its last metrics and resets; unset: it does not, because the
 body reads them from the run folder."""
+ENV_TRACKER_PYTHON = "PRORL_TRACKER_PYTHON"
+"""Python that trackers run with, for the learner: an environment that has their libraries. Unset: the learner's own."""
 ENV_POD_IP = "PRORL_POD_IP"
 """The pod's own address; other variables of the pod are made of it."""
 

@@ -116,6 +116,16 @@ class RunFolder:
         return self.path / "references"
 
     @property
+    def tracking(self) -> Path:
+        """`tracking/`: what trackers keep here, and `<name>.json`, how far each has come. Trackers."""
+        return self.path / "tracking"
+
+    @property
+    def exported_best(self) -> Path:
+        """`exported/best/`: the best policy as a Hugging Face folder, with `checkpoint.exportBest`. Learner."""
+        return self.path / "exported" / "best"
+
+    @property
     def attempts(self) -> Path:
         """`attempts/`. Learner, each attempt its own folder."""
         return self.path / "attempts"

@@ -23,6 +23,10 @@ class ConditionType(StrEnum):
     METRICS_AVAILABLE = "MetricsAvailable"
     SANDBOX_ISOLATED = "SandboxIsolated"
     NETWORK_ISOLATED = "NetworkIsolated"
+    TRACKED = "Tracked"
+    """Only with `spec.tracking`. False: a tracker is not being told; training goes on."""
+    BEST_EXPORTED = "BestExported"
+    """Only with `checkpoint.exportBest`."""
     HEALTHY = "Healthy"
     """False: advice was given; the reason is the most urgent one's name."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from prorl_api.spec.values import Role
 from prorl_api.status import MAX_LOSS_NOTES, Condition, ConditionStatus, ConditionType, JobStatus, LossNote
 from prorl_api.wire.isolation import IsolationReport, PolicyFinding
-from prorl_api.wire.learner import LearnerPhase
+from prorl_api.wire.learner import LearnerPhase, TrackerState
 from prorl_control.advice import advise
 from prorl_control.decision import Observed, Outcome, OutcomeKind
 from prorl_control.members import MemberState
@@ -91,6 +91,8 @@ def _conditions(
         _servers_ready(plan, observed, outcome, Role.ROLLOUT, ConditionType.ROLLOUT_READY),
         _metrics_available(observed),
         _healthy(plan, observed, previous, now),
+        *_tracked(observed, previous),
+        *_best_exported(observed, previous),
     )
     return tuple(_dated(finding, previous, now) for finding in findings)
 
@@ -232,6 +234,44 @@ def _healthy(plan: RunPlan, observed: Observed, previous: JobStatus, now: float)
     if not learner.vitals:
         return _Finding(kind, _UNKNOWN, "NotJudgedYet", "there are too few steps to judge the run by")
     return _Finding(kind, _TRUE, "NothingFound", "nothing that calls for somebody is known")
+
+
+def _tracked(observed: Observed, previous: JobStatus) -> tuple[_Finding, ...]:
+    """Return how trackers do, where there are any; of a learner that is not there, what was found last."""
+    kind, learner = ConditionType.TRACKED, observed.learner
+    if learner is None:
+        return (_as_found(kind, previous),) if previous.condition(kind) is not None else ()
+    if not learner.trackers:
+        return ()
+    failing = [f"{tracker.name}: {tracker.problem}" for tracker in learner.trackers if tracker.problem]
+    if failing:
+        return (_Finding(kind, _FALSE, "TrackerFails", f"training goes on; {'; '.join(failing)}"[:1024]),)
+    told = ", ".join(f"{tracker.name}: {_told(tracker)}" for tracker in learner.trackers)
+    return (_Finding(kind, _TRUE, "Told", told[:1024]),)
+
+
+def _told(tracker: TrackerState) -> str:
+    where = f" ({tracker.where})" if tracker.where else ""
+    # Without the step, which changes with every look: each would be news worth a write.
+    return f"{'told' if tracker.step is not None else 'not told yet: it waits for a checkpoint'}{where}"
+
+
+def _best_exported(observed: Observed, previous: JobStatus) -> tuple[_Finding, ...]:
+    kind, learner = ConditionType.BEST_EXPORTED, observed.learner
+    if learner is None:
+        return (_as_found(kind, previous),) if previous.condition(kind) is not None else ()
+    if learner.export_problem:
+        return (_Finding(kind, _FALSE, "ExportFails", f"training goes on; {learner.export_problem}"[:1024]),)
+    if learner.exported_best_step is None:
+        return ()
+    message = f"exported/best in the run folder holds the policy of step {learner.exported_best_step}"
+    return (_Finding(kind, _TRUE, "Exported", message),)
+
+
+def _as_found(kind: ConditionType, previous: JobStatus) -> _Finding:
+    before = previous.condition(kind)
+    assert before is not None
+    return _Finding(kind, before.status, before.reason, before.message)
 
 
 def _last_checkpoint(observed: Observed, previous: JobStatus) -> int | None:

@@ -104,12 +104,14 @@ def _run() -> ExitCode:
 
 
 def _train(learner: Learner) -> ExitCode:
-    """Run the loop; the two good ends have codes of their own."""
+    """Run the loop; the two good ends have codes of their own. Trackers are told the last steps, however it ends."""
     try:
         learner.run()
     except MasteredError as error:
         _logger.warning("%s", error)
         return ExitCode.MASTERED
+    finally:
+        learner.parts.shared_status.update(trackers=learner.parts.trackers.close())
     return ExitCode.OK
 
 

@@ -27,11 +27,16 @@ class Checkpointer:
         return by_steps or (time.monotonic() - self._written_at) / 60 >= settings.every_minutes
 
     def write(self, settings: CheckpointSpec, state: LearnerState) -> None:
-        """Write a checkpoint, unless the newest one holds this very state."""
+        """Write a checkpoint, unless the newest one holds this very state; then export the best policy if asked to."""
+        current = self._parts.checkpoints.current()
+        if current is None or self._parts.checkpoints.read_state(current) != state:
+            self._write(settings, state)
+        if settings.export_best:
+            with self._clock.part("checkpointing"):
+                self._parts.best_export.bring_up_to_date(state.best.digest if state.best is not None else None)
+
+    def _write(self, settings: CheckpointSpec, state: LearnerState) -> None:
         parts = self._parts
-        current = parts.checkpoints.current()
-        if current is not None and parts.checkpoints.read_state(current) == state:
-            return
         parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
         watched = beats_while_writing(parts.checkpoints.attempt_folder, parts.shared_status.beat)
         with self._clock.part("checkpointing"), watched:

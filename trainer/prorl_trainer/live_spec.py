@@ -12,7 +12,7 @@ from pathlib import Path
 from prorl_api.errors import SpecError
 from prorl_api.manifest import read_job
 from prorl_api.spec.edits import changes, taken_up
-from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +35,11 @@ class LiveSpec:
     def spec(self) -> ProRLJobSpec:
         """The spec as it holds now."""
         return self._job.spec
+
+    @property
+    def job(self) -> ProRLJob:
+        """The whole job as it holds now."""
+        return self._job
 
     @property
     def qualified_name(self) -> str:

@@ -274,6 +274,7 @@ class Learner:
             self._checkpoint()
         for command, before, after in applied:
             parts.reset_queue.applied(command, step=self.state.step, before=before, after=after)
+        shared_status.update(trackers=parts.trackers.states())
         if shared_status.is_stopping:
             raise StopRequested
 

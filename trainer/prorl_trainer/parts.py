@@ -9,6 +9,7 @@ from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightSource
 from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.engines.ranks import RankedEngine
+from prorl_trainer.export.best import BestExport
 from prorl_trainer.progress import beats_while_writing, with_beats
 from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.sampling import Sampler
@@ -25,6 +26,7 @@ from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.references import ReferenceStore
+from prorl_trainer.tracking.processes import TrackerProcesses
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class LearnerParts:
     journal: Journal
     metrics_file: LineFile
     samples: SampleFolder
+    best_export: BestExport
+    trackers: TrackerProcesses
     _kept: tuple[int, str] | None = field(default=None)
 
     async def want(self, weights_id: WeightsId, sources: tuple[WeightSource, ...]) -> None:

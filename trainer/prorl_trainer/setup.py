@@ -24,6 +24,7 @@ from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.gpu_use import is_gpu_unused
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
+from prorl_trainer.export.best import BestExport
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.loop import Learner
 from prorl_trainer.model_folder import load_tokenizer
@@ -45,10 +46,11 @@ from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.checkpoints import CheckpointStore
 from prorl_trainer.storage.durable import explained, write_file
 from prorl_trainer.storage.fence import Fence
-from prorl_trainer.storage.identity import claim_run
+from prorl_trainer.storage.identity import claim_run, recorded_identity
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.references import ReferenceStore
+from prorl_trainer.tracking.processes import TrackerProcesses, environment_of_trackers
 from prorl_trainer.watchdog import watch_progress
 
 _logger = logging.getLogger(__name__)
@@ -172,8 +174,17 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         journal=journal,
         metrics_file=LineFile(settings.run.metrics, fence, sync=True),
         samples=SampleFolder(settings.run.samples, fence),
+        best_export=BestExport(settings.run, live.job, model, shared_status),
+        trackers=_start_trackers(settings, spec),
     )
     return Learner(live, parts, state)
+
+
+def _start_trackers(settings: LearnerSettings, spec: ProRLJobSpec) -> TrackerProcesses:
+    identity = recorded_identity(settings.run)
+    uid = identity.uid if identity is not None else settings.job or "run"
+    trackers = spec.tracking.trackers
+    return TrackerProcesses(settings.run, settings.manifest, uid, trackers, environment_of_trackers())
 
 
 def _decoder(tokenizer: Any) -> Any:

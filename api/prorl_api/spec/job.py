@@ -23,6 +23,7 @@ from prorl_api.spec.run import (
     ValidationSource,
     ValidationSpec,
 )
+from prorl_api.spec.tracking import TrackingSpec
 from prorl_api.spec.values import KLEstimator, ResetMode, ResetSource, Role
 
 _WEIGHT = f"source.?weight.orValue({DEFAULT_WEIGHT})"
@@ -64,6 +65,7 @@ class ProRLJobSpec(SpecModel):
     restarts: RestartSpec = RestartSpec()
     scheduling: Annotated[SchedulingSpec, Change.IMMUTABLE] = SchedulingSpec()
     monitoring: Annotated[MonitoringSpec, Change.LIVE] = MonitoringSpec()
+    tracking: TrackingSpec = TrackingSpec()
     local: LocalSpec = LocalSpec()
     suspend: Annotated[bool, Change.LIVE] = False
     """True: stop with a checkpoint and run nothing until it is false again."""

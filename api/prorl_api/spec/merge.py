@@ -23,6 +23,7 @@ CLUSTER_ONLY = (
     "spec.monitoring.prometheusUrl",
     "spec.monitoring.onMissing",
     "spec.monitoring.signals",
+    "spec.tracking.secretName",
     "spec.ttlSecondsAfterFinished",
 )
 """Fields that mean something in a cluster only; on one machine each must be in `spec.local.ignore`."""

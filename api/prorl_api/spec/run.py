@@ -127,6 +127,9 @@ class CheckpointSpec(SpecModel):
     """Whichever of the two comes first."""
     keep: Annotated[int, Field(ge=1, le=1000), Change.LIVE] = 3
     """Newest checkpoints kept. The best policy's weights are kept beside the references."""
+    export_best: Annotated[bool, Change.LIVE] = False
+    """Keep the best policy as a Hugging Face folder too, `exported/best` in the run folder, brought up to date at
+    checkpoints. Condition `BestExported` says how that stands."""
     volume: Name | None = None
     """Name of the volume that holds run folders in a cluster."""
 

@@ -76,6 +76,21 @@ EARLY_PHASES = frozenset(
 """Before there is anything that a stop could lose."""
 
 
+class TrackerState(WireModel):
+    """How an experiment tracker does."""
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """As in `spec.tracking.trackers`."""
+    kind: Annotated[str, Field(min_length=1, max_length=64)]
+    """`tensorboard`, `wandb`, `mlflow` or `trackio`."""
+    step: Count | None = None
+    """Last step that it was told; None: none yet."""
+    where: Annotated[str, Field(max_length=4096)] = ""
+    """Where to look at the run."""
+    problem: Annotated[str, Field(max_length=1024)] = ""
+    """Why it is not being told, with the remedy; empty: it is."""
+
+
 class LearnerStatus(WireModel):
     """`GET /v1/status`."""
 
@@ -123,6 +138,12 @@ class LearnerStatus(WireModel):
     """GPUs are there, or the spec asks for them, and it trains on the CPU."""
     error: str | None = None
     """Why the learner is ending, if it failed."""
+    trackers: Annotated[tuple[TrackerState, ...], Field(max_length=8)] = ()
+    """All of `spec.tracking`."""
+    exported_best_step: Count | None = None
+    """Step of the policy in `exported/best`; None: none there yet."""
+    export_problem: Annotated[str, Field(max_length=1024)] = ""
+    """Why the best policy could not be exported; empty: it could, or nobody asked."""
 
 
 class StopRequest(WireModel):

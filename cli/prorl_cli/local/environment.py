@@ -22,6 +22,7 @@ from prorl_api.names import (
     ENV_SANDBOX_SETTINGS,
     ENV_SANDBOX_URLS,
     ENV_SHARED_MEMORY_DIR,
+    ENV_TRACKER_PYTHON,
     LEARNER_GLIBC_TUNABLES,
     ROLLOUT_GLIBC_TUNABLES,
 )
@@ -152,7 +153,7 @@ def _inherited(around: Surroundings) -> dict[str, str]:
     return {
         name: value
         for name, value in around.inherited.items()
-        if not name.startswith("PRORL_") and name not in _RANK_VARIABLES
+        if (not name.startswith("PRORL_") or name == ENV_TRACKER_PYTHON) and name not in _RANK_VARIABLES
     }
 
 

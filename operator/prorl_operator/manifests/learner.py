@@ -101,6 +101,10 @@ def _template(context: JobContext, attempt: int) -> Manifest:
         subdomain=ranks_service_name(context.name),
         terminationGracePeriodSeconds=GRACE_SECONDS,
     )
+    if context.job.spec.tracking.secret_name is not None:
+        # Missing, it is for the trackers that need it to say so: training does not.
+        reference = {"name": context.job.spec.tracking.secret_name, "optional": True}
+        spec["containers"][0]["envFrom"] = [{"secretRef": reference}]
     # The whole folder: a single file mounted by itself would never be updated.
     spec["volumes"].append({"name": PLAN_VOLUME, "configMap": {"name": plan_name(context.name)}})
     mount = {"name": PLAN_VOLUME, "mountPath": PLAN_FOLDER, "readOnly": True}

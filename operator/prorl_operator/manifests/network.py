@@ -8,6 +8,7 @@ asks for tokens, and its metrics, which do not: so nobody may scrape until the i
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from prorl_api.names import API_PORT, deployment_name
 from prorl_api.spec.values import Role
@@ -70,7 +71,28 @@ def _from_learner(context: JobContext) -> _Rules:
         {"to": [_pods(member_labels(context, Role.SANDBOX))], "ports": _API},
         _dns(context),
         *hub,
+        *_to_trackers(context),
     ]
+
+
+def _to_trackers(context: JobContext) -> _Rules:
+    """Allow what trackers call: services on the internet, and an MLflow server wherever its address leads."""
+    trackers = context.job.spec.tracking.trackers
+    calls_out = any(
+        (item.wandb is not None and item.wandb.mode == "online") or (item.trackio is not None and item.trackio.space)
+        for item in trackers
+    )
+    addresses = [item.mlflow.tracking_uri for item in trackers if item.mlflow is not None and item.mlflow.tracking_uri]
+    ports = sorted({_port_of(address) for address in addresses})
+    rules: _Rules = [{"to": _ANYWHERE_BUT_METADATA, "ports": _HTTPS}] if calls_out else []
+    # Where policies know pods by labels alone, no range of addresses includes those of a server in the cluster.
+    to = [*_ANYWHERE_BUT_METADATA, {"namespaceSelector": {}}]
+    return rules + [{"to": to, "ports": [{"protocol": "TCP", "port": port}]} for port in ports]
+
+
+def _port_of(address: str) -> int:
+    parts = urlsplit(address)
+    return parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def _from_rollout(context: JobContext) -> _Rules:

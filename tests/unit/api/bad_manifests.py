@@ -48,6 +48,12 @@ class Bad(NamedTuple):
 
 SCHEMA_ROWS: list[Bad] = [
     Bad(
+        {"spec.tracking": {"trackers": [{"name": "one", "mlflow": {"trackingUri": "http://me:password@host"}}]}},
+        "spec.tracking.trackers[0].mlflow.trackingUri",
+        "should match pattern",
+    ),
+    Bad({"spec.checkpoint.exportBest": "yes"}, "spec.checkpoint.exportBest", "valid boolean"),
+    Bad(
         {"apiVersion": "prorl.dev/v1"},
         "apiVersion",
         "input should be 'prorl.dev/v1alpha1'",
@@ -178,6 +184,20 @@ UNKNOWN_FIELDS: list[tuple[str, Any, str, str]] = [
 ]  # fmt: skip
 
 BROKEN_RULES: list[Bad] = [
+    Bad(
+        {"spec.tracking": {"trackers": [{"name": "one", "wandb": {}, "mlflow": {}}]}},
+        "spec.tracking.trackers[0]",
+        "set exactly one of `tensorboard`, `wandb`, `mlflow` and `trackio`",
+        Tier.CEL,
+        "Tracker.exactly_one_kind",
+    ),
+    Bad(
+        {"spec.tracking": {"trackers": [{"name": "one", "wandb": {}}, {"name": "one", "tensorboard": {}}]}},
+        "spec.tracking",
+        "got one more than once",
+        Tier.SCHEMA,
+        "TrackingSpec.tracker_names_are_unique",
+    ),
     Bad(
         {"spec.algorithm.engineMismatch": {"correction": "tis", "floor": 0.5}},
         "spec.algorithm.engineMismatch",

@@ -67,6 +67,7 @@ def test_names_that_must_be_unique_are_the_schema_s_own_rule() -> None:
         "ProRLJobSpec.volume_names_are_unique",
         "ReferenceResetSpec.trigger_names_are_unique",
         "ScheduleSpec.stages_are_in_order",
+        "TrackingSpec.tracker_names_are_unique",
         "ValidationSpec.validated_sources_are_unique",
     }
 

@@ -118,6 +118,7 @@ CLUSTER_VALUES: dict[str, Any] = {
     "spec.monitoring.prometheusUrl": "http://prometheus:9090",
     "spec.monitoring.onMissing": "learner",
     "spec.monitoring.signals": [{"name": "judged", "query": "judged"}],
+    "spec.tracking.secretName": "keys",
     "spec.ttlSecondsAfterFinished": 60,
 }
 

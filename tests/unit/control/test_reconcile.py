@@ -14,7 +14,7 @@ from prorl_api.errors import ExitCode
 from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource, Role
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
-from prorl_api.wire.learner import LearnerPhase
+from prorl_api.wire.learner import LearnerPhase, TrackerState
 from prorl_control.decision import Decision, Observed, OutcomeKind, ResetCall, StopCall
 from prorl_control.members import Exit, Member, MemberState, with_losses
 from prorl_control.plan import plan
@@ -84,6 +84,25 @@ def test_advice_is_a_condition_with_the_most_urgent_one_as_its_reason() -> None:
     assert "60% of the completions" in message
     overdue = {"truncated_recent": 0.6, "step_usual": 1.0, "step_timestamp": 5.0}
     assert look(1000.0, heartbeat=999.0, started=1.0, vitals=overdue)[1] == "StepOverdue"
+
+
+def test_trackers_and_the_kept_best_policy_are_conditions_only_where_there_are_any() -> None:
+    def look(kind: ConditionType, previous: JobStatus | None = None, **status: Any) -> tuple[str, str] | None:
+        learner = make_status(**status) if status else None
+        seen = at(0.0, LEARNER, ROLLOUT, SANDBOX, learner=learner, previous=previous).status.condition(kind)
+        return None if seen is None else (seen.reason, seen.message)
+
+    assert look(ConditionType.TRACKED, step=1) is None
+    assert look(ConditionType.BEST_EXPORTED, step=1) is None
+    board = TrackerState(name="board", kind="tensorboard", step=3, where="here")
+    failing = TrackerState(name="service", kind="wandb", problem="set WANDB_API_KEY")
+    assert look(ConditionType.TRACKED, trackers=(board,)) == ("Told", "board: told (here)")
+    reason, message = look(ConditionType.TRACKED, trackers=(board, failing)) or ("", "")
+    assert (reason, message) == ("TrackerFails", "training goes on; service: set WANDB_API_KEY")
+    kept = look(ConditionType.BEST_EXPORTED, exported_best_step=4)
+    assert kept == ("Exported", "exported/best in the run folder holds the policy of step 4")
+    failed = at(0.0, LEARNER, learner=make_status(export_problem="no room", exported_best_step=4)).status
+    assert look(ConditionType.BEST_EXPORTED, previous=failed) == ("ExportFails", "training goes on; no room")
 
 
 def test_what_was_advised_stands_while_no_learner_runs() -> None:

@@ -11,7 +11,6 @@ from prorl_api.export_record import RECORD_FILE, ExportRecord, TrainedSource
 from prorl_api.manifest import read_job
 from prorl_api.metrics import surviving
 from prorl_api.run_folder import RunFolder
-from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.job import ProRLJob
 from prorl_trainer.export.card import CardFacts, model_card
 from prorl_trainer.export.policy_weights import Weights, policy_weights
@@ -20,6 +19,7 @@ from prorl_trainer.export.whole_folder import whole_folder
 from prorl_trainer.model_folder import load_tokenizer, resolve_model
 from prorl_trainer.storage.checkpoints import LineageEntry
 from prorl_trainer.storage.choice import ChosenCheckpoint, choose_checkpoint
+from prorl_trainer.storage.identity import recorded_identity
 from prorl_trainer.storage.lines import LineFile
 
 
@@ -68,6 +68,13 @@ def find_policy(run: RunFolder, checkpoint: str, model: str | None = None) -> Tr
         remedy = "put it back, or name another folder with the same model: --model FOLDER"
         faults = [Fault(path="the base model", got=fault.got, want=f"{fault.want}; {remedy}") for fault in error.faults]
         raise SpecError(faults, source="the export") from error
+    return describe_policy(run, chosen, job, base, named)
+
+
+def describe_policy(
+    run: RunFolder, chosen: ChosenCheckpoint, job: ProRLJob | None, base: Path, named: str
+) -> TrainedPolicy:
+    """Return the policy of a checkpoint that was found; `named` is how people call the model in `base`."""
     return TrainedPolicy(run=run, chosen=chosen, base=base, job=job, record=_record(run, chosen, job, named))
 
 
@@ -114,19 +121,12 @@ def _manifest(run: RunFolder, *, is_needed: bool) -> ProRLJob | None:
 
 def _manifest_folder(run: RunFolder) -> Path:
     """Return what relative paths in `job.yaml` are relative to; those in `effective.json` are absolute."""
-    identity = _identity(run)
+    identity = recorded_identity(run)
     return Path(identity.manifest_folder) if identity is not None and identity.manifest_folder else run.path
 
 
-def _identity(run: RunFolder) -> RunIdentity | None:
-    try:
-        return RunIdentity.model_validate_json(run.identity.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # it only adds a name to the card
-        return None
-
-
 def _record(run: RunFolder, chosen: ChosenCheckpoint, job: ProRLJob | None, base: str) -> ExportRecord:
-    identity, spec = _identity(run), job.spec if job is not None else None
+    identity, spec = recorded_identity(run), job.spec if job is not None else None
     lines = [line for line in _timeline(run) if line["step"] == chosen.step and "validation_accuracy" in line]
     sources = spec.data.sources if spec is not None else ()
     return ExportRecord(

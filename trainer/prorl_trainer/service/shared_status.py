@@ -11,7 +11,7 @@ from prorl_api.metrics import surviving
 from prorl_api.vitals import vitals
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.isolation import IsolationReport
-from prorl_api.wire.learner import LearnerPhase, LearnerStatus
+from prorl_api.wire.learner import LearnerPhase, LearnerStatus, TrackerState
 
 FINAL_REPORT = frozenset({"metrics", "resets"})
 """What a body must have asked a learner that is done to know everything."""
@@ -35,6 +35,9 @@ class StatusFields(TypedDict, total=False):
     masked_rollouts: int
     isolation: IsolationReport
     error: str
+    trackers: tuple[TrackerState, ...]
+    exported_best_step: int
+    export_problem: str
 
 
 class StopRequested(Exception):

@@ -50,6 +50,14 @@ def claim_run(run: RunFolder, uid: str, *, adopt: str = "", job: str | None = No
     write_file(run.identity, identity.model_dump_json(indent=2))
 
 
+def recorded_identity(run: RunFolder) -> RunIdentity | None:
+    """Return whose run the folder holds; None where no record can be read."""
+    try:
+        return RunIdentity.model_validate_json(run.identity.read_text(encoding="utf-8"))
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None
+
+
 def _recorded(run: RunFolder) -> RunIdentity | None:
     try:
         return RunIdentity.model_validate_json(run.identity.read_text(encoding="utf-8"))
