@@ -191,9 +191,9 @@ class Checker(Row):
     """How an output is compared with the expected one."""
 
     kind: Literal["lines", "tokens", "numbers", "unordered-lines", "exact", "program"] = "lines"
-    """`lines`: line by line, white space at the end ignored. `tokens`: word by word. `numbers`: word by word, whole
-    numbers exactly and decimals within the tolerances. `unordered-lines`: the same lines in any order. `exact`: every
-    byte. `program`: `source` decides."""
+    """`lines`: line by line; white space before and behind a line is ignored, unless the lines are a drawing. `tokens`:
+    word by word. `numbers`: word by word, whole numbers exactly and decimals within the tolerances. `unordered-lines`:
+    the same lines in any order. `exact`: every byte. `program`: `source` decides."""
     absolute_tolerance: Annotated[float, Field(ge=0, le=1e9)] = 1e-6
     """`numbers`, and floats that a function returns."""
     relative_tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-6

@@ -6,14 +6,13 @@ alone. The folder that the packages lie in holds all that the service is made of
 
 from __future__ import annotations
 
-import importlib.abc
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 
-class LibraryFinder(importlib.abc.MetaPathFinder):
+class LibraryFinder:
     """What `sys.meta_path` asks.
 
     Args:

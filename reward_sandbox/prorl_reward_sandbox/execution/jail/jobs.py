@@ -15,8 +15,7 @@ from typing import NamedTuple
 from prorl_reward_sandbox.execution.jail.root import MAX_INODES, WORK
 from prorl_reward_sandbox.execution.process.child_setup import resource_limits
 from prorl_reward_sandbox.execution.process.files import file_mode
-from prorl_reward_sandbox.execution.process.libraries import ADDRESS_BYTES
-from prorl_reward_sandbox.execution.process.run_request import PYTHON, Request
+from prorl_reward_sandbox.execution.process.run_request import LIBRARY_ADDRESS_BYTES, PYTHON, Request
 
 _MIN_BOX_BYTES = 64 * 2**20
 _BOX_FILES = 4
@@ -74,7 +73,7 @@ def plan_job(request: Request, folder: str, *, memory_is_bounded: bool, other_ta
     processes = limits.processes + other_tasks + (not folder and not is_python)
     memory_bytes = None if memory_is_bounded and not is_python else limits.memory_bytes
     if memory_bytes is not None and request.libraries:
-        memory_bytes += ADDRESS_BYTES
+        memory_bytes += LIBRARY_ADDRESS_BYTES
     return Job(
         folder=folder or WORK,
         box=b"" if folder else _box_options(request),

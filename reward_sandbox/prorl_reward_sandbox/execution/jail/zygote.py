@@ -22,7 +22,6 @@ from types import ModuleType
 
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.harness.expected import meet_expectations
-from prorl_reward_sandbox.execution.harness.library_finder import find_libraries
 from prorl_reward_sandbox.execution.jail import child, linux, root
 from prorl_reward_sandbox.execution.jail.landlock import SCOPES_SINCE
 from prorl_reward_sandbox.execution.jail.rehearsal import rehearse
@@ -96,6 +95,9 @@ def _import_libraries(packages: Mapping[str, str]) -> None:
     """
     if not packages:
         return
+    # Here: what a zygote without libraries has imported, each of its clones pays for.
+    from prorl_reward_sandbox.execution.harness.library_finder import find_libraries
+
     finder = find_libraries(packages)
     for package in packages:
         importlib.import_module(package)

@@ -37,7 +37,8 @@ from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import RawOutcome, RunSpec, Runtime
 from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
-from prorl_reward_sandbox.execution.process.libraries import ADDRESS_BYTES, located
+from prorl_reward_sandbox.execution.process.libraries import located
+from prorl_reward_sandbox.execution.process.run_request import LIBRARY_ADDRESS_BYTES
 
 # Isolated from the environment and without site-packages: neither may change what a program means.
 _PYTHON_ARGUMENTS = ("-I", "-S", "-B")
@@ -113,7 +114,7 @@ class ProcessIsolation(RunnerIsolation):
             except FileNotFoundError as error:
                 raise RewardError(str(error)) from error
             boot = f"PACKAGES = {packages!r}{_FINDING}{_BOOT}"
-            limits = limits.model_copy(update={"memory_bytes": limits.memory_bytes + ADDRESS_BYTES})
+            limits = limits.model_copy(update={"memory_bytes": limits.memory_bytes + LIBRARY_ADDRESS_BYTES})
         argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", boot, *spec.argv)
         return dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC, limits=limits)
 

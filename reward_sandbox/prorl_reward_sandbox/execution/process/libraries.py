@@ -17,8 +17,6 @@ PACKAGES: Mapping[str, tuple[str, ...]] = {
     "sortedcontainers": ("sortedcontainers",),
 }
 """By library, in the order of their import."""
-ADDRESS_BYTES = 256 * 2**20
-"""Address space that a program gets on top of its limit where it uses any: the libraries' own is about 190 MiB."""
 
 
 def located(libraries: Sequence[str]) -> Mapping[str, str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 FAILURE = "failure"
 """Header field of a reply that says why the program could not be run."""
+LIBRARY_ADDRESS_BYTES = 256 * 2**20
+"""Address space that a program gets on top of its limit where it uses libraries: their own is about 190 MiB."""
 PYTHON = "python"
 """As `isolation.Runtime.PYTHON`."""
 
