@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from prorl_api.metrics import BY_NAME
 from prorl_api.spec.base import KEYED_BY_NAME, Cel, Change, Name, SpecModel, rule
 
 
@@ -225,10 +224,3 @@ class MonitoringSpec(SpecModel):
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ValueError(f"`signals` must have unique names, got {', '.join(repeated)} more than once")
-
-    @rule
-    def signals_are_not_named_like_metrics(self) -> None:
-        """Two numbers of one name would be taken for each other by people."""
-        taken = sorted({signal.name for signal in self.signals} & BY_NAME.keys())
-        if taken:
-            raise ValueError(f"`signals` may not be named like the learner's metrics, got {', '.join(taken)}")

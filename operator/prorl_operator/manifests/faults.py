@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from prorl_api.custom_rewards import reward_path
 from prorl_api.errors import Fault
+from prorl_api.metrics import BY_NAME
 from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import Volume
@@ -36,6 +37,9 @@ def cluster_faults(job: ProRLJob) -> list[Fault]:
 
 def _signal_faults(job: ProRLJob) -> Iterator[Fault]:
     for index, signal in enumerate(job.spec.monitoring.signals):
+        if signal.name in BY_NAME:
+            want = "a name that none of the learner's metrics has: people would take one for the other"
+            yield Fault(path=f"spec.monitoring.signals[{index}].name", got=signal.name, want=want)
         if wrong := promql.fault_of(signal.query):
             yield Fault(path=f"spec.monitoring.signals[{index}].query", got=signal.query[:200], want=wrong)
 

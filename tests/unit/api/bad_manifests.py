@@ -397,13 +397,6 @@ BROKEN_RULES: list[Bad] = [
         "MonitoringSpec.signal_names_are_unique",
     ),
     Bad(
-        {"spec.monitoring": {"prometheus": "main", "signals": [{"name": "kl", "query": "judged"}]}},
-        "spec.monitoring",
-        "like the learner's metrics, got kl",
-        Tier.OPERATOR,
-        "MonitoringSpec.signals_are_not_named_like_metrics",
-    ),
-    Bad(
         {"spec.learner.microbatchTokens": 9215},
         "spec",
         "`rollout.maxCompletionTokens` = 9216, got 9215",

@@ -54,6 +54,10 @@ def test_a_job_for_a_cluster_has_no_fault() -> None:
         ({"spec.rollout.resources": {"limits": {"nvidia.com/gpu": "2"}}}, "spec.rollout.tensorParallelSize", "2: each"),
         ({"spec.sandbox.runtimeClassName": "gvisor", f"{SANDBOX}.spec.runtimeClassName": "kata"},
          f"{SANDBOX}.spec.runtimeClassName", "is gvisor"),
+        ({"spec.monitoring": {"prometheus": "main", "signals": [{"name": "kl", "query": "judged"}]}},
+         "spec.monitoring.signals[0].name", "none of the learner's metrics"),
+        ({"spec.monitoring": {"prometheus": "main", "signals": [{"name": "a", "query": "avg("}]}},
+         "spec.monitoring.signals[0].query", "no PromQL: unclosed left parenthesis"),
     ],
 )  # fmt: skip
 def test_a_job_that_cannot_run_in_a_cluster_is_told_why(changes: dict[str, Any], path: str, wanted: str) -> None:
