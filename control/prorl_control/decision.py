@@ -78,6 +78,8 @@ class Outcome:
     """One CamelCase word."""
     message: str = ""
     """What happened and what to do about it."""
+    quote: str = ""
+    """End of the message, if it quotes what a member said last; a body that shows the member's log leaves it out."""
     member: MemberKey | None = None
     """Whose end decided it, so that its log can be shown."""
     exit: Exit | None = None

@@ -5,6 +5,7 @@ A body translates what it has (processes, pods) into these and carries out what 
 
 from __future__ import annotations
 
+import re
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +13,9 @@ from enum import StrEnum
 from prorl_api.errors import ExitCode
 from prorl_api.names import member_name
 from prorl_api.spec.values import Role
+
+_VARYING = re.compile(r"0x[0-9a-f]+|[0-9]+([.:,][0-9]+)*", re.IGNORECASE)
+"""Times, addresses, ports and sizes in a message."""
 
 
 class MemberState(StrEnum):
@@ -48,7 +52,7 @@ class Exit:
     reason: str = ""
     """What the platform says, such as `OOMKilled`."""
     termination_message: str = ""
-    """End of its log, where the platform keeps it with the exit."""
+    """What it said last: what the platform keeps with the exit, or the end of its log."""
 
     @property
     def is_clean(self) -> bool:
@@ -65,6 +69,17 @@ class Exit:
         """Codes of our own say so themselves; a signal or a foreign code may be a passing trouble."""
         known = self.known_code
         return known is None or known is ExitCode.OK or known.restart_can_help
+
+    @property
+    def kind(self) -> tuple[int, str] | None:
+        """What is equal in two ends for the same reason: the code, and the last words without their numbers.
+
+        None: that cannot be told, of a signal or of a member that said nothing.
+        """
+        lines = [line for line in self.termination_message.splitlines() if line.strip()]
+        if self.signal is not None or self.code is None or not lines:
+            return None
+        return self.code, _VARYING.sub("#", lines[-1].strip())
 
     def __str__(self) -> str:
         if self.signal is not None:

@@ -15,6 +15,8 @@ from prorl_control.plan import RunPlan
 MAX_BACKOFF_SECONDS = 60.0
 """Back-off doubles up to here: long enough for a node to recover, short enough to watch."""
 
+MAX_EQUAL_ENDS = 3
+"""A member that ends so often in the same way, without progress in between, will do so again."""
 _MAX_MESSAGE_CHARACTERS = 600
 """Characters of a lost member's output in a message: with what is before them they fit into an event of 1024."""
 
@@ -58,6 +60,8 @@ def judge(plan: RunPlan, observed: Observed) -> Outcome:
         recent = losses_without_progress(observed, role)
         if len(recent) > plan.restarts.max_restarts:
             return _budget_spent(plan, role, recent)
+        if (equal := _equal_ends(role, recent)) is not None:
+            return _ends_alike(equal)
     return Outcome(kind=OutcomeKind.RUNNING, reason="Running")
 
 
@@ -139,6 +143,19 @@ def losses_without_progress(observed: Observed, role: Role) -> tuple[Loss, ...]:
     return tuple(loss for loss in observed.losses if loss.role is role and loss.step >= observed.highest_step)
 
 
+def _equal_ends(role: Role, recent: tuple[Loss, ...]) -> Loss | None:
+    """Return the last loss of a member that has ended alike so many times in a row; the learner's gang is one member.
+
+    A signal may come from outside, and a member that said nothing may have ended for another reason each time.
+    """
+    for index in {loss.index for loss in recent}:
+        last = [loss for loss in recent if role is Role.LEARNER or loss.index == index][-MAX_EQUAL_ENDS:]
+        kinds = {loss.exit.kind for loss in last}
+        if len(last) == MAX_EQUAL_ENDS and len(kinds) == 1 and kinds != {None}:
+            return last[-1]
+    return None
+
+
 def retry_at(restarts: RestartSpec, recent: tuple[Loss, ...]) -> float:
     """Unix time from which a role may be started again; 0 without recent losses."""
     if not recent:
@@ -152,20 +169,38 @@ def _permanent(member: Member) -> Outcome:
     code = member.exit.known_code
     assert code is not None
     reason = "".join(part.capitalize() for part in code.name.split("_"))
-    message = f"{member.key.name}: {member.exit}; {_REMEDIES[code]}{_said_last(member.exit)}"
+    quote = _said_last(member.exit)
+    message = f"{member.key.name}: {member.exit}; {_REMEDIES[code]}{quote}"
     kind = OutcomeKind.SUCCEEDED if code is ExitCode.MASTERED else OutcomeKind.FAILED
-    return Outcome(kind=kind, reason=reason, message=message, member=member.key, exit=member.exit)
+    return Outcome(kind=kind, reason=reason, message=message, quote=quote, member=member.key, exit=member.exit)
 
 
 def _budget_spent(plan: RunPlan, role: Role, recent: tuple[Loss, ...]) -> Outcome:
     last = recent[-1]
+    quote = _said_last(last.exit)
     message = (
         f"{role.value} was lost {len(recent)} times without a newly completed step, last {last.key.name}: {last.exit}; "
         f"spec.restarts.maxRestarts allows {plan.restarts.max_restarts}. Its log says why; then {_AGAIN}"
-        f"{_said_last(last.exit)}"
+        f"{quote}"
     )
     return Outcome(
-        kind=OutcomeKind.FAILED, reason="RestartBudgetSpent", message=message, member=last.key, exit=last.exit
+        kind=OutcomeKind.FAILED,
+        reason="RestartBudgetSpent",
+        message=message,
+        quote=quote,
+        member=last.key,
+        exit=last.exit,
+    )
+
+
+def _ends_alike(last: Loss) -> Outcome:
+    quote = _said_last(last.exit)
+    message = (
+        f"{last.key.name} ended {MAX_EQUAL_ENDS} times in the same way without a newly completed step: {last.exit}; "
+        f"starting it again does not help. Mend what its log says, then {_AGAIN}{quote}"
+    )
+    return Outcome(
+        kind=OutcomeKind.FAILED, reason="EndsAlike", message=message, quote=quote, member=last.key, exit=last.exit
     )
 
 

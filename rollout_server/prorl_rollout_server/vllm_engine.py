@@ -17,6 +17,7 @@ from typing import Any
 from prorl_api.settings import RolloutServerSettings
 from prorl_api.wire.rollout import Sampling
 from prorl_rollout_server.engine import EngineDiedError, EngineLoadError, EngineRefusedError, Sample, SampleEnd
+from prorl_rollout_server.engine_check import refusals_of_vllm
 from prorl_rollout_server.scratch import Scratch
 
 TRANSFER_ENGINE = "prorl"
@@ -74,14 +75,16 @@ def start_vllm(model_dir: Path, settings: RolloutServerSettings) -> VllmEngine:
     """Start vLLM with random weights; blocks for tens of seconds, so call it in a thread.
 
     Raises:
-        ValueError, RuntimeError, OSError: vLLM cannot run this model with these settings; the message is vLLM's.
+        SpecError: vLLM cannot run this model with these settings, and says so itself; the message is vLLM's.
+        RuntimeError, OSError: It failed otherwise: the next start may find more memory.
     """
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.platforms import current_platform
     from vllm.v1.engine.async_llm import AsyncLLM
 
     arguments = engine_arguments(model_dir, settings, on_cpu=current_platform.is_cpu())
-    return VllmEngine(AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments)))
+    with refusals_of_vllm(settings):
+        return VllmEngine(AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments)))
 
 
 def engine_arguments(model_dir: Path, settings: RolloutServerSettings, *, on_cpu: bool) -> dict[str, Any]:

@@ -71,6 +71,18 @@ def test_a_replaced_server_is_announced(bench: LocalWorld) -> None:
     assert "rollout-0 is started again after killed by SIGKILL" in bench.output
 
 
+def test_a_member_that_ends_in_the_same_way_again_and_again_stops_the_run_and_is_quoted_at_once(
+    bench: LocalWorld,
+) -> None:
+    (bench.control / "always-exit-rollout-0").write_text("3")
+    bench.write_job(restarts={"maxRestarts": 10, "backoffSeconds": 0.1})
+    assert bench.finish() == 1
+    assert "rollout-0 ended 3 times in the same way" in bench.output
+    first, _, rest = bench.output.partition("rollout-0 is started again after exit code 3")
+    assert "told to exit with 3" in first
+    assert rest
+
+
 def test_a_spent_budget_fails_the_run_with_the_log(bench: LocalWorld) -> None:
     (bench.control / "always-exit-rollout-0").write_text("3")
     assert bench.finish() == 1

@@ -9,16 +9,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from prorl_api.errors import (
-    CheckpointError,
     EngineMismatchError,
     ExitCode,
     MasteredError,
     NonFiniteError,
     NoSignalError,
     ProRLError,
-    SpecError,
     StaleAttemptError,
 )
+from prorl_api.process.ending import generic_code, say_end
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import listening_socket
 from prorl_api.process.logs import configure_logging
@@ -32,12 +31,10 @@ _logger = logging.getLogger("prorl_trainer")
 _FEW_CORES = 8
 
 _EXIT_CODES: tuple[tuple[type[ProRLError], ExitCode], ...] = (
-    (SpecError, ExitCode.BAD_SPEC),
     (NoSignalError, ExitCode.NO_SIGNAL),
     (NonFiniteError, ExitCode.NON_FINITE),
     (EngineMismatchError, ExitCode.ENGINE_MISMATCH),
     (StaleAttemptError, ExitCode.STALE_ATTEMPT),
-    (CheckpointError, ExitCode.STORAGE),
 )
 
 
@@ -55,13 +52,17 @@ def main() -> ExitCode:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return _run()
-    except ProRLError as error:
-        _logger.error("%s: %s", type(error).__name__, error)
-        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), ExitCode.FAILED)
-    except ExceptionGroup as group:
-        _logger.error("the step failed", exc_info=group)
-        known = [code for kind, code in _EXIT_CODES if group.subgroup(kind) is not None]
-        return known[0] if known else ExitCode.FAILED
+    except Exception as error:  # noqa: BLE001 - the process's edge: it becomes an exit code and the last words
+        say_end(error, "prorl_trainer", _logger)
+        return _code_of(error)
+
+
+def _code_of(error: Exception) -> ExitCode:
+    """Return the code of the first kind that an error, or one within a group of them, is of."""
+    for kind, code in _EXIT_CODES:
+        if isinstance(error, kind) or (isinstance(error, ExceptionGroup) and error.subgroup(kind) is not None):
+            return code
+    return generic_code(error)
 
 
 def _run() -> ExitCode:

@@ -77,6 +77,18 @@ def resume_or_begin(
     )
 
 
+def check_init_from(spec: ProRLJobSpec, num_ranks: int) -> None:
+    """Judge whether the run that a job continues has what the job asks of it.
+
+    Raises:
+        SpecError: It has no such checkpoint, or one of another shape.
+        CheckpointError: What is there is damaged.
+    """
+    if spec.init_from is not None:
+        _, _, state = _other_run(spec.init_from)
+        _raise_if_foreign(state, spec, num_ranks)
+
+
 def initial_weights(init_from: InitFrom | None) -> Path | None:
     """Return the weights that policy and reference of a new run are built with, if not the base model's."""
     if init_from is None:

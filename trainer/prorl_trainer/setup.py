@@ -11,14 +11,12 @@ from typing import Any
 
 import torch
 
-from prorl_api.custom_rewards import reward_functions
 from prorl_api.process.asgi import OwnAttempt
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import EngineKind
 from prorl_api.wire.learner import LearnerPhase
-from prorl_trainer.data.prompts import PromptSource
 from prorl_trainer.engine_mismatch import probe_tokens
 from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
@@ -27,8 +25,8 @@ from prorl_trainer.engines.ranks import RankedEngine, join_ranks
 from prorl_trainer.export.best import BestExport
 from prorl_trainer.live_spec import LiveSpec
 from prorl_trainer.loop import Learner
-from prorl_trainer.model_folder import load_tokenizer
 from prorl_trainer.parts import LearnerParts
+from prorl_trainer.preflight import prepare
 from prorl_trainer.resume import initial_weights, resume_or_begin
 from prorl_trainer.sample_files import SampleFolder
 from prorl_trainer.sampling import Sampler
@@ -114,11 +112,10 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
             write_file(settings.run.effective_manifest, settings.manifest.read_text(encoding="utf-8"))
         settings.run.references.mkdir(parents=True, exist_ok=True)
     shared_status.enter(LearnerPhase.LOADING_MODEL, "reading prompts")
-    functions = reward_functions(spec.data, settings.manifest.parent)
-    tokenizer = load_tokenizer(model)
     stored = LineFile(settings.run.prompts, fence, is_private=True)
-    prompts = PromptSource(spec, tokenizer, settings.manifest.parent, stored)
-    held_out = prompts.held_out()
+    has_checkpoint = settings.run.current.exists()
+    prepared = prepare(spec, model, settings.manifest.parent, stored, has_checkpoint=has_checkpoint)
+    tokenizer, prompts, held_out = prepared.tokenizer, prepared.prompts, prepared.held_out
     shared_status.enter(LearnerPhase.LOADING_MODEL, f"building the {spec.learner.engine} engine")
     engine = RankedEngine(build_rank_engine(settings, spec, model))
     engine.on_progress(shared_status.beat)
@@ -147,7 +144,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     )
     journal = Journal(fence)
     rollouts = RolloutClient(front.members, shared_status, settings.attempt)
-    rewards = RewardClient(settings.sandbox_urls, settings.attempt, rewards=functions)
+    rewards = RewardClient(settings.sandbox_urls, settings.attempt, rewards=prepared.rewards)
     sampler = Sampler(rollouts, rewards, _decoder(tokenizer), shared_status)
     publisher = Publisher(settings.attempt, front.base_url)
     front.service.publisher = publisher

@@ -1,4 +1,4 @@
-"""What a learner that ends cleanly says last: how far it came. The platform keeps it with the exit of its container.
+"""What a process says last: how far it came, or why it failed. The platform keeps it with the exit of its container.
 
 A body that polls may find the learner gone since it last asked, and clean ends look alike: only the step tells one
 that is done from one that stopped early. In a pod the kubelet makes the file beforehand; elsewhere there is none, and
@@ -15,16 +15,24 @@ from pathlib import Path
 from prorl_api.names import ENV_TERMINATION_LOG
 
 _FILE = "/dev/termination-log"
+_MAX_BYTES = 4000
+"""The kubelet reads 4096."""
 _WORDS = re.compile(r"completed step (\d{1,9}) of \d+")
 _logger = logging.getLogger(__name__)
 
 
 def tell_completed(step: int, total_steps: int) -> None:
     """Write how many steps are completed and in a checkpoint, where the platform keeps it. Best effort."""
+    tell(f"completed step {step} of {total_steps}")
+
+
+def tell(words: str) -> None:
+    """Write what a process says last, where the platform keeps it; the end of it, if it is long. Best effort."""
     path = Path(os.environ.get(ENV_TERMINATION_LOG, _FILE))
+    kept = words.encode()[-_MAX_BYTES:].decode(errors="ignore")
     try:
         if path.exists():
-            path.write_text(f"completed step {step} of {total_steps}\n", encoding="utf-8")
+            path.write_text(f"{kept}\n", encoding="utf-8")
     except OSError as error:
         _logger.warning("cannot write %s: %s", path, error.strerror)
 

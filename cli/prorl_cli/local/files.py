@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,16 +66,38 @@ def reading(path: Path) -> Iterator[None]:
         raise unreadable(error, path) from error
 
 
-def tail(path: Path, num_lines: int, *, max_bytes: int = 65536) -> list[str]:
-    """Return the last lines of a text file; empty if it cannot be read."""
+_MAX_LAST_LINES = 200
+_FEW_LINES = 15
+"""A Python traceback's end with its cause."""
+
+
+def tail(path: Path, num_lines: int, *, max_bytes: int = 65536, begin: int = 0) -> list[str]:
+    """Return the last lines of a text file, from byte `begin` on; empty if it cannot be read."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - max_bytes))
+            file.seek(max(begin, size - max_bytes))
             text = file.read().decode("utf-8", errors="replace")
     except OSError:
         return []
     return text.splitlines()[-num_lines:]
+
+
+_LAST_BYTES = 16384
+_ERROR = re.compile(r"^\d{4}-\d\d-\d\d \S+ (ERROR|CRITICAL) ")
+"""How a record of a component's log begins that says why it ends."""
+
+
+def last_words(log: Path, begin: int) -> str:
+    """Return what a process said last in its log: its last error, or the last lines.
+
+    Args:
+        log: The file.
+        begin: Where its own output begins.
+    """
+    lines = tail(log, _MAX_LAST_LINES, max_bytes=_LAST_BYTES, begin=begin)
+    errors = [number for number, line in enumerate(lines) if _ERROR.match(line)]
+    return "\n".join(lines[errors[-1] :] if errors else lines[-_FEW_LINES:])
 
 
 METRICS_KEYS = ("step", "attempt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import psutil
 
 from prorl_api.run_folder import RunFolder
+from prorl_cli.local.files import last_words
 from prorl_cli.local.leftovers import ProcessRecord, kill_group, write_records
 from prorl_cli.local.orphans import Orphans
 from prorl_control.members import Exit, Member, MemberKey, MemberStart, MemberState
@@ -32,6 +34,8 @@ class _Child:
     process: subprocess.Popen[bytes]
     create_time: float
     started_at: float
+    log_begins: int
+    """Size of its log when it was started: what is after it is its own."""
     was_ready: bool = False
     asked_to_end_at: float | None = None
     exit: Exit | None = None
@@ -67,6 +71,7 @@ class ProcessTable:
             attempt = f" attempt {start.attempt}" if start.attempt else ""
             log.write(f"=== {stamp} {start.key.name}{attempt} starts ===\n".encode())
             log.flush()
+            log_begins = log.tell()
             process = subprocess.Popen(
                 list(argv),
                 env=dict(environment),
@@ -80,7 +85,9 @@ class ProcessTable:
             create_time = psutil.Process(process.pid).create_time()
         except psutil.Error:
             create_time = now
-        self._children[start.key] = _Child(start=start, process=process, create_time=create_time, started_at=now)
+        self._children[start.key] = _Child(
+            start=start, process=process, create_time=create_time, started_at=now, log_begins=log_begins
+        )
         self._record()
 
     def log_path(self, key: MemberKey) -> Path:
@@ -137,7 +144,9 @@ class ProcessTable:
             return False
         kill_group(child.process.pid)
         child.process.wait()
-        child.exit = _exit_of(child.process.returncode)
+        end = _exit_of(child.process.returncode)
+        said = last_words(self.log_path(child.start.key), child.log_begins)
+        child.exit = dataclasses.replace(end, termination_message=said)
         child.exited_at = self._clock()
         return True
 

@@ -22,7 +22,6 @@ from prorl_api.spec.values import Role
 from prorl_cli.errors import INTERRUPTED, storage_error
 from prorl_cli.local import folder, shared_memory, targets
 from prorl_cli.local.environment import PROGRAMS, Surroundings, serves
-from prorl_cli.local.files import tail
 from prorl_cli.local.gpus import GpuShares, assign_gpus, find_gpus, gpu_lines
 from prorl_cli.local.interrupts import Interrupts
 from prorl_cli.local.job import LocalJob, load_local_job, model_argument
@@ -36,8 +35,8 @@ from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import MemberKey
 from prorl_control.plan import RunPlan, plan
 
-_LOG_LINES = 15
-"""Lines of the failing member's log that are shown: a Python traceback's end with its cause."""
+_MAX_LINES = 60
+"""Of what the failing member said last that are shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,10 +207,12 @@ def _conclude(
         text = f"stopped ({outcome.message}). The same command resumes: {command}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return INTERRUPTED
-    console.print(f"failed: {outcome.message}", markup=False, highlight=False, soft_wrap=True, style="red")
+    message = outcome.message.removesuffix(outcome.quote)
+    console.print(f"failed: {message}", markup=False, highlight=False, soft_wrap=True, style="red")
     if outcome.member is not None:
         log = run.logs / f"{outcome.member.name}.log"
-        for line in tail(log, _LOG_LINES):
+        words = outcome.exit.termination_message if outcome.exit is not None else ""
+        for line in words.splitlines()[-_MAX_LINES:]:
             console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         console.print(f"the whole log: {log}", markup=False, highlight=False, soft_wrap=True)
     known = outcome.exit.known_code if outcome.exit is not None else None

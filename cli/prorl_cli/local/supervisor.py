@@ -42,6 +42,8 @@ POLL_SECONDS = 0.5
 _REPOST_SECONDS = 2.0
 _STATUS_SECONDS = 10.0
 """An unchanged status is written again after so long, so that its time shows that the body lives."""
+_QUOTED_LINES = 15
+"""Of a lost member's last words: a Python traceback's end with its cause."""
 _QUIET = frozenset({EventKind.STARTED, EventKind.ENDING})
 """Events that the display shows by the members' states."""
 
@@ -176,6 +178,8 @@ class Supervisor:
             if event not in self._events and event.kind not in _QUIET:
                 log = f" (log: {parts.run.logs / event.subject}.log)" if event.kind is EventKind.LOST else ""
                 parts.progress.line(event.message + log, is_warning=event.is_warning)
+                if event.kind is EventKind.LOST:
+                    self._quote(event.subject, observed)
         self._events = frozenset(decision.events)
         self._tell_resets()
         for text in self._observer.warnings():
@@ -194,6 +198,14 @@ class Supervisor:
                 now=now,
             )
         )
+
+    def _quote(self, name: str, observed: Observed) -> None:
+        """Show what a member said last that ended by itself for a reason that its exit code does not tell."""
+        member = next((member for member in observed.members if member.key.name == name), None)
+        end = member.exit if member is not None else None
+        if end is not None and end.kind is not None and end.restart_can_help and not end.is_clean:
+            for line in end.termination_message.splitlines()[-_QUOTED_LINES:]:
+                self._parts.progress.line(f"  {line}")
 
     def _tell_resets(self) -> None:
         resets = self._keeper.read()

@@ -16,7 +16,7 @@ from prorl_api.spec.values import OptimizerAction, ResetSource, Role
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_api.wire.learner import LearnerPhase, TrackerState
 from prorl_control.decision import Decision, Observed, OutcomeKind, ResetCall, StopCall
-from prorl_control.members import Exit, Member, MemberState, with_losses
+from prorl_control.members import Exit, Loss, Member, MemberState, with_losses
 from prorl_control.plan import plan
 from prorl_control.reconcile import GANG_END_SECONDS, reconcile
 from prorl_control.signals.reading import Reading, SignalFault, SignalReason
@@ -182,6 +182,56 @@ def test_a_spent_budget_fails_the_job_and_ends_everything() -> None:
     assert not decision.is_over
     refilled = at(200.0, LEARNER, make_member(Role.ROLLOUT, exit=KILLED), SANDBOX, losses=losses, highest_step=6)
     assert refilled.outcome.kind is OutcomeKind.RUNNING
+
+
+def said(words: str, **end: Any) -> Exit:
+    return Exit(**({"code": 1} | end), termination_message=words)
+
+
+def lost(role: Role, ends: list[Exit], **fields: Any) -> tuple[Loss, ...]:
+    """One loss after the other, of the same member or, of the learner, of attempt after attempt."""
+    attempts = [number + 1 if role is Role.LEARNER else 0 for number in range(len(ends))]
+    return tuple(
+        make_loss(role, at=float(number), attempt=attempt, exit=end, **fields)
+        for number, (attempt, end) in enumerate(zip(attempts, ends, strict=True))
+    )
+
+
+PATIENT = plan(make_job(restarts={"maxRestarts": 10}))
+CRASH = "Traceback (most recent call last):\n  File x\nRuntimeError: CUDA error {}: no kernel image\n"
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_three_ends_in_the_same_way_without_progress_are_enough(role: Role) -> None:
+    ends = [said(CRASH.format(number)) for number in (209, 17, 0x7F)]
+    others = [make_member(other) for other in Role if other is not role]
+    decision = at(200.0, *others, run_plan=PATIENT, losses=lost(role, ends, step=5), highest_step=5)
+    assert (decision.outcome.kind, decision.outcome.reason) == (OutcomeKind.FAILED, "EndsAlike")
+    assert "ended 3 times in the same way" in decision.outcome.message
+    assert "no kernel image" in decision.outcome.message
+    assert decision.outcome.message.removesuffix(decision.outcome.quote).endswith("(in a cluster: edit the spec)")
+
+
+@pytest.mark.parametrize(
+    ("ends", "fields"),
+    [
+        ([said("a"), said("a")], {}),
+        ([said("a"), said("b"), said("a")], {}),
+        ([said("a"), said("a"), said("a", code=2)], {}),
+        ([said("")] * 3, {}),
+        ([said("training as ever", signal=9, code=None)] * 3, {}),
+        ([said("a")] * 3, {"step": 4}),
+    ],
+)
+def test_other_ends_are_counted_against_the_budget_alone(ends: list[Exit], fields: dict[str, Any]) -> None:
+    losses = lost(Role.LEARNER, ends, **{"step": 5} | fields)
+    decision = at(200.0, ROLLOUT, SANDBOX, run_plan=PATIENT, losses=losses, highest_step=5)
+    assert decision.outcome.kind is OutcomeKind.RUNNING
+
+
+def test_servers_that_end_together_are_not_one_that_ends_again_and_again() -> None:
+    losses = tuple(make_loss(Role.ROLLOUT, index=index, exit=said("a"), step=5) for index in range(3))
+    assert at(200.0, LEARNER, SANDBOX, run_plan=PATIENT, losses=losses).outcome.kind is OutcomeKind.RUNNING
 
 
 def test_a_learner_that_has_mastered_its_data_has_succeeded_before_its_last_step() -> None:

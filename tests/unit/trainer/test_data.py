@@ -14,7 +14,8 @@ from prorl_api.spec.data import PromptFormat
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_trainer.algorithm.types import Prompt
-from prorl_trainer.data.prompts import PromptSource, render, source_weights
+from prorl_trainer.data.prompts import PromptSource, source_weights
+from prorl_trainer.data.rendering import render
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.prompt_store import PromptStore
 from tests.unit.trainer.trainer_builders import make_spec

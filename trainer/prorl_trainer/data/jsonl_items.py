@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import random
+import sys
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_trainer.data.items import MAX_FAULTS, Item
 from prorl_trainer.storage.prompt_store import FilesRecord
 
+ALL_ROWS = sys.maxsize
 FindFault = Callable[[GoodLine], Fault | None]
 """Says what is wrong with a row beside its form."""
 
@@ -41,7 +43,14 @@ class JsonlItems:
     """The rows of one source."""
 
     def __init__(
-        self, source: DataSource, base: Path, seed: int, *, is_trained_on: bool, find_fault: FindFault
+        self,
+        source: DataSource,
+        base: Path,
+        seed: int,
+        *,
+        is_trained_on: bool,
+        find_fault: FindFault,
+        max_rows: int = ALL_ROWS,
     ) -> None:
         """Read and check every row.
 
@@ -51,6 +60,7 @@ class JsonlItems:
             seed: Of the shuffle.
             is_trained_on: Whether rows beside the held-out ones are needed.
             find_fault: Judges a row that its domain accepts.
+            max_rows: Rows that are read at most, beside those that are needed.
 
         Raises:
             SpecError: With file and line number of each bad row, or that there are too few.
@@ -61,8 +71,8 @@ class JsonlItems:
         self._seed = seed
         pattern = source.jsonl if Path(source.jsonl).is_absolute() else str(base / source.jsonl)
         files = sorted(glob.glob(pattern, recursive=True))
-        rows, faults = _read_rows(files, source, find_fault)
         needed = source.held_out + is_trained_on
+        rows, faults, self.is_partial = _read_rows(files, source, find_fault, max(max_rows, needed))
         if not files or (not rows and not faults.total):
             want = "a path or glob that matches files with at least one row"
             faults.add(Fault(path=self._path, got=pattern, want=want))
@@ -133,13 +143,17 @@ class JsonlItems:
         return value["prompt"], value["row"]
 
 
-def _read_rows(files: list[str], source: DataSource, find_fault: FindFault) -> tuple[list[_Row], BoundedFaults]:
-    """Read all rows of all files, and collect what is wrong with the others."""
+def _read_rows(
+    files: list[str], source: DataSource, find_fault: FindFault, max_rows: int
+) -> tuple[list[_Row], BoundedFaults, bool]:
+    """Read the rows of all files, and collect what is wrong with the others; say whether some were left unread."""
     rows: list[_Row] = []
     faults = BoundedFaults(MAX_FAULTS)
     for file in files:
         try:
             for raw in raw_lines(Path(file)):
+                if len(rows) + faults.total >= max_rows:
+                    return rows, faults, True
                 line = judge_line(raw, f"{file}:{raw.number}", source.domain)
                 if isinstance(line, BadLine):
                     faults.add(*line.faults)
@@ -150,7 +164,7 @@ def _read_rows(files: list[str], source: DataSource, find_fault: FindFault) -> t
                     rows.append(_Row(file, raw.offset, digest, question_digest(line.question)))
         except OSError as error:
             faults.add(Fault(path=file, got=error.strerror or str(error), want="a readable file"))
-    return rows, faults
+    return rows, faults, False
 
 
 def _record(rows: list[_Row]) -> FilesRecord:

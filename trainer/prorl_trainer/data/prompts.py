@@ -17,13 +17,14 @@ from typing import Any
 from prorl_api.data_lines import GoodLine, Question
 from prorl_api.errors import Fault, SpecError
 from prorl_api.questions import question_digest
-from prorl_api.spec.data import DataSource, PromptFormat
+from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.data.gym_items import ReasoningGymItems
 from prorl_trainer.data.items import Item, ItemSource
-from prorl_trainer.data.jsonl_items import JsonlItems
+from prorl_trainer.data.jsonl_items import ALL_ROWS, JsonlItems
+from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.prompt_store import PromptStore, StoredItem
 
@@ -48,20 +49,25 @@ class TakenPrompts:
 class PromptSource:
     """Prompts by index, tokenised."""
 
-    def __init__(self, spec: ProRLJobSpec, tokenizer: Any, base: Path, store: LineFile) -> None:
+    def __init__(
+        self, spec: ProRLJobSpec, tokenizer: Any, base: Path, store: LineFile, *, max_rows: int = ALL_ROWS
+    ) -> None:
         """Open every source.
 
         Args:
             spec: The job's spec.
-            tokenizer: Of transformers; its chat template makes the prompts.
+            tokenizer: Of transformers; its chat template makes the prompts. None: there is none, so that lengths are
+                not judged and no prompt can be asked for.
             base: Folder that relative paths start from.
             store: `prompts.jsonl`.
+            max_rows: Rows of a source that are read, beside those that are held out.
 
         Raises:
             SpecError: Data that is missing, malformed, too small, or not what the run began with.
         """
         self._spec = spec
         self._tokenizer = tokenizer
+        self._max_rows = max_rows
         self._store = PromptStore(store)
         self._by_name = {source.name: source for source in spec.data.sources}
         self._items = self._opened(base)
@@ -133,6 +139,10 @@ class PromptSource:
         """Return the held-out prompts of every validated source, always the same."""
         return {wanted: self._held_prompts(wanted, items) for wanted, items in self._held.items()}
 
+    def unread_sources(self) -> list[str]:
+        """Name the sources of which not all rows were read."""
+        return [name for name, items in self._items.items() if isinstance(items, JsonlItems) and items.is_partial]
+
     def _held_prompts(self, wanted: ValidationSource, items: Sequence[Item]) -> list[Prompt]:
         found = [self._prompt(index, wanted.name, item) for index, item in enumerate(items)]
         prompts = [prompt for prompt in found if prompt is not None]
@@ -184,8 +194,11 @@ class PromptSource:
             self._spec.seed,
             is_trained_on=self._spec.is_trained_on(source),
             find_fault=lambda line: self._length_fault(source, line),
+            max_rows=self._max_rows,
         )
         recorded = self._store.files(source.name)
+        if items.is_partial:
+            return items
         if recorded is None:
             self._store.add_files(source.name, items.record)
         else:
@@ -194,14 +207,20 @@ class PromptSource:
 
     def _length_fault(self, source: DataSource, line: GoodLine) -> Fault | None:
         """Name a row of a file that is too long: all are known before anything is trained."""
-        length = self._excess(source, render(self._tokenizer, source.prompt, line.question))
+        if self._tokenizer is None:
+            return None
+        try:
+            length = self._excess(source, render(self._tokenizer, source.prompt, line.question))
+        except TEMPLATE_FAILURES as error:
+            got = f"a conversation that the chat template refuses: {str(error)[:200]}"
+            return Fault(path=f"{line.where} prompt", got=got, want="roles and order that the model's template takes")
         if length is None:
             return None
         want = f"at most {self._limit}; raise it or shorten the prompt"
         return Fault(path=line.where, got=f"{length} tokens", want=want)
 
     def _fits(self, source: DataSource, question: Question) -> bool:
-        return self._excess(source, render(self._tokenizer, source.prompt, question)) is None
+        return self._tokenizer is None or self._excess(source, render(self._tokenizer, source.prompt, question)) is None
 
     def _excess(self, source: DataSource, text: str) -> int | None:
         """Return the number of tokens if they are too many, else None."""
@@ -235,21 +254,6 @@ class PromptSource:
             index=index, source=name, domain=source.domain, answer_format=source.answer_format, text=text,
             token_ids=token_ids, row=row,
         )  # fmt: skip
-
-
-def render(tokenizer: Any, form: PromptFormat, question: Question) -> str:
-    """Return the prompt's text: chat template with the generation prompt, then the assistant prefix."""
-    if isinstance(question, str):
-        user = form.template.replace("{question}", question)
-        if not form.chat:
-            return user + form.assistant_prefix
-        messages = [{"role": "user", "content": user}]
-    else:
-        messages = question
-    if form.system is not None:
-        messages = [{"role": "system", "content": form.system}, *messages]
-    text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return text + form.assistant_prefix
 
 
 def source_weights(spec: ProRLJobSpec) -> dict[str, float]:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,21 +44,47 @@ def load_policy(model_path: str, learner: LearnerSpec, device: torch.device) -> 
 
     is_local, dtype = Path(model_path).is_dir(), DTYPES[learner.precision]
     try:
-        config = AutoConfig.from_pretrained(model_path, local_files_only=is_local)
+        config = AutoConfig.from_pretrained(model_path, local_files_only=is_local, trust_remote_code=False)
         decoder = config.get_text_config(decoder=True)
         model_class = AutoModelForCausalLM._model_mapping[type(config)]
         _raise_if_refused(model_path, refusals(decoder))
         family = family_of(decoder, model_class, dtype)
-        model = AutoModelForCausalLM.from_pretrained(
-            model_path, dtype=dtype, attn_implementation=family.attention, local_files_only=is_local
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            model_path,
+            dtype=dtype,
+            attn_implementation=family.attention,
+            local_files_only=is_local,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        want = "a folder with config.json, tokenizer and safetensors of a causal language model"
-        raise SpecError([Fault(path="spec.model.path", got=f"{model_path} ({error})", want=want)]) from error
+    except (SpecError, MemoryError):
+        raise
+    except Exception as error:  # the library raises whatever it stumbles over, bare ones of its parts among it
+        if "memory" in str(error).lower():
+            raise
+        want = "a folder with config.json, tokenizer and safetensors of a causal language model, which belong together"
+        got = f"{model_path} ({type(error).__name__}: {_short(error)})"
+        raise SpecError([Fault(path="spec.model.path", got=got, want=want)], source="the model") from error
+    _raise_if_not_whole(model_path, loaded)
     head = model.get_output_embeddings()
     if type(head) is not torch.nn.Linear:
         _raise_if_refused(model_path, [f"its output head is a {type(head).__name__}, not one linear layer"])
     return PackedPolicy(model.to(device), family, head_in_float32=learner.head_precision is Precision.FLOAT32)
+
+
+def _short(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines)[:400]
+
+
+def _raise_if_not_whole(model_path: str, loaded: dict[str, Any]) -> None:
+    """Refuse weights that are not all of the model's: the library makes up what is missing, at random."""
+    missing = sorted(map(str, loaded.get("missing_keys") or ()))
+    if missing:
+        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+        got = f"{model_path}: its weights lack {shown}"
+        want = "config.json and weights of the same model: the architecture it names has these parts"
+        raise SpecError([Fault(path="spec.model.path", got=got, want=want)], source="the model")
 
 
 def _raise_if_refused(model_path: str, reasons: Iterable[str]) -> None:
