@@ -21,6 +21,7 @@ from prorl_cli.local.leftovers import read_records
 from prorl_cli.local.reset_files import ResetFiles
 from tests.conformance.jobs import COMPONENT, make_job
 from tests.conformance.world import PATIENCE_SECONDS, wait_for
+from tests.model_folder import write_model_files
 
 BODY = COMPONENT.with_name("body.py")
 _HELPER = "time.sleep(600)"
@@ -37,9 +38,7 @@ class LocalWorld:
         self.live_port: int | None = None
         """Of the live page; None: bodies serve none."""
         self.bodies: list[subprocess.Popen[str]] = []
-        (folder / "model").mkdir()
-        for name in ("config.json", "tokenizer.json", "model.safetensors"):
-            (folder / "model" / name).touch()
+        write_model_files(folder / "model")
         self.control.mkdir()
         self.write_job()
 

@@ -30,16 +30,15 @@ def resolve_model(path: str, base: Path) -> Path:
         return Path(snapshot_download(path))
     except (OSError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError) as error:
         raise SpecError([Fault(path=MODEL_PATH, got=f"{path} ({type(error).__name__})", want=want)]) from error
-(_WEIGHT_SUFFIXES) and "index.json" not in path.name
+
+
+def companion_files(folder: Path) -> dict[str, Path]:
+    """Return everything of a model's folder but the weights, by name: configuration, tokenizer, templates."""
+    return {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.name.endswith(_WEIGHT_SUFFIXES) and "index.json" not in path.name
     }
-
-
-def _raise_if_unreadable(folder: Path) -> None:
-    """Return the loading libraries call a file that they may not read missing."""
-    closed = sorted(file.name for file in folder.iterdir() if file.is_file() and not os.access(file, os.R_OK))
-    if closed:
-        got = f"{folder}, whose {', '.join(closed)} user {os.getuid()} may not read"
-        raise SpecError([Fault(path=_PATH, got=got, want="files that this user may read: chmod a+r")])
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -85,8 +85,8 @@ def check_init_from(spec: ProRLJobSpec, num_ranks: int) -> None:
         CheckpointError: What is there is damaged.
     """
     if spec.init_from is not None:
-        _, _, state = _other_run(spec.init_from)
-        _raise_if_foreign(state, spec, num_ranks)
+        _, chosen = _other_run(spec.init_from)
+        _raise_if_foreign(chosen.state, spec, num_ranks)
 
 
 def initial_weights(init_from: InitFrom | None) -> Path | None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import glob
 import importlib.util
+import os
 import re
 import warnings
 from pathlib import Path
 
 from prorl_api.custom_rewards import read_reward, reward_path, with_reward_path
 from prorl_api.errors import Fault, SpecError
+from prorl_api.model.config import length_faults
+from prorl_api.model.folder import look_at
+from prorl_api.model.head_sizes import cpu_head_sizes, head_size_faults
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob
+from prorl_cli.local.gpus import find_gpus
+from prorl_cli.local.packages import missing_packages
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
-_WEIGHT_PATTERNS = ("*.safetensors", "*.bin")
 _DECLARATION = re.compile(r"""^DATASET_NAME = ["']([a-z0-9_]+)["']""", re.MULTILINE)
 
 
@@ -59,7 +63,7 @@ def check_machine(job: ProRLJob, *, has_checkpoint: bool = False) -> None:
     Raises:
         SpecError: With every fault.
     """
-    faults = [*_model_faults(job), *([] if has_checkpoint else _init_faults(job))]
+    faults = [*missing_packages(job.spec), *_model_faults(job), *([] if has_checkpoint else _init_faults(job))]
     for position, source in enumerate(job.spec.data.sources):
         faults += _source_faults(source, f"spec.data.sources[{position}]")
         faults += _reward_faults(source, f"spec.data.sources[{position}]")
@@ -77,19 +81,14 @@ def _model_faults(job: ProRLJob) -> list[Fault]:
     path = job.spec.model.path
     if not Path(path).is_absolute():
         return []
-    folder, where = Path(path), "spec.model.path"
-    if not folder.is_dir():
-        want = "a folder in Hugging Face format; correct the path, or give one with --model"
-        return [Fault(path=where, got=f"{path}, which is no folder", want=want)]
-    missing = []
-    if not (folder / "config.json").is_file():
-        missing.append("config.json")
-    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
-        missing.append("a tokenizer (tokenizer.json)")
-    if not any(next(folder.glob(pattern), None) for pattern in _WEIGHT_PATTERNS):
-        missing.append("weights (*.safetensors)")
-    want = "a complete folder in Hugging Face format, as save_pretrained writes it"
-    return [Fault(path=where, got=f"{path} without {' and '.join(missing)}", want=want)] if missing else []
+    found = look_at(Path(path))
+    faults = list(found.faults)
+    if found.config is not None:
+        spec = job.spec
+        faults += length_faults(found.config, path, spec.max_sequence_tokens, spec.rollout.max_prompt_tokens)
+        if not find_gpus(os.environ):
+            faults += head_size_faults(found.config, path, cpu_head_sizes())
+    return faults
 
 
 def _init_faults(job: ProRLJob) -> list[Fault]:

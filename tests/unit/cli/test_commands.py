@@ -18,6 +18,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.local.folder import begin
 from prorl_cli.main import app
+from tests.model_folder import write_model_files
 
 MANIFEST = """
 apiVersion: prorl.dev/v1alpha1
@@ -36,9 +37,7 @@ spec:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "model").mkdir()
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (tmp_path / "model" / name).touch()
+    write_model_files(tmp_path / "model")
     (tmp_path / "job.yaml").write_text(MANIFEST)
     (tmp_path / "run").mkdir()
     begin(RunFolder(tmp_path / "run"), MANIFEST, manifest_folder=tmp_path, model=None)

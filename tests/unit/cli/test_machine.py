@@ -12,13 +12,12 @@ from prorl_api.errors import SpecError
 from prorl_api.run_folder import RunFolder
 from prorl_cli.local.folder import begin
 from prorl_cli.local.job import LocalJob, load_local_job, model_argument
+from tests.model_folder import write_model_files
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    (tmp_path / "model").mkdir()
-    for name in ("config.json", "tokenizer.json", "model.safetensors"):
-        (tmp_path / "model" / name).touch()
+    write_model_files(tmp_path / "model")
     return tmp_path
 
 

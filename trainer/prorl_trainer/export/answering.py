@@ -11,7 +11,7 @@ from typing import Any
 from prorl_api.errors import Fault, ProRLError, SpecError
 from prorl_api.export_record import RECORD_FILE, ExportRecord, TrainedSource
 from prorl_api.spec.data import PromptFormat
-from prorl_trainer.data.prompts import render
+from prorl_trainer.data.rendering import render
 from prorl_trainer.export.exporting import Asked
 from prorl_trainer.model_folder import load_tokenizer
 
