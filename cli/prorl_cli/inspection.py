@@ -13,6 +13,7 @@ from prorl_api.metrics import surviving
 from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
+from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.resets import Trigger
 from prorl_api.status import Condition, ConditionStatus, ConditionType
 from prorl_cli.local.files import METRICS_KEYS, read_lines
@@ -20,6 +21,7 @@ from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, truncation_warning
+from prorl_cli.looking import Looked
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
 
@@ -43,6 +45,31 @@ def describe_job(job: LocalJob) -> str:
         f"completions, {learner.prompts_per_step // learner.minibatch_prompts} optimizer step(s) each",
         f"  resets      {resets.mode.value}; triggers: {triggers}",
         *(f"              {_trigger(trigger)}" for trigger in resets.triggers),
+    ]
+    return "\n".join(lines)
+
+
+def describe_looked(looked: Looked) -> str:
+    """Return what was looked at, and what was not."""
+    parts = {"takes": looked.forecast, "checked": looked.checked, "not checked": looked.unchecked}
+    return "\n".join(
+        f"  {name if number == 0 else '':<12}{text}"
+        for name, texts in parts.items()
+        for number, text in enumerate(texts)
+    )
+
+
+def describe_cluster_job(job: ProRLJob) -> str:
+    """Return what would run in a cluster, and what only the cluster can tell."""
+    spec, run_plan = job.spec, plan(job)
+    lines = [
+        f"{job.metadata.name} is valid for a cluster:",
+        f"  learner     {spec.learner.replicas} pod(s) of {spec.learner.processes_per_replica} rank(s)",
+        f"  rollout     {run_plan.num_rollout_servers} pod(s)",
+        f"  sandbox     {run_plan.num_sandboxes} pod(s)",
+        f"  runs on     volume {spec.checkpoint.volume}",
+        "  not checked what lies on the volumes: model and data are judged when the learner starts; whether claims,",
+        "              runtime classes and quota are there: the job's conditions say so",
     ]
     return "\n".join(lines)
 

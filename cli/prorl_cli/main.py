@@ -130,14 +130,26 @@ def run(
 
 
 @app.command()
-def validate(manifest: Manifest, model: Model = None, assignments: Assignments = None) -> None:
-    """Judge a manifest: every fault at once, or what would run here."""
-    from prorl_cli.inspection import describe_job
-    from prorl_cli.local.job import load_local_job, model_argument
+def validate(
+    manifest: Manifest,
+    model: Model = None,
+    assignments: Assignments = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="Judge for a cluster instead of this machine.")] = False,
+) -> None:
+    """Judge a manifest, its model and its data: every fault at once, or what would run."""
+    from prorl_cli.inspection import describe_cluster_job, describe_job, describe_looked
+    from prorl_cli.local.job import load_cluster_job, load_local_job, model_argument
 
     with errors_for_people():
+        if cluster:
+            typer.echo(describe_cluster_job(load_cluster_job(manifest, model, tuple(assignments or ()))))
+            return
         job = load_local_job(manifest, model_argument(model), assignments=tuple(assignments or ()))
+        from prorl_cli.looking import look
+
+        looked = look(job.effective)
     typer.echo(describe_job(job))
+    typer.echo(describe_looked(looked))
 
 
 @app.command()

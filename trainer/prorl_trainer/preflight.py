@@ -6,6 +6,7 @@ the first alone; what hangs on something faulty is not judged.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render
 from prorl_trainer.model_folder import load_tokenizer
 from prorl_trainer.resume import check_init_from
 from prorl_trainer.storage.lines import LineFile
+from prorl_trainer.storage.prompt_store import NOWHERE
 
 T = TypeVar("T")
 _QUESTION = "What is 6 times 7?"
@@ -40,6 +42,17 @@ class Prepared:
     """Of sources that are judged by a user's own function."""
     prompts: PromptSource
     held_out: dict[ValidationSource, list[Prompt]]
+
+
+class Unwritten(LineFile):
+    """A `prompts.jsonl` that is not written: for looking at a job that does not run."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(os.devnull))
+
+    def append(self, line: dict[str, Any]) -> int:
+        """Keep nothing, as if the item had never been used."""
+        return NOWHERE
 
 
 class Faults:

@@ -27,10 +27,25 @@ class Clip(SpecModel):
     low: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Ratios below 1 - low are clipped (epsilon-low)."""
     high: Annotated[float, Field(gt=0, le=100)] = 0.4
-    """Ratios above 1 + high are clipped (epsilon-high); larger than `low`, so that rare tokens can rise."""
+    """Ratios above 1 + high are clipped (epsilon-high); at least `low`, so that rare tokens can rise."""
     dual: Annotated[float, Field(gt=1, le=1_000_000)] = 3.0
     """Ratios above this are clipped where the advantage is negative (dual clip, arXiv 1912.09729 eq. 5; 3 as in verl,
     which ProRL trained with); 1000000: hardly ever."""
+
+    @rule(
+        Cel(
+            "self.high >= self.low",
+            "`high` {self.high} must be at least `low` {self.low}: rare tokens are to rise by more than they may fall; "
+            "have the two been exchanged?",
+        ),
+    )
+    def high_is_not_below_low(self) -> None:
+        """The decoupled clip gives more room above than below (DAPO, section 3.1)."""
+        if self.high < self.low:
+            raise ValueError(
+                f"`high` {self.high} must be at least `low` {self.low}: rare tokens are to rise by more than they may "
+                "fall; have the two been exchanged?"
+            )
 
 
 class DynamicSampling(SpecModel):

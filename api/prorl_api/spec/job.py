@@ -299,6 +299,26 @@ class ProRLJobSpec(SpecModel):
 
     @rule(
         Cel(
+            "self.schedule.stages.all(stage, stage.?overrides.?clipHigh.orValue(self.algorithm.clip.high) >= "
+            "stage.?overrides.?clipLow.orValue(self.algorithm.clip.low))",
+            "a stage's `clipHigh` must be at least its `clipLow`, each taken from `algorithm.clip` where not set",
+        ),
+    )
+    def stages_keep_the_clip_in_order(self) -> None:
+        """The merged settings of every stage obey the same rule as the spec."""
+        clip = self.algorithm.clip
+        for stage in self.schedule.stages:
+            low, high = stage.overrides.clip_low or clip.low, stage.overrides.clip_high or clip.high
+            if stage.overrides.clip_low is None and stage.overrides.clip_high is None:
+                continue
+            if high < low:
+                raise ValueError(
+                    f"stage {stage.name}: `clipHigh` must be at least `clipLow`, each taken from `algorithm.clip` "
+                    f"where not set, got {high} and {low}"
+                )
+
+    @rule(
+        Cel(
             "self.algorithm.kl.estimator != 'k1' || self.schedule.stages.all(stage, "
             "stage.?overrides.?klCoefficient.orValue(0.0) == 0.0)",
             "a stage's `klCoefficient` has no effect with `algorithm.kl.estimator: k1`: its expected gradient is 0",

@@ -57,6 +57,22 @@ def load_local_job(
     )
 
 
+def load_cluster_job(path: Path, model: str | None, assignments: Sequence[str] = ()) -> ProRLJob:
+    """Read a manifest and judge it as the operator does; what is on this machine does not matter.
+
+    Raises:
+        SpecError: With every fault.
+    """
+    from prorl_operator.manifests import cluster_faults
+
+    job = read_job(path, assignments)
+    if model is not None:
+        job = with_model(job, model)
+    if faults := cluster_faults(job):
+        raise SpecError(faults, source="in a cluster the manifest")
+    return job
+
+
 def _base_folder(path: Path) -> Path:
     """Return the folder that paths in a manifest start from: its own, or, of a run's copy, that of the original.
 

@@ -206,6 +206,21 @@ BROKEN_RULES: list[Bad] = [
         "EngineMismatch.floor_belongs_to_icepop",
     ),
     Bad(
+        {"spec.algorithm.clip": {"low": 0.4, "high": 0.2}},
+        "spec.algorithm.clip",
+        "`high` 0.2 must be at least `low` 0.4",
+        Tier.CEL,
+        "Clip.high_is_not_below_low",
+    ),
+    Bad(
+        {"spec.schedule.stages": [make_stage("narrow", 5, clipHigh=0.1)]},
+        "spec",
+        "stage narrow: `clipHigh` must be at least `clipLow`, each taken from `algorithm.clip` where not set",
+        Tier.CEL,
+        "ProRLJobSpec.stages_keep_the_clip_in_order",
+        server_says="a stage's `clipHigh` must be at least its `clipLow`",
+    ),
+    Bad(
         {"spec.algorithm.kl": {"estimator": "k1"}},  # with the default coefficient
         "spec.algorithm.kl",
         "`estimator: k1` has no effect with a `coefficient`, got 0.0001",

@@ -18,6 +18,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.local.folder import begin
 from prorl_cli.main import app
+from tests.integration.tiny_model import write_model
 from tests.model_folder import write_model_files
 
 MANIFEST = """
@@ -49,9 +50,12 @@ def prorl(*arguments: object) -> Result:
 
 
 def test_a_valid_manifest_is_summarised(folder: Path) -> None:
+    write_model(folder / "model", max_position_embeddings=65536, num_attention_heads=2)
     result = prorl("validate", folder / "job.yaml")
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert "demo is valid and can run here" in result.output
+    for said in ("16 bytes a parameter", "checkpoints of", "its tokenizer fits it", "not checked", "are free"):
+        assert said in result.output
     assert "spike: klSpike metric kl, above 0.05, windowSteps 2" in result.output
 
 
@@ -62,6 +66,38 @@ def test_faults_are_listed_with_exit_code_64(folder: Path) -> None:
     assert result.exit_code == 64
     assert "did you mean `promptsPerStep`?" in result.output
     assert "spec.data.sources[0].domain" in result.output
+
+
+def test_validate_finds_what_the_learner_would_find(folder: Path) -> None:
+    write_model(folder / "model", max_position_embeddings=65536, num_attention_heads=2)
+    (folder / "model" / "chat_template.jinja").unlink()
+    (folder / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n')
+    job = yaml.safe_load(MANIFEST)
+    sums = job["spec"]["data"]["sources"][0]["reasoningGym"]["tasks"][0]
+    sums["config"] = {"min_term": 2}
+    job["spec"]["data"]["sources"].append({"name": "own", "domain": "math", "jsonl": "rows.jsonl"})
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    result = prorl("validate", folder / "job.yaml")
+    assert result.exit_code == 64
+    for said in ("prompt.chat", "`prompt: {chat: false}`", "min_term", "rows.jsonl:1 prompt"):
+        assert said in result.output
+
+
+def test_a_manifest_is_judged_for_a_cluster_without_this_machine(folder: Path) -> None:
+    refused = prorl("validate", folder / "job.yaml", "--cluster")
+    assert refused.exit_code == 64
+    assert "spec.checkpoint.volume" in refused.output
+    assert "this environment" not in refused.output
+    job = yaml.safe_load(MANIFEST)
+    job["spec"] |= {
+        "model": {"path": "/models/base"},
+        "volumes": [{"name": "all", "claimName": "all", "mountPath": "/models", "roles": ["learner"]}],
+        "checkpoint": {"volume": "all"},
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(job))
+    taken = prorl("validate", folder / "job.yaml", "--cluster")
+    assert taken.exit_code == 0, taken.output
+    assert "valid for a cluster" in taken.output
 
 
 def test_a_missing_manifest_is_a_fault_too(tmp_path: Path) -> None:
@@ -189,6 +225,7 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
 
 
 def test_fields_are_set_on_the_command_line_and_judged_as_in_the_manifest(folder: Path) -> None:
+    write_model(folder / "model", max_position_embeddings=65536, num_attention_heads=2)
     result = prorl("validate", folder / "job.yaml", "--set", "learner.groupSize=6", "--set", "schedule.totalSteps=7")
     assert result.exit_code == 0, result.output
     assert "7 steps of 8 prompts x 6" in result.output

@@ -17,7 +17,7 @@ from prorl_trainer.storage.lines import LineFile
 _KEY = re.compile(rb'\{"key":"(train|validation)/([^/"]+)/([0-9]+)"')
 """How the line of an item begins."""
 _FILES = b'{"source":'
-_NOWHERE = -1
+NOWHERE = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class PromptStore:
     def item(self, purpose: str, source: str, index: int) -> StoredItem | None:
         """Return a stored item; None if it was never used."""
         if purpose == "validation":
-            offset = self._validation.get((source, index), _NOWHERE)
+            offset = self._validation.get((source, index), NOWHERE)
         else:
-            offset = self._train[index] if index < len(self._train) else _NOWHERE
-        if offset == _NOWHERE:
+            offset = self._train[index] if index < len(self._train) else NOWHERE
+        if offset == NOWHERE:
             return None
         line = self._lines.read_at(offset)
         if line["key"] != f"{purpose}/{source}/{index}":
@@ -89,5 +89,5 @@ class PromptStore:
             return
         missing = index + 1 - len(self._train)
         if missing > 0:
-            self._train.extend([_NOWHERE] * missing)
+            self._train.extend([NOWHERE] * missing)
         self._train[index] = offset

@@ -1,0 +1,126 @@
+"""What `prorl validate` looks at beyond the manifest: the model and the data, as the learner will at its start.
+
+It says what it has seen, what it has not, and what the run will take.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from prorl_api.errors import Fault, SpecError
+from prorl_api.model.folder import look_at
+from prorl_api.spec.job import ProRLJob, ProRLJobSpec
+from prorl_control.estimate import estimate
+
+MAX_ROWS = 20_000
+"""Rows of a source that are read: some seconds. The learner reads all."""
+_HUB_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """Lines for people."""
+
+    checked: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    forecast: tuple[str, ...]
+
+
+def look(job: ProRLJob) -> Looked:
+    """Open model and data of a job whose paths are absolute.
+
+    Raises:
+        SpecError: With every fault that the learner would find at its start.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries that are imported for the first time
+        from prorl_trainer.preflight import Unwritten, prepare
+        from prorl_trainer.setup import quiet_libraries
+
+        quiet_libraries()
+        model, faults = _model(job.spec)
+        try:
+            found = prepare(job.spec, model, Path(), Unwritten(), has_checkpoint=False, max_rows=MAX_ROWS)
+        except SpecError as error:
+            faults = [*error.faults, *faults]
+    if faults:
+        raise SpecError(faults, source=f"job {job.metadata.name}, its model and its data")
+    partial = found.prompts.unread_sources()
+    return Looked(
+        checked=tuple(_checked(job.spec, model)),
+        unchecked=tuple(_unchecked(model, partial)),
+        forecast=tuple(_forecast(job.spec, model)),
+    )
+
+
+def _model(spec: ProRLJobSpec) -> tuple[Path | None, list[Fault]]:
+    """Return the model's folder if it is on this machine; a fault if it is neither here nor to be had."""
+    if Path(spec.model.path).is_absolute():
+        return Path(spec.model.path), []
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        return Path(snapshot_download(spec.model.path, local_files_only=True)), []
+    except (OSError, ValueError):
+        pass  # not downloaded yet
+    try:
+        HfApi().model_info(spec.model.path, timeout=_HUB_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever the client and its transport raise means the same: not to be had
+        got = f"{spec.model.path}, which is no folder here and which no hub gives ({type(error).__name__})"
+        want = "a folder in Hugging Face format, or a hub name while the hub is reachable"
+        return None, [Fault(path="spec.model.path", got=got, want=want)]
+    return None, []
+
+
+def _checked(spec: ProRLJobSpec, model: Path | None) -> Iterator[str]:
+    if model is not None:
+        yield "the model's files are whole, its tokenizer fits it, its sequences are long enough"
+        if any(source.prompt.chat for source in spec.data.sources):
+            yield "its chat template makes a prompt of every source's questions"
+    read = sum(source.jsonl is not None for source in spec.data.sources)
+    made = len(spec.data.sources) - read
+    if read:
+        yield f"rows of {read} source{'s' if read > 1 else ''} of files: form, length, held-out rows"
+    if made:
+        yield f"tasks of {made} generated source{'s' if made > 1 else ''}, and their held-out items"
+
+
+def _unchecked(model: Path | None, partial: list[str]) -> Iterator[str]:
+    if model is None:
+        yield "the model, which is not on this machine yet: it is downloaded when the run starts"
+    if partial:
+        yield f"rows beyond the first {MAX_ROWS} of {', '.join(partial)}"
+    yield "whether the answers verify: `prorl data check --manifest` judges them"
+    yield "whether vLLM and the learner compute the model alike: they prove it to each other when the run starts"
+
+
+def _forecast(spec: ProRLJobSpec, model: Path | None) -> Iterator[str]:
+    parameters = look_at(model).num_parameters if model is not None else None
+    if parameters is None:
+        yield "unknown: the size of the model is not known"
+        return
+    found = estimate(spec, parameters)
+    yield (
+        f"memory: {_size(found.training)} training state (16 bytes a parameter, {parameters / 1e6:.1f} M), "
+        f"{_size(found.reference)} reference, {_size(found.served)} in rollout servers, {_size(found.kv_cache)} "
+        f"key-value cache on a CPU; with activations and libraries more. "
+        f"{_size(psutil.virtual_memory().available)} are free"
+    )
+    yield (
+        f"disk: up to {_size(found.disk)}: {spec.checkpoint.keep + 1} checkpoints of {_size(found.checkpoint)}, "
+        f"references {_size(found.references)} and {_size(found.one_reference)} more each reset. "
+        f"{_size(shutil.disk_usage(Path()).free)} are free here"
+    )
+
+
+def _size(num_bytes: int) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes / 1e6:.1f} MB"
