@@ -19,16 +19,13 @@ from prorl_cli.local.job import load_local_job
 from prorl_cli.main import app
 from prorl_cli.starting.kinds import STARTS, Kind
 from prorl_cli.starting.samples import programs
+from tests.model_folder import write_model_files
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "config.json").write_text('{"max_position_embeddings": 4096}')
+    model = write_model_files(tmp_path / "model", max_position_embeddings=4096)
     (model / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
-    for name in ("tokenizer.json", "model.safetensors"):
-        (model / name).touch()
     return tmp_path
 
 
@@ -81,7 +78,7 @@ def test_a_tokenizer_without_chat_template_is_asked_without_one(folder: Path) ->
 
 @pytest.mark.parametrize("room", [2, 64, 300])
 def test_prompt_and_completion_fit_into_the_model(folder: Path, room: int) -> None:
-    (folder / "model" / "config.json").write_text(json.dumps({"max_position_embeddings": room}))
+    write_model_files(folder / "model", max_position_embeddings=room)
     init(folder, "math")
     rollout = read_job(folder / "first.yaml").spec.rollout
     assert rollout.max_prompt_tokens + rollout.max_completion_tokens <= room
