@@ -226,6 +226,10 @@ fuzz-frames: setup ## Damaged frames against everything that reads frames (FUZZ_
 fuzz-http: setup ## Ten minutes of requests that no client would send, to all services of a run (MINUTES=1: quicker)
 	$(BIN)/python -m tests.bench.bench_http_fuzz --minutes $(or $(MINUTES),10)
 
+.PHONY: bench-resets
+bench-resets: setup ## How often triggers of resets err, over 10,000 series, and what decisions cost (SERIES=1000: quicker)
+	$(BIN)/python -m tests.bench.bench_resets --series $(or $(SERIES),10000)
+
 .PHONY: bench-operator
 bench-operator: cluster-build ## What the operator costs, next to a bare script on the same API server (JOBS=50: quicker)
 	$(BIN)/python -m tests.bench.bench_operator --jobs $(JOBS)

@@ -68,5 +68,5 @@ def kl_bounds(policy: ReferenceResetSpec) -> tuple[KLBound, ...]:
     return tuple(
         KLBound(trigger=trigger.name, metric=names[trigger.kl_spike.metric], above=trigger.kl_spike.above)
         for trigger in policy.triggers
-        if trigger.kl_spike is not None
+        if trigger.kl_spike is not None and trigger.kl_spike.above is not None
     )

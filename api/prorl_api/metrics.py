@@ -41,7 +41,21 @@ TABLE: tuple[Metric, ...] = (
     _m("reward_shaped_mean", "", "Mean reward of the trained rollouts after length shaping."),
     _m("accuracy_sampled", "", "Share of sampled rollouts with reward at least 0.99.", by_source=True),
     _m("validation_accuracy", "", "Mean reward on held-out prompts, over sources by size.", "Drives resets."),
+    _m(
+        "validation_completions",
+        "",
+        "Judged completions that validation_accuracy is the mean of.",
+        "How noisy an accuracy is at most: as a binomial share of so many.",
+    ),
+    _m(
+        "validation_stderr",
+        "",
+        "Standard error of validation_accuracy over repeated validations of the same prompts.",
+        "The same prompts are judged every time: how hard they are is no noise between two validations.",
+    ),
     _m("validation_source_accuracy", "", "Mean reward on held-out prompts of one source.", by_source=True),
+    _m("validation_source_completions", "", "The same as validation_completions, of one source.", by_source=True),
+    _m("validation_source_stderr", "", "The same as validation_stderr, of one source.", by_source=True),
     _m(
         "kl",
         "nats",

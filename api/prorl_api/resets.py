@@ -68,6 +68,69 @@ class Evidence(WireModel):
     """Where it was read; None: in the learner's own series."""
 
 
+class ResetEffect(StrEnum):
+    """What followed a reset, as far as one run can tell."""
+
+    HELPED = "helped"
+    """Accuracy after it is above what the validations before it let expect."""
+    NOTHING = "nothing"
+    """Nothing that can be told apart from training and noise."""
+    HURT = "hurt"
+    """Accuracy after it is below what the validations before it let expect."""
+
+
+class Estimate(WireModel):
+    """A mean with its 95 % interval."""
+
+    value: float
+    """The mean."""
+    low: float | None = None
+    """Lower end of the interval; None: too few values for one."""
+    high: float | None = None
+    """Upper end of the interval."""
+    count: Annotated[int, Field(ge=0, le=2**31 - 1)]
+    """Values that it is the mean of."""
+
+    def __str__(self) -> str:
+        """`0.512 (0.499 to 0.525)`."""
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+class Judgement(WireModel):
+    """What followed a reset, told once enough validations came after it. `control/resets/judgement.py` says how."""
+
+    effect: ResetEffect
+    accuracy_before: Estimate
+    """Over the validations before it, at most ten, back to the reset before."""
+    accuracy_after: Estimate
+    """Over the validations after it, at most ten, up to the next reset."""
+    change: Estimate
+    """From the mean before to the mean after."""
+    expected_by_trend: float | None = None
+    """Accuracy where the line through the validations before it would have led; None: it had no slope beyond doubt."""
+    kl_after: Estimate | None = None
+    """Over the last steps up to `until_step`."""
+    until_step: int
+    """Of the last validation that was looked at."""
+
+    def __str__(self) -> str:
+        """One line for people."""
+        counts = f"{self.accuracy_before.count} and {self.accuracy_after.count} validations"
+        trend = f"; the line before led to {self.expected_by_trend:.3f}" if self.expected_by_trend is not None else ""
+        sign = f"{self.change.value:+.3f}"
+        interval = (
+            f" ({self.change.low:+.3f} to {self.change.high:+.3f})"
+            if self.change.low is not None and self.change.high is not None
+            else ""
+        )
+        return (
+            f"{self.effect.value}: held-out accuracy {self.accuracy_before} before, {self.accuracy_after} after, "
+            f"{sign}{interval}, {counts} up to step {self.until_step}{trend}"
+        )
+
+
 class ResetRecord(WireModel):
     """One reset, from proposal to judgement."""
 
@@ -105,3 +168,7 @@ class ResetRecord(WireModel):
     """Accuracy of the last validation before it was applied."""
     validation_after: float | None = None
     """Accuracy of the first validation after it was applied."""
+    kl_before: Estimate | None = None
+    """KL over the last steps before it was applied."""
+    judgement: Judgement | None = None
+    """What followed it; None: not applied, or too few validations on either side of it."""

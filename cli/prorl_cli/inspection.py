@@ -14,7 +14,7 @@ from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob
-from prorl_api.spec.resets import Trigger
+from prorl_api.spec.triggers import Trigger
 from prorl_api.status import Condition, ConditionStatus, ConditionType
 from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
@@ -24,6 +24,7 @@ from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, tr
 from prorl_cli.looking import Looked
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
+from prorl_control.resets.words import described
 
 
 def describe_job(job: LocalJob) -> str:
@@ -190,6 +191,9 @@ def _source(source: DataSource) -> str:
 
 
 def _trigger(trigger: Trigger) -> str:
-    given = trigger.model_dump(by_alias=True, exclude_none=True, exclude={"name"})
+    if trigger.all is not None or trigger.any is not None:
+        return f"{trigger.name}: {described(trigger)}"
+    given = trigger.model_dump(by_alias=True, exclude_none=True, exclude={"name", "max_resets"})
     kind, rule = next(iter(given.items()))
-    return f"{trigger.name}: {kind} " + ", ".join(f"{name} {value}" for name, value in rule.items())
+    fields = ", ".join(f"{name} {value}" for name, value in rule.items() if value != ())
+    return f"{trigger.name}: {kind} {fields}"

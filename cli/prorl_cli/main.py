@@ -350,15 +350,29 @@ def request_reset(
 
 @resets_app.command("replay")
 def replay_resets(
-    series: Annotated[Path, typer.Argument(help="A run's folder, or a metrics.jsonl.", show_default=False)],
-    manifest: Manifest,
+    series: Annotated[
+        Path,
+        typer.Argument(help="A run's folder or a metrics.jsonl; with --prometheus the manifest.", show_default=False),
+    ],
+    manifest: Annotated[Path | None, typer.Argument(help="The ProRLJob manifest.", show_default=False)] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(help="Try values: cooldownSteps=50,100 or <trigger>.<kind>.<field>=2,3; may be repeated."),
+    ] = None,
+    prometheus: Annotated[str | None, typer.Option(help="Address of a Prometheus to read the series from.")] = None,
+    job: Annotated[str | None, typer.Option(help="With --prometheus: NAMESPACE/NAME of the ProRLJob.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="With --prometheus: 2026-01-31T12:00:00Z.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="With --prometheus; default: now.")] = None,
 ) -> None:
     """Print which resets a manifest's triggers would have proposed over a stored series."""
-    from prorl_cli.resets import print_replay
+    from prorl_cli.resets import ReplayRequest, print_replay
     from prorl_cli.terminal import stdout_console
 
     with errors_for_people():
-        print_replay(series, manifest, stdout_console())
+        request = ReplayRequest(
+            series=series, manifest=manifest, sweeps=sweep or [], prometheus=prometheus, job=job, start=start, end=end
+        )
+        print_replay(request, stdout_console())
 
 
 def main() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,13 @@ from ulid import ULID
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.manifest import read_job
-from prorl_api.metrics import surviving
 from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
+from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import OptimizerAction, ResetSource
-from prorl_cli.errors import RunFolderError
-from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_control.resets.decide import replay
+from prorl_cli.replaying import StoredSeries, outcome, print_outcome, print_sweep, stored_series, swept
 from prorl_control.resets.records import MANUAL_TRIGGER, approved, requested, superseded, vetoed
 
 
@@ -88,33 +88,65 @@ def describe_record(record: ResetRecord) -> str:
     if record.validation_before is not None or record.validation_after is not None:
         before, after = _accuracy(record.validation_before), _accuracy(record.validation_after)
         lines.append(f"  held-out accuracy {before} before, {after} after")
+    if record.kl_before is not None and record.judgement is not None and record.judgement.kl_after is not None:
+        lines.append(f"  KL {record.kl_before} before, {record.judgement.kl_after} after")
+    if record.judgement is not None:
+        lines.append(f"  {record.judgement}")
     if record.message:
         lines.append(f"  {record.message}")
     return "\n".join(lines)
 
 
-def print_replay(series: Path, manifest: Path, console: Console) -> None:
-    """Return the resets that the manifest's policy would have proposed over a stored series.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayRequest:
+    """What is to be replayed: a stored series, or what a Prometheus holds."""
+
+    series: Path
+    """The series; with a Prometheus the manifest."""
+    manifest: Path | None
+    sweeps: Sequence[str] = ()
+    prometheus: str | None = None
+    job: str | None = None
+    start: str | None = None
+    end: str | None = None
+
+
+def print_replay(request: ReplayRequest, console: Console) -> None:
+    """Print the resets that the manifest's policy, or each of a sweep, would have proposed.
 
     Raises:
         RunFolderError: There is no series.
+        SpecError: The command line contradicts itself.
     """
-    policy = read_job(manifest).spec.reference_reset
-    path = RunFolder(series).metrics if series.is_dir() else series
-    if not path.is_file():
-        raise RunFolderError(f"there is no {path}; give the folder of a run that has done a step, or a metrics.jsonl")
-    lines = read_lines(path, *METRICS_KEYS)
-    proposals = replay(policy, lines)
-    steps = [line["step"] for line in surviving(lines)]
-    where = f"steps {steps[0]}-{steps[-1]}" if steps else "an empty series"
-    console.print(f"{len(proposals)} reset(s) over {where}:", highlight=False)
-    for proposal in proposals:
-        evidence = proposal.evidence
-        console.print(
-            f"  step {proposal.evidence_step}  {evidence.trigger}: {evidence.reason}", markup=False, highlight=False
-        )
-    if proposals:
-        console.print("each is taken as applied at once; what it would have changed later cannot be known")
+    manifest, series = _replayed(request)
+    policy = manifest.spec.reference_reset
+    if not request.sweeps:
+        print_outcome(outcome(policy, series), series, console)
+        return
+    print_sweep([outcome(tried, series, name) for name, tried in swept(policy, request.sweeps)], console)
+
+
+def _replayed(request: ReplayRequest) -> tuple[ProRLJob, StoredSeries]:
+    if request.prometheus is None:
+        given = {"--job": request.job, "--from": request.start, "--to": request.end}
+        for option, value in given.items():
+            if value is not None:
+                raise _misused(option, value, "nothing without --prometheus")
+        if request.manifest is None:
+            raise _misused("MANIFEST", "nothing", "the manifest whose triggers are tried, after the series")
+        return read_job(request.manifest), stored_series(request.series)
+    if request.manifest is not None:
+        raise _misused("MANIFEST", str(request.manifest), "the manifest alone, where --prometheus has the series")
+    if request.job is None or request.start is None:
+        raise _misused("--prometheus", request.prometheus, "--job and --from beside it")
+    from prorl_cli.prometheus_series import read_series
+
+    job = read_job(request.series)
+    return job, read_series(request.prometheus, request.job, request.start, request.end, job.spec)
+
+
+def _misused(option: str, got: str, want: str) -> SpecError:
+    return SpecError([Fault(path=option, got=got, want=want)], source="the command line")
 
 
 def _choice(option: str, value: str, known: list[Any]) -> Any:

@@ -24,7 +24,7 @@ from prorl_control.outcome import is_over, settled_outcome
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
 from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, taken_over
-from prorl_control.resets.triggers import longest_window
+from prorl_control.resets.triggers import names_wanted, window_steps
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
 from prorl_operator.actions import Actions
@@ -119,7 +119,8 @@ class Controller:
         plan = memory.plan_of(job)
         context = self._context(snapshot.body, job)
         actions = Actions(parts.api, context, plan, snapshot, memory.base_digest)
-        recent = max(_MIN_LINES, longest_window(plan.reference_reset.triggers))
+        memory.series.keep_names(names_wanted(plan.reference_reset))
+        recent = max(_MIN_LINES, window_steps(plan.reference_reset))
         memory.series.keep_recent(recent)
         learner = observation.find_learner(snapshot, parts.http, key=parts.settings.token_key, uid=memory.uid)
         await observation.ask_learner(learner, memory, now)

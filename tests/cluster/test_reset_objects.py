@@ -164,6 +164,6 @@ def test_columns_tell_the_story_of_a_reset(crds: Definitions, namespace: str) ->
     del row["Age"]
     assert row == {
         "Name": "demo-reset-3", "Job": "demo", "Trigger": "kl-spike", "State": "Applied", "Seen": 40, "Applied": 41,
-        "Before": "0.5", "After": "0.625", "Source": "current", "Optimizer": "clear", "Dry": False,
+        "Before": "0.5", "After": "0.625", "Effect": None, "Source": "current", "Optimizer": "clear", "Dry": False,
         "Reason": "KL averaged 0.3 nats over steps 39-40, above 0.25",
     }  # fmt: skip

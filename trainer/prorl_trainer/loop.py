@@ -57,7 +57,7 @@ from prorl_trainer.service.publisher import Published
 from prorl_trainer.service.shared_status import StopRequested
 from prorl_trainer.step_metrics import masked_metrics, merged, sampling_metrics
 from prorl_trainer.storage.checkpoints import BestPolicy, LearnerState
-from prorl_trainer.validation import validate
+from prorl_trainer.validation import Items, validate
 
 T = TypeVar("T")
 _logger = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ class Learner:
         self._without_signal: SampledStep | None = None
         self._checkpoints = Checkpointer(parts, self.clock)
         self._must_checkpoint = False
+        self._last_validation: Items | None = None
 
     @property
     def spec(self) -> ProRLJobSpec:
@@ -247,11 +248,15 @@ class Learner:
         parts.shared_status.enter(LearnerPhase.VALIDATING)
         spec = spec_at(self.spec, max(step, 1))
         weights_id = published.manifest.weights_id
-        result = self._interruptible(validate(parts.sampler, parts.journal, spec, parts.held_out, step, weights_id))
+        result = self._interruptible(
+            validate(parts.sampler, parts.journal, spec, parts.held_out, step, weights_id, self._last_validation)
+        )
         if result is None:
             _logger.warning("validation after step %d has no scored sample", step)
             return
+        self._last_validation = result.items
         metrics.add(validation_accuracy=result.accuracy)
+        metrics.values |= result.noise
         metrics.values |= {f"validation_source_accuracy/{name}": value for name, value in result.by_source.items()}
         parts.samples.write(f"validation-{step}.jsonl", validation_lines(result.groups, step, self.state.attempt))
         best = self.state.best

@@ -62,6 +62,7 @@ def reset_crd() -> dict[str, Any]:
         _column("Applied", "integer", ".status.appliedStep", "Steps completed when it was applied"),
         _column("Before", "string", ".status.validationBefore", "Accuracy of the last validation before it"),
         _column("After", "string", ".status.validationAfter", "Accuracy of the first validation after it"),
+        _column("Effect", "string", ".status.judgement.effect", "What followed it, as far as one run can tell"),
         _column("Age", "date", ".metadata.creationTimestamp", "Time since it was created"),
         _column("Source", "string", ".status.source", "What the reference becomes", wide=True),
         _column("Optimizer", "string", ".status.optimizer", "What happens to the optimizer's state", wide=True),

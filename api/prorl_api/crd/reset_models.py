@@ -21,6 +21,7 @@ from prorl_api.crd.objects import (
     ObjectModel,
     ObjectTime,
 )
+from prorl_api.resets import ResetEffect
 from prorl_api.spec.base import Cel, Change, Name
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
@@ -111,6 +112,38 @@ class ResetObjectSpec(ObjectModel):
     )
 
 
+class ObjectEstimate(ObjectModel):
+    """A mean with its 95 % interval."""
+
+    value: Decimal
+    """The mean."""
+    low: Decimal = ""
+    """Lower end of the interval; empty: too few values for one."""
+    high: Decimal = ""
+    """Upper end of the interval."""
+    count: Count
+    """Values that it is the mean of."""
+
+
+class ObjectJudgement(ObjectModel):
+    """What followed a reset, told once enough validations came after it."""
+
+    effect: ResetEffect
+    """`helped`, `nothing` (that can be told apart from training and noise) or `hurt`."""
+    accuracy_before: ObjectEstimate
+    """Over the validations before it, at most ten, back to the reset before."""
+    accuracy_after: ObjectEstimate
+    """Over the validations after it, at most ten, up to the next reset."""
+    change: ObjectEstimate
+    """From the mean before to the mean after."""
+    expected_by_trend: Decimal = ""
+    """Accuracy where the line through the validations before it led; empty: it had no slope beyond doubt."""
+    kl_after: ObjectEstimate | None = None
+    """KL over the last steps up to `untilStep`, nats."""
+    until_step: Count
+    """Of the last validation that was looked at."""
+
+
 class ResetObjectStatus(ObjectModel):
     """What came of it. Written by the operator."""
 
@@ -136,3 +169,7 @@ class ResetObjectStatus(ObjectModel):
     """Accuracy of the last validation before it was applied, 0 to 1; empty: unknown."""
     validation_after: Decimal = ""
     """Accuracy of the first validation after it was applied, 0 to 1; empty: unknown."""
+    kl_before: ObjectEstimate | None = None
+    """KL over the last steps before it was applied, nats."""
+    judgement: ObjectJudgement | None = None
+    """What followed it; unset: not applied, or too few validations on either side of it."""

@@ -8,14 +8,23 @@ from typing import Any
 
 from prorl_api import API_VERSION
 from prorl_api.crd.objects import ObjectCondition, by_type, from_time, shortened, to_time
-from prorl_api.crd.reset_models import MAX_EVIDENCE, MAX_LINE, ObjectEvidence, ResetObjectSpec, ResetObjectStatus
+from prorl_api.crd.reset_models import (
+    MAX_EVIDENCE,
+    MAX_LINE,
+    ObjectEstimate,
+    ObjectEvidence,
+    ObjectJudgement,
+    ResetObjectSpec,
+    ResetObjectStatus,
+)
 from prorl_api.names import LABEL_JOB
-from prorl_api.resets import Evidence, EvidenceOrigin, ResetCondition, ResetRecord
+from prorl_api.resets import Estimate, Evidence, EvidenceOrigin, Judgement, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
 RESET_KIND = "ProRLReset"
 _BY_A_PERSON = "asked for by a person"
 _STATES = tuple(ResetCondition)
+_ESTIMATES = ("accuracy_before", "accuracy_after", "change")
 _APPROVED = (ResetCondition.APPROVED, ResetCondition.APPLIED, ResetCondition.FAILED)
 
 
@@ -102,6 +111,8 @@ def reset_status(
         reference_digest_after=record.digest_after,
         validation_before=_text(record.validation_before),
         validation_after=_text(record.validation_after),
+        kl_before=_estimate_text(record.kl_before),
+        judgement=_judgement_text(record.judgement),
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
@@ -137,6 +148,8 @@ def reset_from_object(document: Mapping[str, Any], open_fields: OpenFields | Non
         digest_after=status.reference_digest_after,
         validation_before=_number(status.validation_before),
         validation_after=_number(status.validation_after),
+        kl_before=_estimate(status.kl_before),
+        judgement=_judgement(status.judgement),
         **settled,
     )
 
@@ -226,6 +239,51 @@ def _origin(found: ObjectEvidence) -> EvidenceOrigin | None:
 
 def _text(value: float | None) -> str:
     return "" if value is None else repr(value)
+
+
+def _estimate_text(found: Estimate | None) -> ObjectEstimate | None:
+    if found is None:
+        return None
+    low, high = _text(found.low), _text(found.high)
+    return ObjectEstimate(value=_text(found.value), low=low, high=high, count=found.count)
+
+
+def _estimate(found: ObjectEstimate | None) -> Estimate | None:
+    return None if found is None else _sure_estimate(found)
+
+
+def _sure_estimate(found: ObjectEstimate) -> Estimate:
+    low, high = _number(found.low), _number(found.high)
+    return Estimate(value=float(found.value), low=low, high=high, count=found.count)
+
+
+def _judgement_text(found: Judgement | None) -> ObjectJudgement | None:
+    if found is None:
+        return None
+    estimates = {name: _estimate_text(getattr(found, name)) for name in _ESTIMATES}
+    return ObjectJudgement.model_validate(
+        {
+            **estimates,
+            "effect": found.effect,
+            "expected_by_trend": _text(found.expected_by_trend),
+            "kl_after": _estimate_text(found.kl_after),
+            "until_step": found.until_step,
+        }
+    )
+
+
+def _judgement(found: ObjectJudgement | None) -> Judgement | None:
+    if found is None:
+        return None
+    return Judgement(
+        effect=found.effect,
+        accuracy_before=_sure_estimate(found.accuracy_before),
+        accuracy_after=_sure_estimate(found.accuracy_after),
+        change=_sure_estimate(found.change),
+        expected_by_trend=_number(found.expected_by_trend),
+        kl_after=_estimate(found.kl_after),
+        until_step=found.until_step,
+    )
 
 
 def _number(text: str) -> float | None:

@@ -200,7 +200,7 @@ def _bounds(data: RunData, timeline: Timeline, metric: str | None) -> list[Trace
     return [
         bound(timeline.last, spike.above, name=f"{name}: mean of {spike.window_steps} steps above {spike.above:g}")
         for name, spike in spikes
-        if spike is not None and spike.metric == metric
+        if spike is not None and spike.above is not None and spike.metric == metric
     ]
 
 

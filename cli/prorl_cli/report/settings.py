@@ -9,8 +9,8 @@ from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 from prorl_api.spec.merge import on_one_machine
-from prorl_api.spec.resets import Trigger
 from prorl_api.spec.values import EngineKind, LengthPenalty, MismatchCorrection
+from prorl_control.resets.words import described
 
 Settings = dict[str, dict[str, str]]
 """Group to label to value."""
@@ -99,27 +99,16 @@ def _algorithm(algorithm: AlgorithmSpec) -> dict[str, str]:
 
 def _resets(spec: ProRLJobSpec) -> dict[str, str]:
     resets = spec.reference_reset
-    triggers = {f"trigger {trigger.name}": _trigger(trigger) for trigger in resets.triggers}
+    triggers = {f"trigger {trigger.name}": described(trigger) for trigger in resets.triggers}
     return {
         "mode": str(resets.mode),
         "reference becomes": f"the {resets.source} policy",
         "optimizer": str(resets.optimizer),
         "cooldown": f"{resets.cooldown_steps} steps",
+        **({"warm-up": f"{resets.warmup_steps} steps"} if resets.warmup_steps is not None else {}),
+        **({"most resets": str(resets.max_resets)} if resets.max_resets is not None else {}),
         **triggers,
     }
-
-
-def _trigger(trigger: Trigger) -> str:
-    if trigger.kl_spike is not None:
-        spike = trigger.kl_spike
-        return f"{spike.metric} above {spike.above:g}, mean of {spike.window_steps} steps"
-    if trigger.validation_stalled is not None:
-        stalled = trigger.validation_stalled
-        return f"{stalled.patience} validations without a gain of {stalled.min_gain:g}"
-    if trigger.validation_dropped is not None:
-        dropped = trigger.validation_dropped
-        return f"{dropped.validations} validations in a row {dropped.below_best:g} below the best"
-    return f"every {trigger.interval.every_steps} steps" if trigger.interval else ""
 
 
 def _schedule(spec: ProRLJobSpec) -> dict[str, str]:

@@ -13,6 +13,7 @@ from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, ResetOutcome
 from prorl_control.plan import RunPlan
 from prorl_control.resets.decide import ResetProposal, decide
+from prorl_control.resets.judgement import with_judgement
 from prorl_control.resets.records import (
     adopted,
     expired,
@@ -20,7 +21,6 @@ from prorl_control.resets.records import (
     proposed,
     superseded,
     with_outcome,
-    with_validations,
 )
 from prorl_control.signals.reading import OriginOf
 
@@ -93,7 +93,7 @@ def advanced(
     step = int(samples[-1]["step"]) if samples else learner.step
 
     def judged(record: ResetRecord) -> ResetRecord:
-        return with_validations(expired(superseded(record, records), step), samples)
+        return with_judgement(expired(superseded(record, records), step), samples, records)
 
     changes = [change for record in records for change in _update(record, judged)]
     if step < plan.total_steps:
@@ -115,7 +115,9 @@ def concluded(records: Records, samples: Samples) -> list[ResetChange]:
     return [
         change
         for record in records
-        for change in _update(record, lambda current: with_validations(_conclusion(current), samples))
+        for change in _update(
+            record, lambda current: with_judgement(_conclusion(current), samples, records, is_over=True)
+        )
     ]
 
 

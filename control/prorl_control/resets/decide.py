@@ -14,7 +14,11 @@ from prorl_api.metrics import surviving
 from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.values import OptimizerAction, ResetMode, ResetSource
-from prorl_control.resets.triggers import Samples, evidence
+from prorl_control.resets.samples import Samples, within
+from prorl_control.resets.triggers import evidence
+
+_BEFORE_ALL = -1
+"""The validation before training is step 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +51,12 @@ def decide(
         return None
     applied = _last_applied_step(resets)
     since = max(applied, _last_unapplied_step(policy.mode, resets))
-    if step - since < policy.cooldown_steps or step <= since:
+    if step <= since or step - since < _rest(policy, since) or _is_used_up(policy.max_resets, resets):
         return None
-    seen = [sample for sample in samples if applied < sample["step"] <= step]
-    if not applied:
-        seen = [sample for sample in samples if sample["step"] <= step]
+    seen = within(samples, applied if applied else _BEFORE_ALL, step)
     for trigger in policy.triggers:
+        if _is_used_up(trigger.max_resets, [item for item in resets if item.evidence.trigger == trigger.name]):
+            continue
         found = evidence(trigger, seen, step=step, since=since)
         if found is not None:
             return _proposal(policy, found, step=step, attempt=int(seen[-1]["attempt"]) if seen else 0)
@@ -73,8 +77,17 @@ def replay(policy: ReferenceResetSpec, samples: Iterable[Mapping[str, Any]]) -> 
         proposal = decide(policy, timeline[: position + 1], applied, int(sample["step"]))
         if proposal is not None:
             proposals.append(proposal)
-            applied = [_as_applied(proposal)]
+            applied.append(_as_applied(proposal))
     return proposals
+
+
+def _rest(policy: ReferenceResetSpec, since: int) -> int:
+    """Return the steps in which nothing fires: the warm-up at the start of a run, later the cooldown."""
+    return policy.cooldown_steps if since or policy.warmup_steps is None else policy.warmup_steps
+
+
+def _is_used_up(bound: int | None, resets: Sequence[ResetRecord]) -> bool:
+    return bound is not None and sum(record.condition is ResetCondition.APPLIED for record in resets) >= bound
 
 
 def _is_under_way(record: ResetRecord) -> bool:

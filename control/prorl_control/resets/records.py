@@ -13,7 +13,6 @@ from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.learner import ResetCommand, ResetOutcome, ResetState
 from prorl_control.resets.decide import ResetProposal
-from prorl_control.resets.triggers import ACCURACY, Samples, number
 
 MANUAL_TRIGGER = "manual"
 STAGE_TRIGGER = "stage"
@@ -221,19 +220,3 @@ def with_outcome(record: ResetRecord, outcome: ResetOutcome) -> ResetRecord:
             "message": outcome.message or record.message,
         }
     )
-
-
-def with_validations(record: ResetRecord, samples: Samples) -> ResetRecord:
-    """Return an applied record with held-out accuracy before and after it, as far as `samples` show them."""
-    applied = record.applied_step
-    if record.condition is not ResetCondition.APPLIED or applied is None:
-        return record
-    validations = [(sample["step"], value) for sample in samples if (value := number(sample, ACCURACY)) is not None]
-    before = [value for step, value in validations if step <= applied]
-    after = [value for step, value in validations if step > applied]
-    update: dict[str, float] = {}
-    if record.validation_before is None and before:
-        update["validation_before"] = before[-1]
-    if record.validation_after is None and after:
-        update["validation_after"] = after[0]
-    return record.model_copy(update=update) if update else record

@@ -6,7 +6,7 @@ from typing import Any
 
 from prorl_api.metrics import surviving
 from prorl_api.wire.learner import LearnerStatus, MetricsSeries
-from prorl_control.resets.triggers import ACCURACY
+from prorl_control.resets.samples import ACCURACY
 
 _MAX_OLD = 20_000
 """Validations that are kept, whatever a learner tells."""
@@ -26,6 +26,14 @@ class Series:
         self._names = None if names is None else names | {"step", "attempt"}
         self.read_at: float | None = None
         self._attempt = 0
+
+    def keep_names(self, names: frozenset[str]) -> None:
+        """Keep these metrics, too, from now on; where older lines lack them, the timeline is asked for again."""
+        if self._names is None or names <= self._names:
+            return
+        self._names |= names
+        if self.lines:
+            self._forget()
 
     def keep_recent(self, count: int) -> None:
         """Keep the newest `count` lines from now on, and of older ones those with a validation: what is decided on.

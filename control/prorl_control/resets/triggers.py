@@ -1,29 +1,42 @@
 """The triggers of reference resets: each looks at samples and answers with evidence, or with nothing.
 
-A value that is missing is no evidence, for or against. Samples are lines of the metrics table on the surviving
-timeline, after the last applied reset, ascending.
+Samples are those after the last applied reset (`samples`). What a KL spike is stands in `spikes`, what a stall and a
+drop are in `validation`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
 from prorl_api.resets import Evidence
-from prorl_api.spec.resets import Interval, KLSpike, Trigger, ValidationDropped, ValidationStalled
+from prorl_api.spec.resets import ReferenceResetSpec
+from prorl_api.spec.triggers import Condition, Interval, Threshold, Trigger
+from prorl_control.resets.samples import ACCURACY, Samples, accuracy_names, number, step_of
+from prorl_control.resets.spikes import METRICS, kl_spike, steps_text
+from prorl_control.resets.validation import validation_dropped, validation_stalled
 
-Samples = Sequence[Mapping[str, Any]]
-
-ACCURACY = "validation_accuracy"
-_TABLE_NAMES = {"kl": "kl", "klLossShare": "kl_loss_share"}
-DECISIVE = frozenset({ACCURACY, *_TABLE_NAMES.values()})
-"""Every metric that a decision or a status rests on: enough to keep for a body that only drives runs."""
+DECISIVE = frozenset({*METRICS.values(), *accuracy_names(())})
+"""Metrics that are kept whatever a policy's triggers read: a status and the judgement of resets rest on them."""
 
 
-def longest_window(triggers: Iterable[Trigger]) -> int:
-    """Return the most newest samples that any trigger averages; validations aside, none looks further back."""
-    return max((trigger.kl_spike.window_steps for trigger in triggers if trigger.kl_spike is not None), default=1)
+def names_wanted(policy: ReferenceResetSpec) -> frozenset[str]:
+    """Return the metrics that the policy's triggers read, `signals.<name>` for a job's own."""
+    names: set[str] = set()
+    for condition in (condition for trigger in policy.triggers for condition in trigger.conditions):
+        if condition.kl_spike is not None:
+            names.add(METRICS[condition.kl_spike.metric])
+        if condition.threshold is not None:
+            names.add(condition.threshold.metric)
+        for rule in (condition.validation_stalled, condition.validation_dropped):
+            if rule is not None:
+                names |= accuracy_names(rule.sources)
+    return frozenset(names)
+
+
+def window_steps(policy: ReferenceResetSpec) -> int:
+    """Return the most newest samples that any trigger looks at; validations aside, none looks further back."""
+    conditions = [condition for trigger in policy.triggers for condition in trigger.conditions]
+    spikes = [spike.window_steps + spike.baseline for item in conditions if (spike := item.kl_spike) is not None]
+    bounds = [item.threshold.for_steps for item in conditions if item.threshold is not None]
+    return max(spikes + bounds, default=1)
 
 
 def evidence(trigger: Trigger, samples: Samples, *, step: int, since: int) -> Evidence | None:
@@ -35,94 +48,76 @@ def evidence(trigger: Trigger, samples: Samples, *, step: int, since: int) -> Ev
         step: Steps completed.
         since: Step from which an interval is counted: of the last reset, or 0.
     """
-    if trigger.kl_spike is not None:
-        return _kl_spike(trigger.name, trigger.kl_spike, samples)
-    if trigger.validation_stalled is not None:
-        return _validation_stalled(trigger.name, trigger.validation_stalled, samples)
-    if trigger.validation_dropped is not None:
-        return _validation_dropped(trigger.name, trigger.validation_dropped, samples)
-    assert trigger.interval is not None
-    return _interval(trigger.name, trigger.interval, step=step, since=since)
+    found: list[Evidence] = []
+    for condition in trigger.conditions:
+        seen = _evidence(trigger.name, condition, samples, step=step, since=since)
+        if seen is not None:
+            found.append(seen)
+            if trigger.all is None:
+                return seen
+        elif trigger.all is not None:
+            return None
+    return _joined(found) if found else None
 
 
-def number(sample: Mapping[str, Any], name: str) -> float | None:
-    """Return the finite value of a metric in a sample; None if there is none."""
-    value = sample.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return float(value)
+def _evidence(name: str, condition: Condition, samples: Samples, *, step: int, since: int) -> Evidence | None:
+    if condition.kl_spike is not None:
+        return kl_spike(name, condition.kl_spike, samples)
+    if condition.validation_stalled is not None:
+        return validation_stalled(name, condition.validation_stalled, samples)
+    if condition.validation_dropped is not None:
+        return validation_dropped(name, condition.validation_dropped, samples)
+    if condition.threshold is not None:
+        return _threshold(name, condition.threshold, samples)
+    assert condition.interval is not None
+    return _interval(name, condition.interval, step=step, since=since)
 
 
-def _kl_spike(name: str, rule: KLSpike, samples: Samples) -> Evidence | None:
-    """Mean over the last `windowSteps` samples, all of which must have the metric."""
-    metric = _TABLE_NAMES[rule.metric]
-    window = samples[-rule.window_steps :]
-    values = [value for sample in window if (value := number(sample, metric)) is not None]
-    if len(values) < rule.window_steps:
-        return None
-    mean = math.fsum(values) / len(values)
-    if mean <= rule.above:
-        return None
-    what, unit = ("KL", " nats") if rule.metric == "kl" else ("KL's share of the loss", "")
-    where = _steps(window)
-    return Evidence(
-        trigger=name,
-        metric=metric,
-        rule=f"mean of {metric} over {rule.window_steps} steps above {rule.above:g}{unit}",
-        steps=tuple(int(sample["step"]) for sample in window),
-        values=tuple(values),
-        reason=f"{what} averaged {mean:.3g}{unit} over {where}, above {rule.above:g}",
+def _joined(found: list[Evidence]) -> Evidence:
+    """Put the evidence of all conditions together; metric and window are the first one's that speaks of a metric."""
+    first = next((item for item in found if item.metric != "step"), found[0])
+    return first.model_copy(
+        update={
+            "rule": " and ".join(item.rule for item in found),
+            "reason": "; and ".join(item.reason for item in found),
+        }
     )
 
 
-def _validation_stalled(name: str, rule: ValidationStalled, samples: Samples) -> Evidence | None:
-    """No gain of `minGain` over the best for `patience` validations; the best moves only by such a gain."""
-    validations = _validations(samples)
-    if not validations:
+def _threshold(name: str, rule: Threshold, samples: Samples) -> Evidence | None:
+    """Fire when each of the last `forSteps` samples has the metric beyond its bound.
+
+    A metric that only validations have (or that a signal has now and then) counts by the samples that have it.
+    """
+    values = _newest(samples, rule)
+    if values is None:
         return None
-    best_at, best = 0, validations[0][1]
-    for position, (_, value) in enumerate(validations):
-        if value > best and value - best >= rule.min_gain:
-            best_at, best = position, value
-    since_best = validations[best_at:]
-    if len(since_best) - 1 < rule.patience:
+    steps, numbers = values
+    bound = rule.above if rule.above is not None else rule.below
+    assert bound is not None
+    side = "above" if rule.above is not None else "below"
+    if not all(value > bound if rule.above is not None else value < bound for value in numbers):
         return None
+    newest = numbers[-1]
+    where = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]}-{steps[-1]}"
     return Evidence(
         trigger=name,
-        metric=ACCURACY,
-        rule=f"{rule.patience} validations without a gain of {rule.min_gain:g} over the best",
-        steps=tuple(step for step, _ in since_best),
-        values=tuple(value for _, value in since_best),
-        reason=(
-            f"held-out accuracy has not beaten {best:.3f} of step {since_best[0][0]} by {rule.min_gain:g} in the "
-            f"{len(since_best) - 1} validations since"
-        ),
+        metric=rule.metric,
+        rule=f"{rule.metric} {side} {bound:g} for {rule.for_steps} step{'s' if rule.for_steps > 1 else ''}",
+        steps=steps,
+        values=numbers,
+        reason=f"{rule.metric} was {side} {bound:g} at {where}, {newest:.4g} at the last",
     )
 
 
-def _validation_dropped(name: str, rule: ValidationDropped, samples: Samples) -> Evidence | None:
-    """Fire when the last `validations` values all lie at least `belowBest` below the best before them."""
-    validations = _validations(samples)
-    earlier, last = validations[: -rule.validations], validations[-rule.validations :]
-    if not earlier:
+def _newest(samples: Samples, rule: Threshold) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+    window = samples[-rule.for_steps :]
+    if rule.metric.startswith("validation_"):
+        window = [sample for sample in samples if number(sample, rule.metric) is not None][-rule.for_steps :]
+    values = [value for sample in window if (value := number(sample, rule.metric)) is not None]
+    if len(values) < rule.for_steps:
         return None
-    best_step, best = max(earlier, key=lambda item: item[1])
-    if any(best - value < rule.below_best for _, value in last):
-        return None
-    shown = [(best_step, best), *last]
-    values = ", ".join(f"{value:.3f}" for _, value in last)
-    where = f"step{'s' if len(last) > 1 else ''} {', '.join(str(step) for step, _ in last)}"
-    return Evidence(
-        trigger=name,
-        metric=ACCURACY,
-        rule=f"{rule.validations} validations in a row at least {rule.below_best:g} below the best",
-        steps=tuple(step for step, _ in shown),
-        values=tuple(value for _, value in shown),
-        reason=(
-            f"held-out accuracy fell to {values} at {where}, at least {rule.below_best:g} below {best:.3f} "
-            f"of step {best_step}"
-        ),
-    )
+    return tuple(step_of(sample) for sample in window), tuple(values)
 
 
 def _interval(name: str, rule: Interval, *, step: int, since: int) -> Evidence | None:
@@ -139,10 +134,4 @@ def _interval(name: str, rule: Interval, *, step: int, since: int) -> Evidence |
     )
 
 
-def _validations(samples: Samples) -> list[tuple[int, float]]:
-    return [(int(sample["step"]), value) for sample in samples if (value := number(sample, ACCURACY)) is not None]
-
-
-def _steps(window: Samples) -> str:
-    first, last = window[0]["step"], window[-1]["step"]
-    return f"step {first}" if first == last else f"steps {first}-{last}"
+__all__ = ["ACCURACY", "DECISIVE", "Samples", "evidence", "names_wanted", "number", "steps_text", "window_steps"]

@@ -10,7 +10,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.wire.learner import LearnerStatus
 from prorl_control.plan import RunPlan
 from prorl_control.resets.series import Series
-from prorl_control.resets.triggers import DECISIVE
+from prorl_control.resets.triggers import DECISIVE, names_wanted
 from prorl_control.signals.job_signals import WantedSignals
 from prorl_control.signals.reading import LearnerSeries, Reading, SignalFault, SignalSource, WithStandIn
 from prorl_operator.kube.views import Body
@@ -53,7 +53,7 @@ class SignalChoice:
             wanted = WantedSignals(
                 job=key,
                 uid=meta["uid"],
-                names=DECISIVE,
+                names=DECISIVE | names_wanted(plan.reference_reset),
                 own=own_signals(((signal.name, signal.query) for signal in monitoring.signals), key),
                 since=from_time(meta["creationTimestamp"]),
                 recent=recent,

@@ -132,10 +132,26 @@ SCHEMA_ROWS: list[Bad] = [
     Bad({"spec.validation.sources": [{"name": "sums", "size": 0}]}, "spec.validation.sources[0].size", "or equal to 1"),
     Bad({"spec.referenceReset.mode": "manual"}, "spec.referenceReset.mode", "'automatic'"),
     Bad(
-        {"spec.referenceReset.triggers": [{"name": "spike", "klSpike": {}}]},
+        {"spec.referenceReset.triggers": [{"name": "spike", "klSpike": {"above": 0}}]},
         "spec.referenceReset.triggers[0].klSpike.above",
+        "greater than 0",
+    ),
+    Bad(
+        {"spec.referenceReset.triggers": [{"name": "low", "threshold": {"below": 0.1}}]},
+        "spec.referenceReset.triggers[0].threshold.metric",
         "this field is required",
     ),
+    Bad(
+        {"spec.referenceReset.triggers": [{"name": "low", "threshold": {"metric": "signals.", "below": 0.1}}]},
+        "spec.referenceReset.triggers[0].threshold.metric",
+        "match pattern",
+    ),
+    Bad(
+        {"spec.referenceReset.triggers": [{"name": "both", "all": [{"interval": {"everySteps": 9}}]}]},
+        "spec.referenceReset.triggers[0].all",
+        "at least 2 items",
+    ),
+    Bad({"spec.referenceReset.maxResets": 0}, "spec.referenceReset.maxResets", "greater than or equal to 1"),
     Bad({"spec.checkpoint.keep": 0}, "spec.checkpoint.keep", "greater than or equal to 1"),
     Bad({"spec.scheduling.gang": {"scheduler": "volcano"}}, "spec.scheduling.gang.scheduler", "coscheduling"),
     Bad({"spec.monitoring.prometheusUrl": "prometheus:9090"}, "spec.monitoring.prometheusUrl", "match pattern"),
@@ -182,6 +198,184 @@ UNKNOWN_FIELDS: list[tuple[str, Any, str, str]] = [
     ),
     ("spec.local.rollout", {"replica": 2}, "spec.local.rollout.replica", "replicas"),
 ]  # fmt: skip
+
+_ENTROPY = {"metric": "entropy"}
+_LONG = {"name": "long", "klSpike": {"above": 0.1, "windowSteps": 60}}
+_OF_SUMS = {"sources": [{"name": "sums"}, {"name": "sums", "weight": 2}]}
+ODD_TRIGGERS: list[tuple[dict[str, Any], str, str, Tier, str]] = [
+    ({"klSpike": {}}, ".klSpike", "one of `above` and `deviations`", Tier.CEL, "KLSpike.exactly_one_bound"),
+    (
+        {"klSpike": {"above": 0.1, "deviations": 3}},
+        ".klSpike",
+        "one of `above` and `deviations`",
+        Tier.CEL,
+        "KLSpike.exactly_one_bound",
+    ),
+    (
+        {"klSpike": {"above": 0.1, "baselineSteps": 50}},
+        ".klSpike",
+        "`baselineSteps` has no effect without `deviations`",
+        Tier.CEL,
+        "KLSpike.a_baseline_is_for_deviations",
+    ),
+    (
+        {"validationDropped": {}},
+        ".validationDropped",
+        "set `belowBest`",
+        Tier.CEL,
+        "ValidationDropped.some_drop_is_meant",
+    ),
+    (
+        {"validationDropped": {"belowBest": 0.1, **_OF_SUMS}},
+        ".validationDropped",
+        "got sums more than once",
+        Tier.SCHEMA,
+        "ValidationDropped.sources_are_unique",
+    ),
+    (
+        {"validationStalled": _OF_SUMS},
+        ".validationStalled",
+        "got sums more than once",
+        Tier.SCHEMA,
+        "ValidationStalled.sources_are_unique",
+    ),
+    ({"threshold": _ENTROPY}, ".threshold", "one of `above` and `below`", Tier.CEL, "Threshold.exactly_one_side"),
+    (
+        {"threshold": {**_ENTROPY, "above": 3, "below": 1}},
+        ".threshold",
+        "one of `above` and `below`",
+        Tier.CEL,
+        "Threshold.exactly_one_side",
+    ),
+    *(
+        ({"threshold": {"metric": name, "below": 0.1}}, ".threshold", wanted, Tier.CEL, "Threshold.the_metric_exists")
+        for name, wanted in (
+            ("entropi", "got entropi; did you mean entropy?"),
+            ("step", "got step"),
+            ("accuracy_sampled", "did you mean accuracy_sampled/<source>?"),
+            ("kl/sums", "got kl/sums"),
+        )
+    ),
+    (
+        {"all": [{"interval": {"everySteps": 200}}, {}]},
+        ".all[1]",
+        "exactly one of `klSpike`",
+        Tier.CEL,
+        "Condition.exactly_one_kind",
+    ),
+    *(
+        (
+            {kind: [{"threshold": {**_ENTROPY, "above": above}}, {"threshold": {**_ENTROPY, "below": below}}]},
+            "",
+            wanted,
+            Tier.CEL,
+            "Trigger.bounds_leave_a_choice",
+        )
+        for kind, above, below, wanted in (
+            ("all", 2, 2, "entropy above 2 and below 2, and can never fire"),
+            ("all", 3, 2, "entropy above 3 and below 2, and can never fire"),
+            ("any", 1, 2, "entropy above 1 or below 2, and fires always"),
+        )
+    ),
+]
+"""A trigger that contradicts itself; place of the fault in it; what is wanted; who judges; the rule."""
+ODD_POLICIES: list[tuple[dict[str, Any], str, str]] = [
+    (
+        {"spec.referenceReset": {"cooldownSteps": 50, "triggers": [{"name": "often", "interval": {"everySteps": 49}}]}},
+        "`referenceReset.cooldownSteps` 50 contradicts trigger often, whose `interval.everySteps` is 49",
+        "the_cooldown_leaves_intervals_alone",
+    ),
+    *(
+        (
+            {"spec.schedule.totalSteps": 50, "spec.referenceReset.triggers": [trigger]},
+            f"trigger long looks back over {steps} steps, more than `schedule.totalSteps` 50",
+            "windows_fit_into_the_run",
+        )
+        for trigger, steps in (
+            (_LONG, 60),
+            ({"name": "long", "klSpike": {"deviations": 4}}, 110),
+            ({"name": "long", "validationStalled": {"patience": 6}}, 60),
+            ({"name": "long", "validationDropped": {"belowBest": 0.1, "validations": 6}}, 60),
+            (
+                {
+                    "name": "long",
+                    "any": [{"threshold": {**_ENTROPY, "below": 1, "forSteps": 51}}, {"klSpike": {"above": 1}}],
+                },
+                51,
+            ),
+        )
+    ),
+    (
+        {
+            "spec.referenceReset": {
+                "cooldownSteps": 0,
+                "triggers": [_LONG, {"name": "often", "interval": {"everySteps": 59}}],
+            }
+        },
+        "looks back over 60 steps since the last reset, more than `interval.everySteps` 59 of trigger often",
+        "windows_fit_into_the_run",
+    ),
+    *(
+        (
+            {"spec.referenceReset.triggers": [{"name": "odd", **trigger}]},
+            f"trigger odd names source {name}, which is not validated; sums is",
+            "triggers_name_known_sources",
+        )
+        for trigger, name in (
+            ({"validationStalled": {"sources": [{"name": "sum"}]}}, "sum"),
+            ({"validationDropped": {"confidence": 0.9, "sources": [{"name": "sums"}, {"name": "x"}]}}, "x"),
+            ({"threshold": {"metric": "validation_source_accuracy/x", "below": 0.1}}, "x"),
+            (
+                {"all": [{"validationStalled": {"sources": [{"name": "x"}]}}, {"threshold": {**_ENTROPY, "below": 1}}]},
+                "x",
+            ),
+        )
+    ),
+    (
+        {
+            "spec.referenceReset.triggers": [
+                {"name": "odd", "threshold": {"metric": "accuracy_sampled/x", "below": 0.1}}
+            ]
+        },
+        "trigger odd wants `threshold.metric` of source x; `data.sources` has sums",
+        "triggers_name_known_sources",
+    ),
+    *(
+        (
+            {
+                "spec.monitoring": {"prometheus": "main", "signals": signals},
+                "spec.referenceReset.triggers": [
+                    {"name": "odd", "threshold": {"metric": "signals.mine", "below": 0.1}}
+                ],
+            },
+            f"trigger odd reads signal mine, which `monitoring.signals` does not have; it has {known}",
+            "triggers_read_known_signals",
+        )
+        for signals, known in (([], "none"), ([{"name": "yours", "query": "up"}], "yours"))
+    ),
+    *(
+        (
+            {"spec.algorithm.kl.coefficient": 0, "spec.referenceReset.triggers": [{"name": "odd", **trigger}]},
+            "trigger odd watches the KL term of the loss, which has none at any stage",
+            "the_kl_term_exists_where_it_is_watched",
+        )
+        for trigger in (
+            {"klSpike": {"metric": "klLossShare", "above": 0.5}},
+            {"threshold": {"metric": "kl_loss_share", "above": 0.5}},
+        )
+    ),
+    (
+        {
+            "spec.data.sources": [make_source("rows", jsonl="rows.jsonl")],
+            "spec.referenceReset.triggers": [
+                {"name": "odd", "threshold": {"metric": "validation_accuracy", "below": 0.1}}
+            ],
+        },
+        "trigger `odd` needs validation",
+        "validation_is_measured_where_it_is_watched",
+    ),
+]
+"""Triggers that contradict the rest of the job; what is wanted; the rule."""
 
 BROKEN_RULES: list[Bad] = [
     Bad(
@@ -341,6 +535,17 @@ BROKEN_RULES: list[Bad] = [
         Tier.CEL,
         "LearnerSpec.plain_engine_is_one_process",
     ),
+    *(
+        Bad(
+            {"spec.referenceReset.triggers": [{"name": "odd", **trigger}]},
+            f"spec.referenceReset.triggers[0]{place}",
+            wanted,
+            tier,
+            rule,
+        )
+        for trigger, place, wanted, tier, rule in ODD_TRIGGERS
+    ),
+    *(Bad(changes, "spec", wanted, Tier.CEL, f"ProRLJobSpec.{rule}") for changes, wanted, rule in ODD_POLICIES),
     Bad(
         {"spec.referenceReset.triggers": [{"name": "both", "interval": {"everySteps": 9}, "validationStalled": {}}]},
         "spec.referenceReset.triggers[0]",
@@ -493,7 +698,7 @@ BROKEN_RULES: list[Bad] = [
     Bad(
         {"spec.data.sources": [make_source("rows", jsonl="rows.jsonl")]},
         "spec",
-        "trigger `validation-stalled` needs validation",
+        "trigger `validation-dropped` needs validation",
         Tier.CEL,
         "ProRLJobSpec.validation_is_measured_where_it_is_watched",
     ),

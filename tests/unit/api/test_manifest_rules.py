@@ -20,6 +20,7 @@ from prorl_api.manifest import validate_job
 from prorl_api.spec.base import BrokenRules, Cel, SpecModel, rules_of
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.merge import on_one_machine
+from prorl_api.spec.resets import DEFAULT_TRIGGERS
 
 
 def spec_models(base: type[SpecModel] = SpecModel) -> Iterator[type[SpecModel]]:
@@ -68,6 +69,8 @@ def test_names_that_must_be_unique_are_the_schema_s_own_rule() -> None:
         "ReferenceResetSpec.trigger_names_are_unique",
         "ScheduleSpec.stages_are_in_order",
         "TrackingSpec.tracker_names_are_unique",
+        "ValidationDropped.sources_are_unique",
+        "ValidationStalled.sources_are_unique",
         "ValidationSpec.validated_sources_are_unique",
     }
 
@@ -115,3 +118,30 @@ def test_jsonl_alone_needs_no_validation_when_nothing_watches_it() -> None:
     for reset in ({"mode": "disabled"}, {"triggers": [{"name": "often", "interval": {"everySteps": 9}}]}):
         job = make_job({"spec.data.sources": [source], "spec.referenceReset": reset})
         assert job.spec.validated_sources == ()
+
+
+def test_the_default_triggers_fit_any_run_and_an_interval_that_ends_leaves_room_for_longer_windows() -> None:
+    assert make_job({"spec.schedule.totalSteps": 12}).spec.reference_reset.triggers == DEFAULT_TRIGGERS
+    long = {"name": "long", "klSpike": {"above": 0.1, "windowSteps": 60}}
+    for interval, cooldown in (
+        ({"maxResets": 2, "interval": {"everySteps": 50}}, 0),
+        ({"interval": {"everySteps": 60}}, 0),
+        ({"interval": {"everySteps": 50}}, 100),
+    ):
+        triggers = [long, {"name": "often", **interval}]
+        make_job({"spec.referenceReset": {"cooldownSteps": cooldown, "triggers": triggers}})
+
+
+def test_a_kl_term_that_a_stage_brings_may_be_watched() -> None:
+    share = {"name": "share", "klSpike": {"metric": "klLossShare", "above": 0.5}}
+    make_job(
+        {
+            "spec.algorithm.kl.coefficient": 0,
+            "spec.schedule.stages": [make_stage("pulled", 5, klCoefficient=0.001)],
+            "spec.referenceReset.triggers": [share],
+        }
+    )
+
+
+def test_the_default_cooldown_holds_shorter_intervals_back_without_a_fault() -> None:
+    make_job({"spec.referenceReset.triggers": [{"name": "often", "interval": {"everySteps": 9}}]})

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from prorl_api.crd.objects import from_time, to_time
 from prorl_api.crd.reset_models import MAX_EVIDENCE, ResetObjectSpec
 from prorl_api.crd.reset_object import OpenFields, reset_from_object, reset_status, reset_to_object
-from prorl_api.resets import Evidence, EvidenceOrigin, ResetCondition, ResetRecord
+from prorl_api.resets import Estimate, Evidence, EvidenceOrigin, Judgement, ResetCondition, ResetEffect, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
 CREATED = 1_800_000_000.0
@@ -22,6 +22,19 @@ OPEN = OpenFields(number=1, attempt=2, evidence_step=3, source=ResetSource.BEST,
 _COUNTS = st.integers(0, 2**31 - 1)
 _VALUES = st.floats(allow_nan=False, allow_infinity=False)
 _TEXTS = st.text(max_size=50)
+_ESTIMATES = st.builds(
+    Estimate, value=_VALUES, low=st.none() | _VALUES, high=st.none() | _VALUES, count=st.integers(0, 1000)
+)
+_JUDGEMENTS = st.builds(
+    Judgement,
+    effect=st.sampled_from(ResetEffect),
+    accuracy_before=_ESTIMATES,
+    accuracy_after=_ESTIMATES,
+    change=_ESTIMATES,
+    expected_by_trend=st.none() | _VALUES,
+    kl_after=st.none() | _ESTIMATES,
+    until_step=_COUNTS,
+)
 RECORDS = st.builds(
     ResetRecord,
     name=st.just("demo-reset-3"),
@@ -52,6 +65,8 @@ RECORDS = st.builds(
     digest_after=st.none() | _TEXTS,
     validation_before=st.none() | _VALUES,
     validation_after=st.none() | _VALUES,
+    kl_before=st.none() | _ESTIMATES,
+    judgement=st.none() | _JUDGEMENTS,
 )
 
 
@@ -149,6 +164,31 @@ def test_applied_is_the_summary_and_one_condition_is_true(condition: ResetCondit
     word = condition.value.capitalize()
     assert (by_type["Applied"]["status"], by_type["Applied"]["reason"]) == (applied, word)
     assert [kind for kind, item in by_type.items() if item["status"] == "True"] == [word]
+
+
+def test_what_followed_a_reset_stands_in_its_status() -> None:
+    before = Estimate(value=0.5, low=0.48, high=0.52, count=10)
+    judgement = Judgement(
+        effect=ResetEffect.HELPED,
+        accuracy_before=before,
+        accuracy_after=Estimate(value=0.6, low=0.58, high=0.62, count=10),
+        change=Estimate(value=0.1, low=0.07, high=0.13, count=10),
+        kl_after=Estimate(value=0.05, count=2),
+        until_step=140,
+    )
+    record = make_record(judgement=judgement, kl_before=Estimate(value=0.3, low=0.29, high=0.31, count=20))
+    status = stored(record)["status"]
+    assert status["klBefore"] == {"value": "0.3", "low": "0.29", "high": "0.31", "count": 20}
+    assert status["judgement"] == {
+        "effect": "helped",
+        "accuracyBefore": {"value": "0.5", "low": "0.48", "high": "0.52", "count": 10},
+        "accuracyAfter": {"value": "0.6", "low": "0.58", "high": "0.62", "count": 10},
+        "change": {"value": "0.1", "low": "0.07", "high": "0.13", "count": 10},
+        "expectedByTrend": "",
+        "klAfter": {"value": "0.05", "low": "", "high": "", "count": 2},
+        "untilStep": 140,
+    }
+    assert reset_from_object(stored(record)) == record
 
 
 def test_a_condition_keeps_its_time_until_its_status_changes() -> None:

@@ -16,6 +16,7 @@ from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import ResetMode
 from prorl_api.wire.learner import ResetOutcome, ResetState
 from prorl_control.resets.decide import ResetProposal, decide, replay
+from prorl_control.resets.judgement import with_judgement
 from prorl_control.resets.records import (
     ResetStateError,
     approved,
@@ -26,7 +27,6 @@ from prorl_control.resets.records import (
     superseded,
     vetoed,
     with_outcome,
-    with_validations,
 )
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -235,9 +235,9 @@ def test_only_an_unapproved_proposal_expires() -> None:
 def test_validations_around_the_applied_step_judge_the_reset() -> None:
     record = make_record(condition=ResetCondition.APPLIED, applied_step=3)
     samples = make_samples("validation_accuracy", [0.1, None, 0.3, None])
-    before = with_validations(record, samples)
+    before = with_judgement(record, samples, [record])
     assert (before.validation_before, before.validation_after) == (0.3, None)
-    later = with_validations(before, make_samples("validation_accuracy", [0.1, None, 0.3, 0.4, 0.9]))
+    later = with_judgement(before, make_samples("validation_accuracy", [0.1, None, 0.3, 0.4, 0.9]), [before])
     assert (later.validation_before, later.validation_after) == (0.3, 0.4)
 
 

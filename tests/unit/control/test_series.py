@@ -40,7 +40,8 @@ def test_a_series_of_some_metrics_keeps_them_with_step_and_attempt() -> None:
 
 def test_decisions_rest_on_metrics_of_the_table() -> None:
     assert set(BY_NAME) >= DECISIVE
-    assert {"kl", "kl_loss_share", "validation_accuracy"} == DECISIVE
+    noise = {"validation_completions", "validation_stderr"}
+    assert {"kl", "kl_loss_share", "validation_accuracy"} | noise == DECISIVE
 
 
 def steps(*numbers: int, validated: int = 0) -> list[dict[str, Any]]:
@@ -106,3 +107,15 @@ def test_a_new_attempt_is_asked_for_everything_where_lines_before_it_are_missing
         )
     )
     assert series.next_question == (2, next_step)
+
+
+def test_metrics_that_an_edited_policy_reads_are_asked_for_again() -> None:
+    series = make_series(frozenset({"kl"}))
+    line = {"step": 1, "attempt": 1, "kl": 0.1, "entropy": 2.0}
+    take(series, line)
+    series.keep_names(frozenset({"kl"}))
+    assert series.next_question == (1, 1)
+    series.keep_names(frozenset({"entropy"}))
+    assert series.next_question == (1, ALL_STEPS)
+    take(series, line)
+    assert series.lines == [line]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from prorl_api.metrics import BY_NAME
 from prorl_api.spec.values import LossAggregation
@@ -201,6 +203,54 @@ def test_validation_counts_sources_by_their_size_and_leaves_failures_of_the_judg
     assert result is not None
     assert result.by_source == {"a": 0.5, "b": 0.75}
     assert result.accuracy == pytest.approx(2.5 / 4)
+
+
+def judged(*rewards: list[float | None], source: str = "a") -> tuple[RolloutGroup, ...]:
+    """One prompt each."""
+    return tuple(make_group(values, index=index, source=source) for index, values in enumerate(rewards))
+
+
+def test_completions_of_one_prompt_tell_how_noisy_a_validation_is_and_hard_prompts_do_not() -> None:
+    rewards: list[list[float | None]] = [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, None]]
+    result = summarise(judged(*rewards), completions_vary=True)
+    assert result is not None
+    within = (1 + 0 + 1 - 3 * (2 / 3) ** 2) / (
+        2 + 2 + 1
+    )  # sums of squares about the prompts' means, degrees of freedom
+    assert result.noise["validation_completions"] == 8
+    assert result.noise["validation_stderr"] == pytest.approx(math.sqrt(within / 8))
+    assert result.noise["validation_source_stderr/a"] == result.noise["validation_stderr"]
+
+
+def test_the_noise_within_prompts_is_the_mean_square_of_an_analysis_of_variance() -> None:
+    rng = np.random.default_rng(0)
+    table = rng.binomial(1, rng.beta(0.3, 0.3, (40, 1)), (40, 4)).astype(float)
+    result = summarise(judged(*[list(row) for row in table]), completions_vary=True)
+    assert result is not None
+    between, squares = table.mean(axis=1), table.var(axis=1, ddof=1).mean()
+    statistic = stats.f_oneway(*table).statistic  # mean square between over mean square within
+    assert between.var(ddof=1) * 4 / squares == pytest.approx(statistic)
+    assert result.noise["validation_stderr"] == pytest.approx(math.sqrt(squares / table.size))
+
+
+def test_single_completions_are_compared_with_those_of_the_validation_before() -> None:
+    before = summarise(judged([1.0], [0.0], [0.0], [1.0]))
+    assert before is not None
+    assert "validation_stderr" not in before.noise, "one completion says nothing of its own noise"
+    result = summarise(judged([1.0], [1.0], [0.0], [0.0]), before.items)
+    assert result is not None
+    paired = stats.ttest_rel([1, 1, 0, 0], [1, 0, 0, 1])  # differences 0, 1, 0, -1
+    assert result.noise["validation_stderr"] == pytest.approx(math.sqrt(2 / 3 / 2 / 4))
+    assert math.sqrt(2) * result.noise["validation_stderr"] == pytest.approx(
+        (paired.confidence_interval(0.95).high - 0) / stats.t.ppf(0.975, 3)
+    )
+
+
+def test_greedy_completions_of_one_prompt_are_alike_and_tell_nothing_of_noise() -> None:
+    result = summarise(judged([1.0, 1.0], [0.0, 0.0]), completions_vary=False)
+    assert result is not None
+    assert result.noise == {"validation_completions": 4, "validation_source_completions/a": 4}
+    assert {name.partition("/")[0] for name in result.noise} <= set(BY_NAME)
 
 
 def test_a_validation_without_a_single_score_has_no_result() -> None:
