@@ -147,3 +147,20 @@ def test_a_run_goes_on_whatever_is_killed(body: Body) -> None:
     assert len(state["lineage"]) == 1 + len(applied)
     assert "Reference resets" in body.output()
     assert body.run.report.stat().st_size > 1_000_000
+    assert f"prorl chat {body.run.path} " in body.output()
+    ask_the_trained_model(body.run)
+
+
+def ask_the_trained_model(run: RunFolder) -> None:
+    """What the run's last lines offer: the model as a folder that transformers loads, and a sum asked of it."""
+    from transformers import AutoModelForCausalLM
+
+    folder = run.path.with_name("the model")
+    prorl = [sys.executable, "-m", "prorl_cli"]
+    subprocess.run([*prorl, "export", str(run.path), "--output", str(folder)], check=True)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", local_files_only=True)
+    assert model.num_parameters() > 100_000_000
+    command = [*prorl, "chat", str(folder), "--prompt", "5 + 3 ="]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert said.startswith("The answer is")
+    assert len(said.strip()) > len("The answer is")

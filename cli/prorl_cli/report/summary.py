@@ -26,7 +26,7 @@ def print_summary(run: RunFolder, console: Console) -> None:
             console.print()
             console.print(part)
     console.print()
-    console.print(_next_steps(run, summary))
+    console.print(_next_steps(run, summary), soft_wrap=True)  # commands are copied as they stand
 
 
 def _title(summary: RunSummary) -> RenderableType:
