@@ -33,6 +33,8 @@ class Needs(StrEnum):
     OPERATOR = "the operator, scraped by the ServiceMonitor"
     DCGM = "NVIDIA's DCGM exporter, scraped"
     PROGRAMS = "a source of domain code, and completions that hold programs"
+    COMPILED = "programs in a language that is compiled"
+    ENDED = "a worker of a sandbox that was ended before its time"
     ALERTS = "an alert that is pending or fires"
     BOUNDS = "a trigger with a fixed bound on KL"
     VALIDATION = "a validation"

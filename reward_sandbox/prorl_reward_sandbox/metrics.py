@@ -21,6 +21,7 @@ class SandboxMetrics:
         self._programs = self._counter("programs", "Program tests run.", "language", "verdict", "isolation_level")
         self._compilations = self._counter("compilations", "Programs compiled.", "language", "verdict", "cache")
         self._reruns = self._counter("programs_rerun", "Programs that neighbours crowded out, judged again alone.")
+        self._reruns.labels(job_name)  # 0 from the start on: a first one is a rise
         self._killed = self._counter("workers_killed", "Workers ended before their time.", "reason")
         self._queue = self._histogram("queue_seconds", "Waiting for a worker.")
         self._judge = self._histogram("judge_seconds", "Judging, queueing not counted.")

@@ -104,8 +104,7 @@ RESETS = Row(
             look_for="Stairs of one role in many jobs at once point to nodes or the network, in one job to that job.",
             queries=(
                 of_operator(
-                    f"sum by (prorl_namespace, prorl_job, role) (prorl_operator_restarts{_JOBS}) > 0 or "
-                    f"sum by (role) (prorl_operator_restarts{_JOBS})",
+                    f"sum by (prorl_namespace, prorl_job, role) (prorl_operator_restarts{_JOBS})",
                     "{{prorl_namespace}}/{{prorl_job}} {{role}}",
                 ),
             ),

@@ -110,7 +110,7 @@ SANDBOX = Board(
                 Panel(
                     title="Workers ended before their time",
                     look_for="Hardly any; deadlines are answers that a verifier cannot read in time.",
-                    queries=(rate("workers_killed_total", "reason", "{{reason}}", needs=Needs.PROGRAMS),),
+                    queries=(rate("workers_killed_total", "reason", "{{reason}}", needs=Needs.ENDED),),
                     unit="ops",
                 ),
                 Panel(
@@ -128,7 +128,7 @@ SANDBOX = Board(
                     title="Compilations",
                     look_for="Hits dominate where the same checkers compile again and again.",
                     queries=(
-                        rate("compilations_total", "language, cache", "{{language}}: {{cache}}", needs=Needs.PROGRAMS),
+                        rate("compilations_total", "language, cache", "{{language}}: {{cache}}", needs=Needs.COMPILED),
                     ),
                     unit="ops",
                 ),
