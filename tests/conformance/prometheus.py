@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ _META = "__meta_kubernetes_pod_"
 class PrometheusServer:
     """The process, its settings and what it holds."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: ControlPlane, rule_groups: Sequence[dict[str, Any]] = ()) -> None:
         """Write the settings; nothing runs yet."""
         self._port = ReservedPort()
         self._port.release()  # it binds the port alone
         self.url = f"http://127.0.0.1:{self._port.number}"
         settings = cluster.folder / "prometheus.yaml"
-        settings.write_text(yaml.safe_dump(settings_of(pod_monitor(), cluster.kubeconfig)))
+        rules = cluster.folder / "prometheus-rules.yaml"
+        rules.write_text(yaml.safe_dump({"groups": list(rule_groups)}))
+        told = {"global": {"evaluation_interval": INTERVAL}, "rule_files": [str(rules)]}
+        settings.write_text(yaml.safe_dump(told | settings_of(pod_monitor(), cluster.kubeconfig)))
         words = [
             str(command_path(PROMETHEUS, "prometheus")),
             f"--config.file={settings}",
@@ -44,6 +48,11 @@ class PrometheusServer:
             return httpx.get(f"{self.url}/-/ready", timeout=2).is_success
         except httpx.HTTPError:
             return False
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Every alert that waits or fires."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return found
 
     def query(self, query: str) -> list[dict[str, Any]]:
         """The result of an instant query."""

@@ -71,13 +71,6 @@ def test_runs_are_found_while_they_run_and_told_apart(tmp_path: Path) -> None:
                 "prorl_job": JOB,
                 "prorl_role": "learner",
                 "prorl_run": uids[0],
-                "stage": "",
-            } or labels == {
-                "namespace": "local",
-                "pod": "learner-0",
-                "prorl_job": JOB,
-                "prorl_role": "learner",
-                "prorl_run": uids[0],
             }
             process.send_signal(signal.SIGINT)
             output = process.communicate(timeout=60)[0]

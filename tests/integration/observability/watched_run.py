@@ -37,7 +37,7 @@ from tests.integration.learner_world import manifest, world
 from tests.integration.observability.queries import cluster_groups
 from tests.integration.tiny_model import write_model
 from tests.testbed.prometheus import Prometheus, prometheus, scrape_config, write_targets
-from tests.unit.trainer.http_apps import served
+from tests.unit.trainer.http_apps import served, wait_until
 
 JOB, NAMESPACE, RUN_UID = "demo", "team-a", "the-run"
 SERVICE, OPERATOR_NAMESPACE = "prorl-prorl-operator-metrics", "prorl-system"
@@ -181,6 +181,16 @@ class Sandbox:
         headers = {"Authorization": f"Bearer {_TOKEN}"}
         self._client = httpx.Client(base_url=f"http://{self.address}", headers=headers, timeout=60, trust_env=False)
 
+    def wait_until_ready(self) -> None:
+        """Wait for its workers."""
+        wait_until(self._is_ready, 120)
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._client.get("/readyz").is_success
+        except httpx.HTTPError:
+            return False
+
     def judge(self) -> None:
         """Have one answer and one program judged, the program anew each time."""
         entry = {"question": "2 + 3 = ?", "answer": "5", "metadata": {}}
@@ -227,6 +237,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         start = time.time()
         learner = made.start(1, _job(write_model(folder / "model")))
         made.call("POST", "/v1/resets", _RESET)
+        sandbox.wait_until_ready()
         while learner.poll() is None:
             assert time.time() < start + 400, made.log(1)
             sandbox.judge()
