@@ -19,6 +19,7 @@ from tests.conformance.prometheus import PrometheusServer
 from tests.conformance.site import Site
 from tests.conformance.world import wait_for, wait_for_step
 from tests.testbed.processes import Part
+from tests.testbed.waiting import wait_until
 
 __all__ = ["make_world", "site", "world"]
 
@@ -27,8 +28,8 @@ STALE = "ProRLLearnerHeartbeatStale"
 
 
 def chart_rules(folder: Path) -> list[dict[str, Any]]:
-    """The groups of the chart's PrometheusRule, for learners that beat every few seconds."""
-    values = {"enabled": "true", "heartbeatSeconds": "5"}
+    """The groups of the chart's PrometheusRule, which speaks as soon as its values allow."""
+    values = {"enabled": "true", "heartbeatSeconds": "60"}
     words = [word for name, value in values.items() for word in ("--set", f"monitoring.prometheusRule.{name}={value}")]
     [rule] = [item for item in Helm(None, folder).objects(*words) if item["kind"] == "PrometheusRule"]
     groups: list[dict[str, Any]] = rule["spec"]["groups"]
@@ -75,7 +76,11 @@ def test_a_learner_that_is_stopped_raises_an_alert_which_ends_when_it_goes_on(
     assert stale(prometheus) == []
     signal_learner(world, signal.SIGSTOP)
     try:
-        wait_for(lambda: any(alert["state"] == "firing" for alert in stale(prometheus)), "the alert fires")
+        wait_until(
+            "the alert fires",
+            lambda: any(alert["state"] == "firing" for alert in stale(prometheus)),
+            timeout_seconds=300,  # a minute without progress, and one of waiting
+        )
         [alert] = stale(prometheus)
         assert alert["labels"] == {
             "alertname": STALE,

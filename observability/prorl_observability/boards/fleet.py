@@ -7,6 +7,7 @@ from prorl_observability.panels import INTERVAL, RANGE, Board, Kind, Needs, Pane
 
 _JOBS = '{prorl_namespace=~"$namespace"}'
 _RUNS = '{namespace=~"$namespace"}'
+_ALERTS = 'ALERTS{alertname=~"ProRL.+"'
 _OPERATOR = '{job=~"$operator"}'
 
 
@@ -43,8 +44,13 @@ JOBS = Row(
             look_for="It is empty; each line is a condition with its remedy in the alert's description.",
             queries=(
                 Query(
-                    expr='count by (alertname, alertstate, namespace, prorl_job) (ALERTS{alertname=~"ProRL.+"})',
+                    expr=f"count by (alertname, alertstate, prorl_job) ({_ALERTS}, prorl_job!=''}})",
                     legend="{{alertname}} {{prorl_job}} {{alertstate}}",
+                    needs=Needs.ALERTS,
+                ),
+                Query(
+                    expr=f"count by (alertname, alertstate) ({_ALERTS}, prorl_job=''}})",
+                    legend="{{alertname}} {{alertstate}}",
                     needs=Needs.ALERTS,
                 ),
             ),
