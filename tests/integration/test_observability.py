@@ -24,7 +24,7 @@ from tests.integration.observability.watched_run import (
     watched,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 NOT_HERE = {
     Needs.DCGM: "no GPU, so no DCGM exporter",

@@ -44,8 +44,8 @@ SERVICE, OPERATOR_NAMESPACE = "prorl-prorl-operator-metrics", "prorl-system"
 OTHER_RUN = "another-run"
 STANDS_OUT = 777.0
 """Every number of the other run."""
-RESET_AT_STEP = 12
-STEPS = 70
+RESET_AFTER_STEP = 3
+STEPS = 75
 _TOKEN = "learner-to-sandbox"
 
 
@@ -236,10 +236,12 @@ def watched(folder: Path) -> Iterator[Watched]:
         server = stack.enter_context(prometheus(folder / "prometheus", configs, groups))
         start = time.time()
         learner = made.start(1, _job(write_model(folder / "model")))
-        made.call("POST", "/v1/resets", _RESET)
         sandbox.wait_until_ready()
+        is_reset = False
         while learner.poll() is None:
-            assert time.time() < start + 400, made.log(1)
+            if not is_reset and len(made.series()) > RESET_AFTER_STEP:
+                is_reset = bool(made.call("POST", "/v1/resets", _RESET))
+            assert time.time() < start + 1000, made.log(1)
             sandbox.judge()
             tick(metrics, telemetry)
             time.sleep(0.2)
@@ -247,7 +249,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         yield Watched(prometheus=server, lines=made.series(), start=start, end=time.time())
 
 
-_RESET = {"uid": "01RESET", "name": "demo-reset-1", "apply_at_step": RESET_AT_STEP, "trigger": "by hand"}
+_RESET = {"uid": "01RESET", "name": "demo-reset-1", "trigger": "by hand"}
 
 
 def _job(model: Path) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def _job(model: Path) -> dict[str, Any]:
     return manifest(
         model,
         schedule={"totalSteps": STEPS},
-        validation={"everySteps": 25},
-        checkpoint={"everySteps": 1000},
+        validation={"everySteps": 1},  # a step may be shorter than a scrape: what happens in one must happen in each
+        checkpoint={"everySteps": 1, "keep": 1},
         referenceReset={"mode": "disabled", "triggers": triggers},
     )
