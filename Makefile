@@ -104,6 +104,10 @@ check: lint types crd-check unit ## What to run before a commit: lint, types, de
 test: setup model cluster-build chart-test ## Everything but real containers: fast tests, real vLLM and DeepSpeed, a real Kubernetes API
 	$(BIN)/pytest -m 'not chaos' tests/unit tests/integration tests/cluster
 
+.PHONY: test-install
+test-install: .tools/bin/uv ## Install the wheel as docs/install.md says, in fresh environments (needs a package index)
+	UV=$(UV) PYTHON=.tools/bin/python tests/install/check.sh
+
 .PHONY: test-gpu
 test-gpu: model ## Tests on an NVIDIA GPU (GPU=1): engines, vLLM's CUDA build, the quickstart with every member killed
 	$(BIN)/pytest tests/gpu tests/integration/test_quickstart.py

@@ -6,10 +6,12 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import typer
 
 from prorl_api.errors import ExitCode, ProRLError, SpecError, StaleAttemptError
+from prorl_api.process.ending import INSTALL, missing_package
 
 
 class RunFolderError(ProRLError):
@@ -86,3 +88,14 @@ def errors_for_people() -> Iterator[None]:
     except ProRLError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(exit_code_of(error)) from None
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("prorl_"):
+            raise
+        typer.echo(f"error: {missing_package(error)}: {INSTALL[_package_of(error)]}", err=True)
+        raise typer.Exit(ExitCode.BAD_SPEC) from None
+
+
+def _package_of(error: ModuleNotFoundError) -> str:
+    """Return the import package of ours that imports what is missing: the last one on the way there."""
+    names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame, _ in walk_tb(error.__traceback__)]
+    return next((name for name in reversed(names) if name in INSTALL), "prorl_cli")

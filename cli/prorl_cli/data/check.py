@@ -26,6 +26,7 @@ from prorl_cli.data.findings import CheckReport, FileFigures, Kind
 from prorl_cli.data.gold import CUSTOM_REWARD, Probe, fault_of, probes_of
 from prorl_cli.data.judge import Judging, local_judge
 from prorl_cli.data.text import digest
+from prorl_cli.local.packages import raise_if_no_judge
 
 _REPORT_EVERY_LINES = 500
 _SHOWN_HITS = 3
@@ -89,6 +90,7 @@ class _Check:
         evaluation = EvaluationIndex(list(self._request.against), min_share=self._request.min_share)
         async with AsyncExitStack() as stack:
             if self._request.verify_share > 0:
+                raise_if_no_judge()
                 judge = await stack.enter_async_context(local_judge(self._request.workers, rewards))
                 self._judging = Judging(judge, in_flight=2 * self._request.workers)
             for path in self._request.files:
