@@ -20,6 +20,19 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.nulls import without_nulls
 
 _MAX_SHOWN = 80
+_SERVERS = "the API server sets it; remove it"
+_OTHER_WORDS = {
+    **dict.fromkeys(("lr", "learning_rate", "actor_learning_rate"), "here it is `spec.learner.optimizer.learningRate`"),
+    **dict.fromkeys(("num_generations", "n_samples_per_prompt"), "here it is `spec.learner.groupSize`"),
+    **dict.fromkeys(("beta", "kl_coef", "kl_loss_coef"), "here it is `spec.algorithm.kl.coefficient`"),
+    **dict.fromkeys(("max_prompt_length",), "here it is `spec.rollout.maxPromptTokens`"),
+    **dict.fromkeys(("max_completion_length", "max_tokens"), "here it is `spec.rollout.maxCompletionTokens`"),
+    **dict.fromkeys(("max_steps", "total_training_steps"), "here it is `spec.schedule.totalSteps`"),
+    **dict.fromkeys(
+        ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink"), _SERVERS
+    ),
+}
+"""What other trainers call a field of ours, and what `kubectl get -o yaml` adds."""
 
 
 def read_job(path: Path, assignments: Sequence[str] = ()) -> ProRLJob:
@@ -213,6 +226,8 @@ def _fault(problem: Any, location: _Location, path: str) -> Fault:
     got = _shown(problem.get("input"))
     kind, message = problem["type"], problem["msg"]
     if kind == "extra_forbidden":
+        if (known := _OTHER_WORDS.get(str(location[-1]))) is not None:
+            return Fault(path=path, got=got, want=f"unknown field; {known}")
         names = _known_names(ProRLJob, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(names))}"

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from api_builders import REMOVED, faults_of, make_job, make_source, make_stage
+from api_builders import REMOVED, faults_of, make_job, make_manifest, make_source, make_stage
 from bad_manifests import SCHEMA_ROWS, UNKNOWN_FIELDS, Bad
 
 from prorl_api.errors import SpecError
-from prorl_api.manifest import read_job
+from prorl_api.manifest import read_job, validate_job
 
 CONTRADICTION = "fields that contradict each other"
 
@@ -143,3 +143,23 @@ def test_a_json_file_that_holds_no_job_is_a_fault_of_the_manifest(tmp_path: Path
     path.write_text(text)
     with pytest.raises(SpecError, match=r"job.json"):
         read_job(path)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "wanted"),
+    [
+        ("spec.learner.optimizer", "lr", "spec.learner.optimizer.learningRate"),
+        ("spec.learner", "num_generations", "spec.learner.groupSize"),
+        ("metadata", "uid", "the API server sets it"),
+    ],
+)
+def test_a_word_of_another_trainer_or_of_the_server_leads_to_ours(section: str, name: str, wanted: str) -> None:
+    document = make_manifest()
+    place = document
+    for part in section.split("."):
+        place = place.setdefault(part, {})
+    place[name] = 1
+    with pytest.raises(SpecError) as caught:
+        validate_job(document)
+    assert f"{section}.{name}: got 1; unknown field" in str(caught.value)
+    assert wanted in str(caught.value)
