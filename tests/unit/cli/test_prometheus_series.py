@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 
-from prorl_cli.prometheus import stored_series
-from prorl_control.signals.answers import AnswerError
-from prorl_control.signals.reading import SignalReason
+sys.path.insert(0, str(Path(__file__).parents[1] / "api"))
+from api_builders import make_job
 
-JOB = ("team-a", "demo")
+from prorl_cli.errors import RunFolderError
+from prorl_cli.prometheus_series import read_series
+
 START = 1_800_000_000.0
 LABELS = {"namespace": "team-a", "prorl_job": "demo", "prorl_role": "learner", "pod": "p"}
 
@@ -64,19 +67,17 @@ def server() -> Iterator[ThreadingHTTPServer]:
 
 def test_a_long_series_is_read_in_pieces_and_is_whole(server: ThreadingHTTPServer) -> None:
     url = f"http://127.0.0.1:{server.server_port}/"
-    found = stored_series(url, JOB, {"kl"}, start=START, end=START + 7 * 3600)
-    assert found.faults == ()
+    found = read_series(url, "team-a/demo", str(START), str(START + 7 * 3600), make_job().spec)
     assert [line["step"] for line in found.lines] == list(range(1, 421))
     assert found.lines[99]["kl"] == pytest.approx(0.1)
     asked = server.RequestHandlerClass.asked  # type: ignore[attr-defined]
-    assert len(asked) == 2
+    assert len(asked) == 7
 
 
 def test_a_refusal_and_silence_are_errors_in_words(server: ThreadingHTTPServer) -> None:
     server.RequestHandlerClass.status = 401  # type: ignore[attr-defined]
     url = f"http://127.0.0.1:{server.server_port}"
-    with pytest.raises(AnswerError, match="401") as caught:
-        stored_series(url, JOB, {"kl"}, start=START, end=START + 60)
-    assert caught.value.fault.reason is SignalReason.UNAUTHORIZED
-    with pytest.raises(AnswerError, match="cannot be reached"):
-        stored_series("http://127.0.0.1:9", JOB, {"kl"}, start=START, end=START + 60)
+    with pytest.raises(RunFolderError, match="401"):
+        read_series(url, "team-a/demo", str(START), str(START + 60), make_job().spec)
+    with pytest.raises(RunFolderError, match="Cannot connect"):
+        read_series("http://127.0.0.1:9", "team-a/demo", str(START), str(START + 60), make_job().spec)
