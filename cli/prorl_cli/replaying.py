@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from prorl_api.errors import Fault, SpecError
@@ -169,8 +169,8 @@ def print_outcome(found: Outcome, series: StoredSeries, console: Console) -> Non
 
 def print_sweep(found: Sequence[Outcome], console: Console) -> None:
     """Print one row a setting: how many resets, when, by what; below, the evidence of each one's first."""
-    table = Table("#", "setting", "resets", "false", "missed", "steps", box=None, pad_edge=False)
-    table.columns[1].overflow = "fold"
+    setting = Column("setting", overflow="fold")
+    table = Table("#", setting, "resets", "false", "missed", "steps", box=None, pad_edge=False)
     for number, item in enumerate(found, start=1):
         steps = ", ".join(f"{one.evidence_step} {one.evidence.trigger}" for one in item.proposals[:_SHOWN])
         more = f", {len(item.proposals) - _SHOWN} more" if len(item.proposals) > _SHOWN else ""
