@@ -62,19 +62,9 @@ class ModelConfig:
         return self._count("num_hidden_layers", "n_layer", "num_layers")
 
     @property
-    def hidden_size(self) -> int | None:
-        """Width of the residual stream."""
-        return self._count("hidden_size", "n_embd", "d_model")
-
-    @property
     def vocabulary(self) -> int | None:
         """Rows of the embedding."""
         return self._count("vocab_size")
-
-    @property
-    def kv_heads(self) -> int | None:
-        """Heads of keys and values of a layer."""
-        return self._count("num_key_value_heads", "num_attention_heads", "n_head")
 
     def _count(self, *names: str) -> int | None:
         return next((int(self.text[name]) for name in names if _is_count(self.text.get(name))), None)
