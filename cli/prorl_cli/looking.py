@@ -96,7 +96,7 @@ def _unchecked(model: Path | None, partial: list[str]) -> Iterator[str]:
         yield "the model, which is not on this machine yet: it is downloaded when the run starts"
     if partial:
         yield f"rows beyond the first {MAX_ROWS} of {', '.join(partial)}"
-    yield "whether the answers verify: `prorl data check --manifest` judges them"
+    yield "whether the answers verify: `prorl data check FILE --domain DOMAIN` judges them"
     yield "whether vLLM and the learner compute the model alike: they prove it to each other when the run starts"
 
 

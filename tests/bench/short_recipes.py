@@ -45,9 +45,7 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
         "stages": [_stage(stage, scale, wanted) for stage in wanted["schedule"].get("stages", [])],
     }
     spec["validation"]["sources"] = [{"name": source["name"], "size": 40} for source in wanted["data"]["sources"]]
-    spec["referenceReset"] = {**wanted["referenceReset"]}
-    if "cooldownSteps" in spec["referenceReset"]:
-        spec["referenceReset"]["cooldownSteps"] = 3
+    spec["referenceReset"] = _resets(wanted["referenceReset"])
     return job
 
 
@@ -60,6 +58,19 @@ def _algorithm(wanted: dict[str, Any]) -> dict[str, Any]:
     if "onSteps" in length:
         length |= {"onSteps": 2, "offSteps": 4}
     return {**wanted, **({"length": length} if length else {})}
+
+
+def _resets(wanted: dict[str, Any]) -> dict[str, Any]:
+    short = {"cooldownSteps": 3, "windowSteps": 2, "patience": 2, "everySteps": 8}
+    triggers = [
+        {key: {**value, **_known(short, value)} if isinstance(value, dict) else value for key, value in trigger.items()}
+        for trigger in wanted.get("triggers", [])
+    ]
+    return {**wanted, **_known(short, wanted), **({"triggers": triggers} if triggers else {})}
+
+
+def _known(short: dict[str, int], section: dict[str, Any]) -> dict[str, int]:
+    return {name: value for name, value in short.items() if name in section}
 
 
 def _stage(stage: dict[str, Any], scale: float, recipe: dict[str, Any]) -> dict[str, Any]:
