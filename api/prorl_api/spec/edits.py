@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +144,26 @@ def _at(document: Any, path: str) -> Any:
 
 
 def _change(path: str, before: Any, after: Any, mark: Change) -> FieldChange:
+    """Show of long values only what differs: their beginnings may be equal."""
+    if isinstance(before, dict | list) and isinstance(after, dict | list):
+        leaves = list(_leaves(before, after))
+        before, after = ({name: value[side] for name, value in leaves} for side in (0, 1))
     return FieldChange(path=path, before=_shown(before), after=_shown(after), mark=mark)
+
+
+def _leaves(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
+    """Yield (path, (before, after)) of the innermost values that differ; None stands for what is not there."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        pairs = [(f"{path}.{key}".removeprefix("."), before.get(key), after.get(key)) for key in before | after]
+    elif isinstance(before, list) and isinstance(after, list):
+        both = itertools.zip_longest(before, after)
+        pairs = [(f"{path}[{number}]", old, new) for number, (old, new) in enumerate(both)]
+    else:
+        yield path, (before, after)
+        return
+    for inner, old, new in pairs:
+        if old != new:
+            yield from _leaves(old, new, inner)
 
 
 def _shown(value: Any) -> str:

@@ -42,6 +42,25 @@ def test_a_section_that_appears_is_a_change() -> None:
     assert change.path == "spec.rollout.resources.limits"
 
 
+LONG = {"name": "a-source-with-quite-a-long-name", "domain": "math", "jsonl": "/data/of/some/folder/rows.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("edited", "text"),
+    [
+        ([{**LONG, "heldOut": 8}], 'spec.data.sources: {"[0].heldOut": 4} -> {"[0].heldOut": 8}'),
+        (
+            [{**LONG, "heldOut": 4, "prompt": {"system": "Be brief."}}],
+            'spec.data.sources: {"[0].prompt.system": null} -> {"[0].prompt.system": "Be brief."}',
+        ),
+    ],
+)
+def test_of_a_long_value_only_what_differs_is_shown(edited: list[dict[str, Any]], text: str) -> None:
+    before = make_job(data={"sources": [{**LONG, "heldOut": 4}]})
+    (change,) = changes(before, make_job(data={"sources": edited}))
+    assert str(change) == text
+
+
 def test_model_data_seed_and_name_are_fixed() -> None:
     other = make_job(name="other", model={"path": "./else"}, seed=3, local={"modelPath": "./third"})
     paths = [fault.path for fault in immutable_faults(changes(make_job(), other))]
