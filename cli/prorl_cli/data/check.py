@@ -16,14 +16,15 @@ from pathlib import Path
 from prorl_api.custom_rewards import read_reward
 from prorl_api.data_lines import BadLine, GoodLine, judge_line
 from prorl_api.errors import Fault, SpecError
-from prorl_api.jsonl import raw_lines
+from prorl_api.jsonl import RawLine, raw_lines
 from prorl_api.questions import normalised, question_text
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import RewardFunction, ScoreResult
 from prorl_cli.data.contamination import EvaluationIndex
 from prorl_cli.data.duplicates import PromptIndex, Repeat
-from prorl_cli.data.findings import CheckReport, FileFigures, Kind
+from prorl_cli.data.findings import CheckReport, FileFigures, Kind, Shape
 from prorl_cli.data.gold import CUSTOM_REWARD, Probe, fault_of, probes_of
+from prorl_cli.data.importers import importers_of
 from prorl_cli.data.judge import Judging, local_judge
 from prorl_cli.data.text import digest
 from prorl_cli.local.packages import raise_if_no_judge
@@ -110,8 +111,7 @@ class _Check:
             figures.lines += 1
             line = judge_line(raw, f"{path}:{raw.number}", self._request.domain)
             if isinstance(line, BadLine):
-                for fault in line.faults:
-                    self._report.add(figures, Kind.SCHEMA, fault.path, f"got {fault.got}; {fault.want}")
+                self._take_bad_line(figures, raw, line)
             else:
                 await self._take_line(figures, raw.number, line, evaluation)
             end = raw.offset + len(raw.content)
@@ -119,6 +119,13 @@ class _Check:
                 self._progress(end - reported)
                 reported = end
         self._progress(end - reported)
+
+    def _take_bad_line(self, figures: FileFigures, raw: RawLine, line: BadLine) -> None:
+        if not figures.shapes:
+            figures.importers = importers_of(raw, self._request.domain)
+        for fault in line.faults:
+            shape = Shape(fault.path.removeprefix(line.where).strip(), fault.want)
+            self._report.add(figures, Kind.SCHEMA, fault.path, f"got {fault.got}; {fault.want}", shape)
 
     async def _take_line(self, figures: FileFigures, number: int, line: GoodLine, evaluation: EvaluationIndex) -> None:
         figures.good_lines += 1

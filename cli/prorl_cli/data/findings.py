@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prorl_api.spec.values import Domain
 from prorl_cli.data.contamination import Overlap
@@ -30,6 +30,13 @@ class Kind(StrEnum):
     """An earlier line has a similar prompt."""
 
 
+class Shape(NamedTuple):
+    """A schema fault without its line: what many lines can have in common."""
+
+    field: str
+    want: str
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing found."""
@@ -38,6 +45,8 @@ class Finding:
     where: str
     """File and line number, and the field if there is one."""
     message: str
+    shape: tuple[Path, Shape] | None = None
+    """Of a schema fault: its file, and what it is without its line."""
 
 
 @dataclass(slots=True)
@@ -54,6 +63,10 @@ class FileFigures:
     unproven_rows: int = 0
     """Judged, but with nothing in them that could be shown to be right: no solution, no answer."""
     findings: Counter[Kind] = field(default_factory=Counter)
+    shapes: Counter[Shape] = field(default_factory=Counter)
+    """How many lines have each schema fault."""
+    importers: tuple[str, ...] = ()
+    """That could read the first line that is no row."""
 
 
 class CheckReport:
@@ -69,12 +82,14 @@ class CheckReport:
         self._max_findings = max_findings
         self._warnings = frozenset(warnings)
 
-    def add(self, figures: FileFigures, kind: Kind, where: str, message: str) -> None:
+    def add(self, figures: FileFigures, kind: Kind, where: str, message: str, shape: Shape | None = None) -> None:
         """Take note of a finding in a file."""
+        if shape is not None:
+            figures.shapes[shape] += 1
         figures.findings[kind] += 1
         self.totals[kind] += 1
         if self.totals[kind] <= self._max_findings:
-            self.findings.append(Finding(kind, where, message))
+            self.findings.append(Finding(kind, where, message, shape and (figures.path, shape)))
 
     def is_fault(self, kind: Kind) -> bool:
         """Tell whether findings of this kind make the check fail; others are warnings."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
-from prorl_cli.data.findings import CheckReport, Kind
+from prorl_cli.data.findings import CheckReport, Kind, Shape
 
+_MANY = 3
+"""Lines with the same fault that are told together."""
 _EXPLANATIONS = {
     Kind.SCHEMA: "lines that are not rows of the domain",
     Kind.JUDGE: "rows whose own answer or solution is not judged right, or that cannot be judged",
@@ -36,10 +40,30 @@ def _print_findings(report: CheckReport, kind: Kind, console: Console) -> None:
         return
     severity = "faults" if report.is_fault(kind) else "warnings"
     console.print(f"{kind.value} {severity} ({_EXPLANATIONS[kind]}):", markup=False, highlight=False, soft_wrap=True)
-    for finding in found:
+    common = _print_common(report, console) if kind is Kind.SCHEMA else {}
+    alone = [finding for finding in found if finding.shape not in common]
+    for finding in alone:
         console.print(f"  {finding.where}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
-    if report.left_out(kind):
-        console.print(f"  and {report.left_out(kind)} more", highlight=False)
+    left_out = report.totals[kind] - sum(common.values()) - len(alone)
+    if left_out:
+        console.print(f"  and {left_out} more", highlight=False)
+
+
+def _print_common(report: CheckReport, console: Console) -> dict[tuple[Path, Shape], int]:
+    """Print faults that many lines of a file have once; return them with their numbers of lines."""
+    common = {}
+    for figures in report.files:
+        for shape, count in figures.shapes.most_common():
+            if count < _MANY:
+                break
+            common[figures.path, shape] = count
+            lines = f"all {count} lines" if count == figures.lines else f"{count} of {figures.lines} lines"
+            text = f"  {figures.path}, {lines}: {shape.field}: {shape.want}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+        for name in figures.importers if figures.shapes else ():
+            text = f"  {figures.path}: `prorl data import {name}` reads such lines"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+    return common
 
 
 def _files(report: CheckReport) -> Table:

@@ -47,6 +47,25 @@ def test_a_file_without_faults_exits_with_0(tmp_path: Path) -> None:
     assert "0 faults, 0 warnings" in result.output
 
 
+def test_what_many_lines_lack_is_said_once_with_the_importer_that_reads_them(tmp_path: Path) -> None:
+    records = [{"question": f"{number} + 1?", "answer": str(number + 1)} for number in range(200)]
+    path = write(tmp_path, *records, line("a"), {"prompt": "b", "row": {}}, name="my rows.jsonl")
+    result = check(path, "--max-faults", "2")
+    shown = " ".join(result.output.split())
+    assert f"{path}, 200 of 202 lines: prompt: Field required" in shown
+    assert f"{path}, 200 of 202 lines: question: Extra inputs are not permitted" in shown
+    assert "`prorl data import question-answer` reads such lines" in shown
+    assert f"{path}:1 " not in shown
+    assert len(reported(tmp_path, path)["findings"]) == 50, "programs still get every line"
+
+
+def test_an_importer_is_named_only_where_it_fits(tmp_path: Path) -> None:
+    assert (
+        "data import" not in check(write(tmp_path, {"prompt": "a", "row": {}, "question": "b", "answer": "c"})).output
+    )
+    assert "data import" not in check(write(tmp_path, {"text": "a"}, name="other.jsonl")).output
+
+
 def test_every_kind_of_fault_is_named_with_its_line(tmp_path: Path) -> None:
     evaluation = write(tmp_path, {"problem": "held out"}, name="eval.jsonl")
     path = write(tmp_path, line("a"), line("A "), line("a", 2), "{", line("Held  out"), line(LONG), line(SIMILAR))
@@ -112,7 +131,9 @@ def test_at_most_so_many_of_each_kind_are_named_and_all_are_counted(tmp_path: Pa
     assert [finding["where"] for finding in found["findings"]] == [f"{path}:{n}" for n in (1, 2, 7, 8)]
     assert found["leftOut"] == {"schema": 3, "duplicate": 1}
     assert found["faults"] == 8
-    assert "and 3 more" in check(path, "--max-faults", "2").output
+    shown = check(path, "--max-faults", "2").output
+    assert "5 of 9 lines" in shown
+    assert "and 1 more" in shown
 
 
 def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prorl_cli.data.importers.base import Importer
+from prorl_api.jsonl import LineError, RawLine, parse_object
+from prorl_api.spec.values import Domain
+from prorl_cli.data.importers.base import Imported, Importer
 from prorl_cli.data.importers.deepscaler import DEEPSCALER
 from prorl_cli.data.importers.eurus_code import EURUS_CODE
 from prorl_cli.data.importers.llama_nemotron import LLAMA_NEMOTRON
@@ -18,3 +20,15 @@ IMPORTERS: Mapping[str, Importer] = {
     importer.name: importer for importer in (DEEPSCALER, EURUS_CODE, SCP_116K, LLAMA_NEMOTRON, QUESTION_ANSWER)
 }
 """By the name that `prorl data import` takes."""
+
+
+def importers_of(raw: RawLine, domain: Domain) -> tuple[str, ...]:
+    """Name the importers of a domain that make a row of a line which is none by itself."""
+    try:
+        record = parse_object(raw.content)
+    except LineError:
+        return ()
+    if "prompt" in record and "row" in record:
+        return ()  # meant as a row: its faults are to be mended
+    fitting = (item for item in IMPORTERS.values() if item.domain is domain)
+    return tuple(item.name for item in fitting if isinstance(item.convert(record), Imported))
