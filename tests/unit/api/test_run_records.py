@@ -73,7 +73,7 @@ def test_no_two_parts_of_a_run_share_a_path() -> None:
     run = RunFolder(Path("/runs/demo"))
     parts = [getattr(run, name) for name, kind in vars(RunFolder).items() if isinstance(kind, property)]
     assert len(parts) == len(set(parts)) > 10
-    assert all(part.parent == run.path for part in parts)
+    assert all(run.path in part.parents for part in parts)
 
 
 def test_the_highest_attempt_is_the_largest_number_among_the_folders(tmp_path: Path) -> None:
