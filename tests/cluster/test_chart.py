@@ -21,6 +21,7 @@ from prorl_api import API_VERSION
 from prorl_operator.manifests import Images
 from prorl_operator.manifests.context import OPERATOR_LABELS
 from prorl_operator.settings import OperatorSettings
+from prorl_operator.signals.endpoints import Endpoint, Endpoints
 from tests.cluster.helm import ALL_ON, CHART, Helm
 from tests.testbed.control_plane import ControlPlane, control_plane
 from tests.testbed.errors import TestbedError
@@ -195,6 +196,27 @@ def test_the_operator_starts_on_what_the_chart_tells_it(helm: Helm, tmp_path: Pa
         cluster_domain="corp.local",
         monitoring_namespace="monitoring",
         workers=3,
+        prometheus=Endpoints(
+            named={
+                "main": Endpoint(
+                    name="main",
+                    url="https://prometheus.monitoring.svc:9090",
+                    interval=30.0,
+                    namespaces=("team-a",),
+                    headers=(("X-Scope-OrgID", "research"),),
+                    secret_headers=(("X-Key", "header-1"),),
+                    folder=Path("/etc/prorl-prometheus/main"),
+                ),
+                "other": Endpoint(
+                    name="other",
+                    url="http://victoria.monitoring.svc:8428",
+                    interval=15.0,  # the PodMonitor's
+                    folder=Path("/etc/prorl-prometheus/other"),
+                ),
+            },
+            allowed_urls=("http://prometheus.team-a.svc:9090",),
+            interval=15.0,
+        ),
         http_port=container["ports"][0]["containerPort"],
         log_level=logging.WARNING,
     )

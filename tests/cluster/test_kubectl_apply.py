@@ -38,7 +38,7 @@ spec:
   learner: {optimizer: {learningRate: 1e-06, weightDecay: 0.0}, microbatchTokens: 128}
   algorithm: {kl: {coefficient: 1.0e-4}}
   schedule:
-    totalSteps: 10
+    totalSteps: 1000
     stages:
       - {name: one, fromStep: 1}
       - {name: two, fromStep: 5, overrides: {}, resetReferenceOnEntry: false}

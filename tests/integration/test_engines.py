@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from prorl_trainer.engines.build import load_policy
+from prorl_trainer.engines.fused_head import Slope
 from prorl_trainer.engines.masks import as_inputs
 from tests.integration.engine_kit import (
     ALGORITHM,
@@ -68,8 +69,8 @@ def one_by_one(model: Path, seed: int, temperature: float) -> dict[int, list[tup
     return answers
 
 
-def no_loss(logprobs: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    return torch.zeros(()), torch.zeros(stop - start)
+def no_loss(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
+    return Slope(torch.zeros(()), torch.zeros(stop - start), None)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])

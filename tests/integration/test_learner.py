@@ -42,6 +42,10 @@ STALE = RESET | {"uid": "02STALE", "name": "demo-reset-2"}
 ONLY_SOMETIMES = {
     "validation_accuracy",
     "validation_source_accuracy",
+    "validation_completions",
+    "validation_source_completions",
+    "validation_stderr",
+    "validation_source_stderr",
     "seconds_validating",
     "seconds_checkpointing",
     "seconds_waiting",

@@ -142,7 +142,9 @@ def _object(node: dict[str, Any], definitions: dict[str, Any], path: str) -> dic
             name: _structural(child, definitions, f"{path}.{name}") for name, child in node["properties"].items()
         }
         required = {"required": node["required"]} if node.get("required") else {}
-        return {"type": "object", "properties": properties, **required}
+        # The API server drops an empty map, and would then differ from the file for ever.
+        fields = {"properties": properties} if properties else {"maxProperties": 0}
+        return {"type": "object", **fields, **required}
     values = node.get("additionalProperties")
     if isinstance(values, dict):
         return {"type": "object", "additionalProperties": _structural(values, definitions, f"{path}[]")}

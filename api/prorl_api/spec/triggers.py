@@ -30,7 +30,8 @@ MetricName = Annotated[
     ),
 ]
 """A metric of the learner's table, `<metric>/<source>` for those that every source has, or `signals.<name>`."""
-Confidence = Annotated[float, Field(ge=0.5, lt=1)]
+Confidence = Annotated[float, Field(gt=0, lt=1)]
+"""Such as 0.95. (Not "at least 0.5": the API server takes the whole number 0 for no less than a fraction.)"""
 
 
 class WeightedSource(SpecModel):
