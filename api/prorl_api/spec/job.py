@@ -349,7 +349,8 @@ class ProRLJobSpec(SpecModel):
             if need > total:
                 raise ValueError(
                     f"`referenceReset`: trigger {trigger.name} looks back over {need} steps, more than "
-                    f"`schedule.totalSteps` {total}, and can never fire; shorten its window"
+                    f"`schedule.totalSteps` {total}, and can never fire; shorten its window (`windowSteps` and "
+                    "`baselineSteps`, `forSteps`, or `patience` times `validation.everySteps`), or remove it"
                 )
             if need > shortest:
                 raise ValueError(

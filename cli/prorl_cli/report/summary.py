@@ -132,7 +132,7 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
         f"open {report} in a browser" if has_report else f"prorl report {place}   writes {report}",
         f"prorl resets list {place}   shows {count(len(summary.resets), 'reset')} with evidence",
         *_trained_model(run, summary),
-        "another task: change spec.data.sources; another model: prorl run job.yaml --model FOLDER",
+        "another task: change spec.data.sources; another model: prorl run MANIFEST --model FOLDER",
         "go on: raise spec.schedule.totalSteps and run the same command again",
     ]
     if summary.state not in (RunState.SUCCEEDED, RunState.RUNNING):

@@ -52,15 +52,19 @@ def write_start(request: InitRequest) -> list[Path]:
     if reward:
         files[folder / f"{reward}.py"] = REWARD_FILE
     _refuse_existing([request.output, *files], replaces=request.replaces)
+    converted = folder / f"{stem}.jsonl"
+    is_converted = request.data is not None and request.kind is Kind.MATH and not _has_prompts(data)
+    if is_converted and converted.resolve() == data.resolve():
+        want = f"an --output of another name, since the rows in our form go to {converted}, which is your --data"
+        raise SpecError([Fault(path="--output", got=str(request.output), want=want)], source="the command line")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
             write_atomically(path, text)
         written = list(files)
-        if request.data is not None and request.kind is Kind.MATH and not _has_prompts(data):
-            data = folder / f"{stem}.jsonl"
-            import_files("question-answer", [request.data], data, replaces=request.replaces)
-            written.append(data)
+        if is_converted:
+            import_files("question-answer", [data], converted, replaces=request.replaces)
+            written.append(data := converted)
         values = _values(request, data, f"{reward}:score" if reward else "")
         write_atomically(request.output, _render(values))
     except OSError as error:

@@ -157,3 +157,15 @@ def test_the_next_commands_can_be_copied_whatever_the_path_is(folder: Path) -> N
     result = init(folder, "math", output="my first job.yaml")
     assert f"prorl run '{folder}/my first job.yaml'" in result.output.replace("\n", " ")
     assert read_job(folder / "my first job.yaml").metadata.name == "my-first-job"
+
+
+def test_a_file_of_ones_own_is_never_replaced_by_its_converted_rows(folder: Path) -> None:
+    own = folder / "questions.jsonl"
+    own.write_text('{"question": "1 + 1?", "answer": "2", "note": "kept"}\n')
+    before = own.read_text()
+    for force in ((), ("--force",)):
+        done = init(folder, "math", "--data", own, *force, output="questions.yaml")
+        assert done.exit_code == 64
+        assert "which is your --data" in " ".join(done.output.split())
+        assert own.read_text() == before
+        assert not (folder / "questions.yaml").exists()
