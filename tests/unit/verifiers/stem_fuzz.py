@@ -101,14 +101,21 @@ def _says_nothing_else(answer: str, gold: str) -> bool:
 def computes_to(answer: str, gold: str) -> bool:
     """Tell whether an answer is arithmetic on plain numbers whose value is the expected one.
 
-    A whole number exactly, another within 1 %, as docs/verifiers.md has it.
+    A whole number exactly, another within 1 %, as docs/verifiers.md has it. Where the expected number has no unit, one
+    behind the answer adds nothing to it: `6.5e23 – 7 rad/s` is 6.5e23.
     """
+    if _value(gold) is not None:
+        unit = next((unit for unit in _UNITS if answer.endswith(f" {unit}")), "")
+        answer = answer.removesuffix(unit)
     value, wanted = _value(answer), _value(gold)
     if value is None or wanted is None:
         return False
     if re.fullmatch(r"-?[0-9]+", gold):
         return value == wanted
     return abs(value - wanted) <= abs(wanted) / 100
+
+
+_UNITS = sorted({text.partition(" ")[2] for text in QUANTITIES if re.fullmatch(r"7 \S.*", text)}, key=len, reverse=True)
 
 
 def _value(text: str) -> float | None:
