@@ -37,6 +37,11 @@ def values_by_run(server: Prometheus, expr: str) -> dict[str, float]:
     return {found["metric"]["prorl_run"]: float(found["value"][1]) for found in server.query(expr)}
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to its background jobs, tests among them: they ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.timeout(300)
 def test_runs_are_found_while_they_run_and_told_apart(tmp_path: Path) -> None:
     runs = [RunFolder(tmp_path / name) for name in ("one", "two")]
@@ -52,7 +57,11 @@ def test_runs_are_found_while_they_run_and_told_apart(tmp_path: Path) -> None:
     with text_server(other_learner) as address:
         url = {MemberKey(role=Role.LEARNER, index=0): f"http://{address}"}
         process = subprocess.Popen(
-            [*command, "--prometheus", str(program)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, "--prometheus", str(program)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=hear_interrupts,  # noqa: PLW1509 (no threads between fork and exec here)
         )
         server = Prometheus(f"http://127.0.0.1:{port}")
         try:
