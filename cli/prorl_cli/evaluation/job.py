@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -116,5 +117,4 @@ def _digest(source: dict[str, Any], seed: int) -> str:
 def _files(pattern: str | None) -> list[Path]:
     if pattern is None:
         return []
-    path = Path(pattern)
-    return [path] if path.is_file() else sorted(path.parent.glob(path.name))
+    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]

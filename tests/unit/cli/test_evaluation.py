@@ -86,6 +86,17 @@ def test_other_items_have_another_digest(tmp_path: Path) -> None:
     assert digests(text)["own"] != before["own"]
 
 
+def test_files_are_found_as_the_learner_finds_them(tmp_path: Path) -> None:
+    """A change in any file of a pattern is another digest, also below folders."""
+    rows = tmp_path / "a" / "b" / "own.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text("{}\n")
+    job = parse_job(MANIFEST.replace("JSONL", str(tmp_path / "**" / "*.jsonl")))
+    before = settings_of(job).sources["own"]
+    rows.write_text("{ }\n")
+    assert settings_of(job).sources["own"] != before
+
+
 def test_what_was_lost_is_shown_with_what_was_gained(tmp_path: Path) -> None:
     base, after = tmp_path / "base.jsonl", tmp_path / "after.jsonl"
     for path, rewards in ((base, [[1, 0], [0, 0], [1, 1]]), (after, [[0, 0], [1, 0], [1, 1]])):
