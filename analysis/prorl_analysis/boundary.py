@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from prorl_analysis.estimators import Estimate, mean_over_items, paired_difference, pass_at_k
-from prorl_analysis.results import CORRECT_REWARD, Item, Results
+from prorl_analysis.results import Item, Results
+from prorl_api.wire.sandbox import CORRECT_REWARD
 
 
 class Regime(StrEnum):

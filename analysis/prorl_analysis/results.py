@@ -11,9 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prorl_api.errors import Fault, SpecError
+from prorl_api.wire.sandbox import CORRECT_REWARD
 
-CORRECT_REWARD = 0.99
-"""A reward at least this counts as correct, as in the learner's accuracies."""
 Item = tuple[str, int]
 """(source, index among its held-out items)."""
 

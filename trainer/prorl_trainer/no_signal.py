@@ -12,8 +12,9 @@ from enum import Enum
 
 from prorl_api.errors import MasteredError, NoSignalError
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.wire.sandbox import CORRECT_REWARD
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
-from prorl_trainer.algorithm.types import CORRECT_REWARD, GroupSummary, SampledStep
+from prorl_trainer.algorithm.types import GroupSummary, SampledStep
 
 
 class GroupOutcome(Enum):

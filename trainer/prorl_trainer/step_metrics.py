@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from prorl_api.wire.sandbox import Verdict
-from prorl_trainer.algorithm.types import CORRECT_REWARD, Batch, GroupSummary, SampledStep, ScoredGroup, StepMetrics
+from prorl_api.wire.sandbox import CORRECT_REWARD, Verdict
+from prorl_trainer.algorithm.types import Batch, GroupSummary, SampledStep, ScoredGroup, StepMetrics
 from prorl_trainer.engines.engine import Sums
 
 

@@ -16,6 +16,9 @@ from prorl_api.rows import AssertTest, CallTest, Checker, type_of_test
 from prorl_api.spec.values import AnswerFormat, Domain, Libraries
 from prorl_api.wire.base import WireModel
 
+CORRECT_REWARD = 0.99
+"""A reward at least this counts as correct, in accuracies and in pass@k."""
+
 
 class Verdict(StrEnum):
     """What the judge found."""

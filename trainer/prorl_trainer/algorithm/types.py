@@ -24,9 +24,6 @@ from prorl_api.wire.sandbox import Verdict
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
-CORRECT_REWARD = 0.99
-"""A reward at least this counts as correct in accuracies."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
