@@ -33,7 +33,8 @@ class Traces:
     """Of the users that programs run as, where anybody may write. What sandboxes make themselves is left out for the
     user of a restricted pod, which all of them share."""
     groups: frozenset[str]
-    """Control groups of our runners."""
+    """Control groups of our runners. A killed service's stay until the next runner starts, and process ids come again:
+    a clone may have the id of a runner that is long gone."""
 
 
 def look(users: frozenset[int]) -> Traces:
@@ -43,13 +44,13 @@ def look(users: frozenset[int]) -> Traces:
         users: Whom programs may run as.
     """
     everybody = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    pids = {str(process.pid) for process in everybody}
+    runners = {str(process.pid) for process in psutil.Process().children()}
     return Traces(
         num_processes=len(everybody),
         num_descriptors=sum(_num_descriptors(process.pid) for process in everybody),
         mounts=Path("/proc/self/mounts").read_text(),
         files=frozenset((*(path for folder in _PUBLIC for path in _owned(folder, users)), *_working_folders())),
-        groups=frozenset(path for path in _groups() if path.rpartition("-")[2] in pids),
+        groups=frozenset(path for path in _groups() if path.rpartition("-")[2] in runners),
     )
 
 

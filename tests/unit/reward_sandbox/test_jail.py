@@ -16,6 +16,7 @@ import pytest
 from prorl_api.errors import RewardError
 from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import Isolation, RawOutcome, RunSpec, StopReason
+from prorl_reward_sandbox.execution.jail.cgroups import NoControlGroupError, SlotGroup
 from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
 from tests.unit.reward_sandbox.isolation_levels import make_level, python
 
@@ -306,6 +307,21 @@ async def test_closing_leaves_no_control_group(namespaces: RunnerIsolation) -> N
         pytest.skip("no control groups")
     await namespaces.close()
     assert not [group for group in ours if group.exists()]
+
+
+def test_a_group_left_by_a_killed_runner_with_our_process_id_does_not_bound_our_runs() -> None:
+    """Process ids come again: its limits would be below ours, or in version 2 its folder in the way."""
+    try:
+        left = SlotGroup(str(os.getpid()))
+    except NoControlGroupError as error:
+        pytest.skip(str(error))
+    left.prepare(memory_bytes=32 * 2**20, processes=2)
+    group = SlotGroup(str(os.getpid()))
+    try:
+        group.prepare(memory_bytes=64 * 2**20, processes=8)
+    finally:
+        group.remove()
+        left.remove()
 
 
 def groups_of(pids: list[int]) -> list[Path]:

@@ -207,7 +207,7 @@ def _locate(mounts: Sequence[tuple[str, str, Sequence[str]]], mark: str, path: s
 
 def _make_v1(mounts: Sequence[tuple[str, str, Sequence[str]]], controller: str, path: str, name: str) -> str:
     parent = _locate(mounts, controller, path)
-    _sweep(parent)
+    _sweep(parent, name)
     folder = os.path.join(parent, name)
     os.makedirs(folder, exist_ok=True)  # two controllers may have one hierarchy
     return folder
@@ -232,7 +232,7 @@ def _make_v2(mounts: Sequence[tuple[str, str, Sequence[str]]], path: str, name: 
         controllers = set(file.read().split())
     if not {"memory", "pids"} <= controllers:
         raise FileNotFoundError(f"{parent} does not hand down memory and pids")
-    _sweep(parent)
+    _sweep(parent, name)
     # A group that hands down controllers may hold no process itself: ours move one level down.
     service = os.path.join(parent, _SERVICE)
     with contextlib.suppress(FileExistsError):
@@ -250,11 +250,14 @@ def _make_v2(mounts: Sequence[tuple[str, str, Sequence[str]]], path: str, name: 
     return folder
 
 
-def _sweep(parent: str) -> None:
-    """Remove what runners that were killed have left; a group in use cannot be removed."""
+def _sweep(parent: str, ours: str) -> None:
+    """Remove what runners that were killed have left; a group in use cannot be removed.
+
+    One that already has the name of ours is of a runner that had our process id before, with that one's limits.
+    """
     for name in os.listdir(parent):
         pid = name.removeprefix(_PREFIX)
-        if pid != name and not os.path.exists(f"/proc/{pid}"):
+        if name == ours or (pid != name and not os.path.exists(f"/proc/{pid}")):
             with contextlib.suppress(OSError):
                 os.rmdir(os.path.join(parent, name))
 
