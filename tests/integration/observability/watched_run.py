@@ -239,7 +239,7 @@ def watched(folder: Path) -> Iterator[Watched]:
         sandbox.wait_until_ready()
         is_reset = False
         while learner.poll() is None:
-            if not is_reset and len(made.series()) > RESET_AFTER_STEP:
+            if not is_reset and len(made.series()) > RESET_AFTER_STEP and server.query(_NO_RESET_YET):
                 is_reset = bool(made.call("POST", "/v1/resets", _RESET))
             assert time.time() < start + 1000, made.log(1)
             sandbox.judge()
@@ -249,6 +249,8 @@ def watched(folder: Path) -> Iterator[Watched]:
         yield Watched(prometheus=server, lines=made.series(), start=start, end=time.time())
 
 
+_NO_RESET_YET = f'prorl_learner_resets_total{{prorl_run="{RUN_UID}"}} == 0'
+"""A counter that was never scraped at 0 does not change: the reset waits for that scrape."""
 _RESET = {"uid": "01RESET", "name": "demo-reset-1", "trigger": "by hand"}
 
 
