@@ -108,8 +108,7 @@ def test_a_marker_comes_before_its_step() -> None:
 class FakeTracker:
     """Holds what it was told; fails as often as it is asked to."""
 
-    def __init__(self, *, is_live: bool = False, can_tell: bool = False) -> None:
-        self.is_live = is_live
+    def __init__(self, *, can_tell: bool = False) -> None:
         self.rows: list[Row] = []
         self.failures: list[Exception] = []
         self.write_failures: list[Exception] = []
@@ -124,9 +123,6 @@ class FakeTracker:
     def last_step(self) -> int | None:
         return max((row.step for row in self.rows), default=-1) if self._can_tell else None
 
-    def rewind(self, step: int) -> None:
-        self.rows = [row for row in self.rows if row.step < step]
-
     def write(self, rows: Sequence[Row]) -> None:
         for row in rows:
             self.rows.append(row)
@@ -139,6 +135,13 @@ class FakeTracker:
     @property
     def told(self) -> list[tuple[int, float]]:
         return [(row.step, row.values["kl"]) for row in self.rows if "kl" in row.values]
+
+
+class LiveFakeTracker(FakeTracker):
+    """Takes steps back as well."""
+
+    def rewind(self, step: int) -> None:
+        self.rows = [row for row in self.rows if row.step < step]
 
 
 Follow = Callable[[FakeTracker], Follower]
@@ -163,15 +166,15 @@ def ended() -> threading.Event:
     return event
 
 
-@pytest.mark.parametrize("is_live", [True, False])
+@pytest.mark.parametrize("kind", [LiveFakeTracker, FakeTracker])
 def test_after_kills_and_resumes_the_surviving_timeline_was_told_once(
-    folder: TrackedFolder, follow: Follow, is_live: bool
+    folder: TrackedFolder, follow: Follow, kind: type[FakeTracker]
 ) -> None:
-    tracker = FakeTracker(is_live=is_live)
+    tracker = kind()
     folder.record(1, 0, 1, 2, 3, 4)
     folder.checkpoint(1, 2, reset(2))
     follow(tracker).follow(ended())
-    assert tracker.told == [(step, kl(1, step)) for step in range(5 if is_live else 3)]
+    assert tracker.told == [(step, kl(1, step)) for step in range(5 if kind is LiveFakeTracker else 3)]
     folder.record(2, 3, 4, 5)
     follow(tracker).follow(ended())
     folder.checkpoint(2, 5, reset(2), reset(5, "01S"))

@@ -19,7 +19,7 @@ from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.tracking.record import TrackerRecord, read_record, write_record
 from prorl_trainer.tracking.timeline import Mark, after_interruption, due
-from prorl_trainer.tracking.tracker import MissingPackageError, TrackedRun, Tracker
+from prorl_trainer.tracking.tracker import LiveTracker, MissingPackageError, TrackedRun, Tracker
 
 LOOK_SECONDS = 2.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 600.0
@@ -76,15 +76,16 @@ class Follower:
         """Tell everything that is new."""
         if not self._is_open:
             self._open()
-        wanted = due(self._lines(), self._state(), self._record.mark, is_live=self._tracker.is_live)
-        if wanted.rewind_to is not None:
-            self._tracker.rewind(wanted.rewind_to)
+        live = self._tracker if isinstance(self._tracker, LiveTracker) else None
+        wanted = due(self._lines(), self._state(), self._record.mark, is_live=live is not None)
+        if live is not None and wanted.rewind_to is not None:
+            live.rewind(wanted.rewind_to)
         if not wanted.rows and wanted.rewind_to is None:
             self._note("")
             return
         # One that can take steps back is simply told again after a kill. Of another one it must be known what was
         # under way.
-        if not self._tracker.is_live:
+        if live is None:
             self._note("", pending=wanted.mark)
         self._tracker.write(wanted.rows)
         self._note("", mark=wanted.mark)

@@ -19,8 +19,6 @@ _STEP = "step"
 class MlflowTracker:
     """One run of an experiment, on a server or in a file store."""
 
-    is_live = False
-
     def __init__(self, spec: MlflowSpec) -> None:
         self._spec = spec
         self._client: Any = None
@@ -47,10 +45,6 @@ class MlflowTracker:
         """See `Tracker.last_step`."""
         history = self._client.get_metric_history(self._run_id, _STEP)
         return max((point.step for point in history), default=-1)
-
-    def rewind(self, step: int) -> None:
-        """See `Tracker.rewind`."""
-        raise NotImplementedError("settled steps are never taken back")
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Tracker.write`. The step itself comes last, so that a step counts once all of it is there."""

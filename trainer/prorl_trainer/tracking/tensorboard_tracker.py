@@ -15,8 +15,6 @@ _FILE_VERSION = "brain.Event:2"
 class TensorBoardTracker:
     """One more event file an attempt; a start mark at a step makes readers drop that step and all after it."""
 
-    is_live = True
-
     def __init__(self) -> None:
         self._writer: Any = None
         self._events: Any = None
@@ -44,7 +42,7 @@ class TensorBoardTracker:
         return None
 
     def rewind(self, step: int) -> None:
-        """See `Tracker.rewind`."""
+        """See `LiveTracker.rewind`."""
         start = self._events.SessionLog(status=self._events.SessionLog.START)
         self._writer.add_event(self._events.Event(step=max(step, 0), session_log=start))
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from prorl_api.errors import ProRLError
 from prorl_api.spec.tracking import Tracker as TrackerSpec
@@ -37,10 +37,10 @@ class TrackedRun:
 
 
 class Tracker(Protocol):
-    """Something that shows a run's steps. Methods may take long and may raise anything: nobody waits for them."""
+    """Something that shows a run's steps, and is told those that no later attempt can do again.
 
-    is_live: bool
-    """It can take steps back, and is told every step at once."""
+    Methods may take long and may raise anything: nobody waits for them.
+    """
 
     def open(self, run: TrackedRun, told_step: int) -> str:
         """Begin or continue the run; say where to look at it.
@@ -56,14 +56,19 @@ class Tracker(Protocol):
     def last_step(self) -> int | None:
         """Return the last step that it holds, -1 for none; None where it cannot tell. Asked after `open`."""
 
-    def rewind(self, step: int) -> None:
-        """Take back a step and all after it; only of one that is live."""
-
     def write(self, rows: Sequence[Row]) -> None:
         """Take rows, in order; they are safe once it returns."""
 
     def close(self, *, is_done: bool) -> None:
         """End for now, or for good once the run is done."""
+
+
+@runtime_checkable
+class LiveTracker(Tracker, Protocol):
+    """One that can take steps back, and is therefore told every step at once."""
+
+    def rewind(self, step: int) -> None:
+        """Take back a step and all after it."""
 
 
 def make_tracker(spec: TrackerSpec) -> Tracker:

@@ -17,8 +17,6 @@ _WRITE_SECONDS, _LOOK_SECONDS = 60.0, 0.05
 class TrackioTracker:
     """One run of a project. Rows cannot be taken back, so it is told settled steps."""
 
-    is_live = False
-
     def __init__(self, spec: TrackioSpec) -> None:
         self._spec = spec
         self._run: Any = None
@@ -57,10 +55,6 @@ class TrackioTracker:
         storage = library("trackio.sqlite_storage", "trackio").SQLiteStorage
         step = storage.get_max_step_for_run(self._spec.project, self._name)
         return -1 if step is None else int(step)
-
-    def rewind(self, step: int) -> None:
-        """See `Tracker.rewind`."""
-        raise NotImplementedError("settled steps are never taken back")
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Tracker.write`."""

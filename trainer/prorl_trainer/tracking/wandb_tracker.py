@@ -18,8 +18,6 @@ class WandbTracker:
     Files are whole once they are finished, not before: each batch of offline rows is a file of its own.
     """
 
-    is_live = False
-
     def __init__(self, spec: WandbSpec) -> None:
         self._spec = spec
         self._tracked: TrackedRun | None = None
@@ -44,10 +42,6 @@ class WandbTracker:
             return None
         step = self._run.summary.get("step")
         return int(step) if isinstance(step, int | float) else None
-
-    def rewind(self, step: int) -> None:
-        """See `Tracker.rewind`."""
-        raise NotImplementedError("settled steps are never taken back")
 
     def write(self, rows: Sequence[Row]) -> None:
         """See `Tracker.write`."""
