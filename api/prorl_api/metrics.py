@@ -180,6 +180,14 @@ LIVE: tuple[Metric, ...] = (
 """What the learner exports beside the newest step: as it is at the moment of the scrape."""
 
 
+STEP_PARTS: tuple[str, ...] = tuple(
+    metric.name
+    for metric in TABLE
+    if metric.name.startswith("seconds_") and metric.name not in ("seconds_total", "seconds_scoring")
+)
+"""Metrics that add up to a step. Judge time is not among them: it overlaps with sampling."""
+
+
 def surviving(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the timeline that survived.
 

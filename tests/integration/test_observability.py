@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prorl_api.metrics import STEP_PARTS
 from prorl_observability.boards import BOARDS
 from prorl_observability.panels import Needs, Query
 from tests.integration.observability.queries import cluster_groups, with_variables
@@ -46,6 +47,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def test_the_run_went_to_its_end(seen: Watched) -> None:
     assert [line["step"] for line in seen.lines] == list(range(STEPS + 1))
     assert seen.lines[-1]["resets_total"] == 1
+
+
+def test_the_parts_of_a_step_are_all_that_the_learner_times(seen: Watched) -> None:
+    timed = {name for line in seen.lines for name in line if name.startswith("seconds_")}
+    assert timed - {"seconds_total", "seconds_scoring"} == set(STEP_PARTS), "what a panel stacks up to a step"
 
 
 @pytest.mark.parametrize(("where", "query"), QUERIES, ids=[where for where, _ in QUERIES])

@@ -17,7 +17,7 @@ PARTS = {
     "seconds_resetting": "resetting the reference",
     "seconds_checkpointing": "checkpointing",
 }
-"""Metrics that add up to a step. Judge time is not among them: it overlaps with sampling."""
+"""What people read for each of `prorl_api.metrics.STEP_PARTS`."""
 
 OTHER_IN_STEPS = "rest of the steps"
 REPEATED = "steps done again after a restart"

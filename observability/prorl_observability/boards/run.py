@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from prorl_api.metrics import BY_NAME
+from prorl_api.metrics import STEP_PARTS
 from prorl_observability.panels import INTERVAL, OF_RUN, Board, Kind, Mark, Needs, Panel, Query, Row, Variable
 from prorl_observability.recordings import of_jobs
 
 _OF_OPERATOR = '{prorl_namespace="$namespace", prorl_job="$job"}'
 _GPU_MEMORY = of_jobs("DCGM_FI_DEV_FB_USED", job="$job", namespace="$namespace")
 """MiB."""
-_PARTS = ("sampling", "reference", "old_logprobs", "updating", "publishing", "validating", "checkpointing")
 
 
 def newest(metric: str, legend: str, **fields: object) -> Query:
@@ -211,10 +210,7 @@ TIME = Row(
             title="Time of a step, by part",
             look_for="The largest part is what to make faster: more rollout servers for sampling, more ranks for "
             "updating.",
-            queries=tuple(
-                newest(f"seconds_{part}_seconds", BY_NAME[f"seconds_{part}"].name.removeprefix("seconds_"))
-                for part in _PARTS
-            ),
+            queries=tuple(newest(f"{part}_seconds", part.removeprefix("seconds_")) for part in STEP_PARTS),
             unit="s",
             kind=Kind.STACKED,
             width=12,

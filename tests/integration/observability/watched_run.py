@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -237,8 +238,11 @@ def watched(folder: Path) -> Iterator[Watched]:
         start = time.time()
         learner = made.start(1, _job(write_model(folder / "model")))
         sandbox.wait_until_ready()
-        is_reset = False
+        is_reset, has_waited = False, threading.Event()
+        made.hold = lambda _: bool(made.series()) and not has_waited.is_set()
         while learner.poll() is None:
+            if not has_waited.is_set() and server.query(_HAS_WAITED):
+                has_waited.set()
             if not is_reset and len(made.series()) > RESET_AFTER_STEP and server.query(_NO_RESET_YET):
                 is_reset = bool(made.call("POST", "/v1/resets", _RESET))
             assert time.time() < start + 1000, made.log(1)
@@ -251,6 +255,8 @@ def watched(folder: Path) -> Iterator[Watched]:
 
 _NO_RESET_YET = f'prorl_learner_resets_total{{prorl_run="{RUN_UID}"}} == 0'
 """A counter that was never scraped at 0 does not change: the reset waits for that scrape."""
+_HAS_WAITED = f'prorl_learner_seconds_waiting_seconds{{prorl_run="{RUN_UID}"}}'
+"""Of the first line alone, since nobody is waited for later: the first step waits for that scrape."""
 _RESET = {"uid": "01RESET", "name": "demo-reset-1", "trigger": "by hand"}
 
 

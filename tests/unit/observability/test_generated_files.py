@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from prorl_api.metrics import LIVE, TABLE
+from prorl_api.metrics import BY_NAME, LIVE, STEP_PARTS, TABLE
 from prorl_api.vitals import VITALS
+from prorl_cli.report.timing import PARTS
 from prorl_observability.__main__ import chart_files
 from prorl_observability.boards import BOARDS
 from prorl_observability.panels import Board, Panel
@@ -73,6 +74,13 @@ def test_a_panel_asks_for_what_is_exported(board: Board, panel: Panel, exported:
 def test_a_panel_says_what_to_look_for_and_has_a_unit(board: Board, panel: Panel) -> None:
     assert re.fullmatch(r"[A-Z].{20,240}\.", panel.look_for), panel.look_for
     assert panel.unit
+
+
+def test_the_panel_of_a_step_s_time_draws_all_of_its_parts() -> None:
+    [panel] = [panel for _, panel in PANELS if panel.title == "Time of a step, by part"]
+    drawn = {name for query in panel.queries for name in metrics_of(query.expr)}
+    assert drawn == {BY_NAME[name].prometheus_name for name in STEP_PARTS}
+    assert list(PARTS) == list(STEP_PARTS), "the report's too"
 
 
 def test_every_rule_asks_for_what_is_exported_and_says_what_to_do(exported: set[str]) -> None:
