@@ -73,7 +73,9 @@ def check_data(
 @data_app.command("import")
 def import_data(
     name: Annotated[str, typer.Argument(help="Which published set; `prorl data sets` lists them.", show_default=False)],
-    source: Annotated[list[Path], typer.Argument(help="Its files: .jsonl, .json or .parquet.", show_default=False)],
+    source: Annotated[
+        list[Path], typer.Argument(help="Its files: .jsonl, .json, .csv or .parquet.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option(help="The JSONL file to write.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")] = False,
 ) -> None:

@@ -1,10 +1,11 @@
-"""Records of published files: JSON Lines (also gzipped), a JSON array or an object with one in `data`, or Parquet.
+"""Records of published files: JSON Lines (also gzipped), a JSON array or an object with one in `data`, CSV, or Parquet.
 
 Parquet is read by pyarrow, which is not installed by default.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zlib
@@ -69,6 +70,17 @@ def _json_array(path: Path) -> Iterator[Record | None]:
     yield from (item if isinstance(item, dict) else None for item in value)
 
 
+def _table(path: Path) -> Iterator[Record | None]:
+    """Read a table with a line of names; a row with more or fewer values than names is no record."""
+    csv.field_size_limit(64 * 2**20)  # a problem may be longer than the 128 KiB of the default
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for row in csv.DictReader(file, restval=None):
+                yield None if None in row or None in row.values() else row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _fault(path, str(error), "comma-separated values in UTF-8, the names in the first line") from error
+
+
 def _parquet(path: Path) -> Iterator[Record | None]:
     try:
         from pyarrow import ArrowInvalid, parquet
@@ -89,6 +101,7 @@ _READERS: Mapping[str, Callable[[Path], Iterator[Record | None]]] = {
     ".jsonl.gz": _gzipped_lines,
     ".ndjson.gz": _gzipped_lines,
     ".json": _json_array,
+    ".csv": _table,
     ".parquet": _parquet,
 }
 

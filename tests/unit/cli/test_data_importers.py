@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
 from prorl_api.data_lines import data_faults
-from prorl_cli.data.importers import IMPORTERS
+from prorl_cli.data.importers import EVALUATION_SETS, IMPORTERS
 from prorl_cli.data.importers.base import Imported, Skipped, last_box
 from prorl_cli.main import app
 
@@ -328,7 +328,9 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = ("problem", "answer", "ability", "prompt", "reward_model", "input", "args", "instruction_id_list", "kwargs",
-          "matched_solution", "r1_response", "is_o1_solution_same_with_matched_solution")  # fmt: skip
+          "matched_solution", "r1_response", "is_o1_solution_same_with_matched_solution", "question", "Question",
+          "final_answer", "unit", "modality", "image_1", "Correct Answer", "entry_point", "test", "metadata", "task",
+          "question_content", "public_test_cases", "private_test_cases", "starter_code")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", IMPORTERS)
@@ -383,7 +385,8 @@ def test_an_output_that_exists_is_replaced_only_on_request(tmp_path: Path) -> No
     ("name", "source", "content", "message"),
     [
         ("no-such-set", "a.json", "[]", "one of deepscaler, eurus-2-code"),
-        ("deepscaler", "a.csv", "", "got suffix '.csv'; one of .jsonl"),
+        ("deepscaler", "a.tsv", "", "got suffix '.tsv'; one of .jsonl"),
+        ("deepscaler", "a.csv", "problem,answer\nx\n", "got 1 not a JSON object; at least one record"),
         ("deepscaler", "a.json", "{", "one JSON array of objects"),
         ("deepscaler", "a.json", "{}", "one JSON array of objects"),
         ("deepscaler", "a.json", "[]", "got no records; at least one record"),
@@ -440,6 +443,7 @@ def test_the_sets_are_listed() -> None:
         ["scp-116k", "stem"],
         ["llama-nemotron-if", "instruction-following"],
         ["question-answer", "math"],
+        *([importer.name, importer.domain.value] for importer in EVALUATION_SETS),
     ]
 
 
