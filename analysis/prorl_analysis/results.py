@@ -17,6 +17,16 @@ Item = tuple[str, int]
 """(source, index among its held-out items)."""
 
 
+class Contamination(BaseModel):
+    """How much of an evaluation set stands in files that were trained on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: int = Field(ge=0)
+    touched: int = Field(ge=0)
+    """Items that a training prompt equals or shares a run of 13 words with."""
+
+
 class EvaluationSettings(BaseModel):
     """The first line: what was evaluated, and how."""
 
@@ -33,6 +43,12 @@ class EvaluationSettings(BaseModel):
     seed: int
     sources: Mapping[str, str]
     """Source to the digest of its settings: equal digests mean the same items."""
+    trained: tuple[str, ...] | None = None
+    """Sources that the job trains on; the others are out of distribution. None: an older file, which does not say."""
+    contamination: Mapping[str, Contamination] = {}
+    """By source, for those that were compared with files that the job trains on."""
+    weights: str = ""
+    """Id of the weights that were sampled: attempt, step and digest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +64,11 @@ class Sample:
     num_tokens: int
     is_truncated: bool
     completion: str
+    answer: str | None = None
+    """What the completion answers, white space made single; None: nothing was found, or the domain's answers are
+    texts and programs, of which two that are alike mean nothing."""
+    task: str = ""
+    """The item's task within its source, where it has several."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +95,8 @@ def write_results(path: Path, settings: EvaluationSettings, samples: Iterable[Sa
     unfinished = path.with_name(path.name + ".unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
         for line in (settings.model_dump(mode="json"), *map(_line, samples)):
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            # Escaped: half of a surrogate pair, which a model can write, has no UTF-8 form.
+            file.write(json.dumps(line) + "\n")
     unfinished.replace(path)
 
 
@@ -145,6 +167,8 @@ def _line(sample: Sample) -> dict[str, Any]:
         "num_tokens": sample.num_tokens,
         "is_truncated": sample.is_truncated,
         "completion": sample.completion,
+        "answer": sample.answer,
+        "task": sample.task,
     }
 
 
@@ -160,6 +184,8 @@ def _read_samples(path: Path, lines: list[str]) -> Iterator[Sample]:
                 num_tokens=int(values["num_tokens"]),
                 is_truncated=bool(values["is_truncated"]),
                 completion=str(values["completion"]),
+                answer=None if values.get("answer") is None else str(values["answer"]),
+                task=str(values.get("task", "")),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise _fault(path, f"line {number}", f"{type(error).__name__}: {error}", "one sample") from error

@@ -11,6 +11,7 @@ import typer
 
 from prorl_cli.data.commands import data_app
 from prorl_cli.errors import errors_for_people
+from prorl_cli.evaluation.kinds import Preset
 from prorl_cli.starting.kinds import Kind
 
 app = typer.Typer(
@@ -200,30 +201,42 @@ def evaluate(
     manifest: Manifest,
     output: Annotated[Path, typer.Option(help="Folder for the results.", show_default=False)],
     model: Annotated[str | None, typer.Option(help="Model instead of the manifest's: a folder or a hub name.")] = None,
-    samples: Annotated[int, typer.Option(help="Completions of each held-out item.", min=1, max=1024)] = 16,
+    preset: Annotated[
+        Preset, typer.Option(help="How ProRL samples: paper is 16 at 0.6 and 0.95, boundary 256.")
+    ] = Preset.PAPER,
+    samples: Annotated[
+        int | None, typer.Option(help="Completions of each held-out item; default: the preset's.", min=1, max=1024)
+    ] = None,
+    file: Annotated[
+        list[str] | None,
+        typer.Option(help="SET=FILE: a published set that `prorl data import` wrote; may be repeated."),
+    ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="NAME or NAME=ITEMS; default: every source with held-out items.")
     ] = None,
-    temperature: Annotated[float, typer.Option(min=0, max=5)] = 0.6,
-    top_p: Annotated[float, typer.Option(min=0.001, max=1)] = 0.95,
+    temperature: Annotated[float | None, typer.Option(help="Default: the preset's.", min=0, max=5)] = None,
+    top_p: Annotated[float | None, typer.Option(help="Default: the preset's.", min=0.001, max=1)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest completion; default: the manifest's.", min=1)] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of a live display.")] = False,
 ) -> None:
     """Sample a model many times on held-out items and judge the samples; again to go on after a kill."""
     from prorl_cli.evaluation.evaluate import evaluate as run_evaluation
     from prorl_cli.evaluation.job import EvaluationRequest, read_sizes
+    from prorl_cli.evaluation.presets import SAMPLINGS, read_files, sources_of
     from prorl_cli.local.job import model_argument
     from prorl_cli.terminal import stdout_console
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    sampling = SAMPLINGS[preset]
     with errors_for_people():
         request = EvaluationRequest(
             model=model_argument(model),
-            samples=samples,
-            temperature=temperature,
-            top_p=top_p,
+            samples=sampling.samples if samples is None else samples,
+            temperature=sampling.temperature if temperature is None else temperature,
+            top_p=sampling.top_p if top_p is None else top_p,
             sizes=read_sizes(source or []),
             max_completion_tokens=max_tokens,
+            files=sources_of(read_files(file or [])),
         )
         code = run_evaluation(manifest, output, request, is_plain=plain, console=stdout_console())
     raise typer.Exit(code)

@@ -134,7 +134,7 @@ def _items(path: Path) -> Iterator[tuple[int, str]]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     for raw in raw_lines(path):
         try:
-            text = _item_text(parse_object(raw.content))
+            text = item_text(parse_object(raw.content))
         except LineError as error:
             raise _fault(f"{path}:{raw.number}", error.got, error.want) from error
         if not text:
@@ -157,7 +157,8 @@ def _paragraphs(path: Path) -> Iterator[tuple[int, str]]:
         yield start, collected
 
 
-def _item_text(value: Mapping[str, Any]) -> str:
+def item_text(value: Mapping[str, Any]) -> str:
+    """Return what a line asks; empty where no field holds a question."""
     for name in _FIELDS:
         content = value.get(name)
         if isinstance(content, str) and content.strip():

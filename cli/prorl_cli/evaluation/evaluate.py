@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from prorl_analysis.results import Sample, read_results, write_results
+from prorl_analysis.results import Item, Sample, read_results, write_results
 from prorl_api.errors import ExitCode
 from prorl_api.run_folder import RunFolder
+from prorl_api.spec.job import ProRLJob
+from prorl_api.status import JobStatus
 from prorl_cli.errors import storage_error
+from prorl_cli.evaluation.answers import answer_of
 from prorl_cli.evaluation.figures import summary
 from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, settings_of
+from prorl_cli.evaluation.overlap import contamination
 from prorl_cli.local.job import load_local_job
 from prorl_cli.local.run import RunRequest, run_job
 
@@ -40,22 +45,49 @@ def evaluate(manifest: Path, output: Path, request: EvaluationRequest, *, is_pla
     code = run_job(asked, console)
     if code != ExitCode.OK:
         return code
-    settings = settings_of(load_local_job(path, None).effective)
-    write_results(output / RESULTS, settings, _samples(run))
+    job = load_local_job(path, None).effective
+    evaluated = set(settings_of(job).sources)
+    settings = settings_of(job, weights=_weights(run), contaminated=contamination(job, evaluated))
+    write_results(output / RESULTS, settings, _samples(run, job))
     console.print(summary(read_results(output / RESULTS)))
     console.print(f"results: {output / RESULTS}", markup=False, highlight=False, soft_wrap=True)
     return code
 
 
-def _samples(run: RunFolder) -> Iterator[Sample]:
-    for line in (run.samples / "validation-0.jsonl").read_text(encoding="utf-8").removesuffix("\n").split("\n"):
-        values = json.loads(line)
+def _weights(run: RunFolder) -> str:
+    return JobStatus.model_validate_json(run.status.read_bytes()).weights_id if run.status.exists() else ""
+
+
+def _samples(run: RunFolder, job: ProRLJob) -> Iterator[Sample]:
+    sources = {source.name: source for source in job.spec.data.sources}
+    tasks = _tasks(run)
+    for values in _lines(run.samples / "validation-0.jsonl"):
+        item = (values["source"], values["index"])
         yield Sample(
-            item=(values["source"], values["index"]),
+            item=item,
             number=values["sample"],
             reward=values["reward"],
             verdict=values["verdict"],
             num_tokens=values["num_tokens"],
             is_truncated=values["finish_reason"] == "length",
             completion=values["completion"],
+            answer=answer_of(sources[item[0]], values["completion"]),
+            task=tasks.get(item, ""),
         )
+
+
+def _tasks(run: RunFolder) -> dict[Item, str]:
+    """Return the tasks of generated items, from where the learner wrote them down."""
+    if not run.prompts.exists():
+        return {}
+    found = {}
+    for values in _lines(run.prompts):
+        purpose, _, place = str(values.get("key", "")).partition("/")
+        source, _, index = place.rpartition("/")
+        if purpose == "validation" and index.isdecimal():
+            found[(source, int(index))] = str(values["row"].get("task", ""))
+    return found
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    yield from map(json.loads, path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))

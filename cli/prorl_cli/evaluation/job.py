@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from prorl_analysis.results import EvaluationSettings
+from prorl_analysis.results import Contamination, EvaluationSettings
 from prorl_api.errors import Fault, SpecError
+from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob
+from prorl_cli.evaluation.overlap import files_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class EvaluationRequest:
     """Source to the number of its held-out items; None: the source's own. Empty: every source that has some."""
     max_completion_tokens: int | None = None
     """None: as the manifest trains."""
+    files: Sequence[dict[str, Any]] = ()
+    """Sources beside the manifest's, whole files: see `presets.sources_of`. With them and no sizes, they alone."""
 
 
 def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
@@ -42,9 +44,13 @@ def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
         request: How to evaluate.
 
     Raises:
-        SpecError: A source that the job does not have.
+        SpecError: A source that the job does not have, or a file under the name of one that it has.
     """
     known = {source.name for source in job.spec.data.sources}
+    taken = [source["name"] for source in request.files if source["name"] in known]
+    if taken:
+        want = "a set whose name no source of the manifest has"
+        raise SpecError([Fault(path="--file", got=name, want=want) for name in taken], source="the command line")
     unknown = sorted(request.sizes.keys() - known)
     if unknown:
         want = f"one of {', '.join(sorted(known))}"
@@ -60,13 +66,13 @@ def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
     spec["learner"] |= {"engine": "plain", "replicas": 1, "processesPerReplica": 1, "deepspeed": {}}
     if request.max_completion_tokens is not None:
         spec["rollout"]["maxCompletionTokens"] = request.max_completion_tokens
+    spec["data"]["sources"] += request.files
+    sizes = {**request.sizes, **{source["name"]: source["heldOut"] for source in request.files}}
     spec["validation"] = {
         "samplesPerPrompt": request.samples,
         "temperature": request.temperature,
         "topP": request.top_p,
-        "sources": [
-            {"name": name} | ({} if size is None else {"size": size}) for name, size in sorted(request.sizes.items())
-        ],
+        "sources": [{"name": name} | ({} if size is None else {"size": size}) for name, size in sorted(sizes.items())],
     }
     return document
 
@@ -87,10 +93,13 @@ def read_sizes(texts: Sequence[str]) -> dict[str, int | None]:
     return sizes
 
 
-def settings_of(job: ProRLJob) -> EvaluationSettings:
+def settings_of(
+    job: ProRLJob, *, weights: str = "", contaminated: Mapping[str, Contamination] | None = None
+) -> EvaluationSettings:
     """Return the first line of the results of an evaluation's job."""
     spec, validation = job.spec, job.spec.validation
     wanted = {source.name for source in validation.sources}
+    trained = {source.name for source in spec.data.sources if source.weight > 0}
     return EvaluationSettings(
         model=str(spec.model.path),
         samples=validation.samples_per_prompt,
@@ -99,22 +108,20 @@ def settings_of(job: ProRLJob) -> EvaluationSettings:
         max_completion_tokens=spec.rollout.max_completion_tokens,
         seed=spec.seed,
         sources={
-            source.name: _digest(source.model_dump(mode="json", exclude={"weight"}), spec.seed)
+            source.name: _digest(source, spec.seed)
             for source in spec.data.sources
             if not wanted or source.name in wanted
         },
+        trained=tuple(sorted(trained)),
+        contamination=contaminated or {},
+        weights=weights,
     )
 
 
-def _digest(source: dict[str, Any], seed: int) -> str:
+def _digest(source: DataSource, seed: int) -> str:
     """Of what decides a source's held-out items and how they are asked; a file counts by its content."""
-    hashed = hashlib.sha256(json.dumps([source | {"jsonl": None}, seed], sort_keys=True).encode())
-    for path in _files(source["jsonl"]):
+    settings = source.model_dump(mode="json", exclude={"weight"}) | {"jsonl": None}
+    hashed = hashlib.sha256(json.dumps([settings, seed], sort_keys=True).encode())
+    for path in files_of(source):
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     return hashed.hexdigest()
-
-
-def _files(pattern: str | None) -> list[Path]:
-    if pattern is None:
-        return []
-    return [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]

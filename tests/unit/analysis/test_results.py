@@ -14,7 +14,7 @@ from tests.unit.analysis.builders import SETTINGS, make_results, make_sample
 
 def test_what_was_written_reads_back(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    samples = [make_sample(("math", 1), 1, None), make_sample(("math", 1), 0, 0.5, completion="a\nb ü \u2028")]
+    samples = [make_sample(("math", 1), 1, None), make_sample(("math", 1), 0, 0.5, completion="a\nb ü \u2028 \ud800")]
     write_results(path, SETTINGS, samples)
     found = read_results(path)
     assert found.settings == SETTINGS
