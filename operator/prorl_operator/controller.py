@@ -24,6 +24,7 @@ from prorl_control.outcome import is_over, settled_outcome
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
 from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, taken_over
+from prorl_control.resets.judgement import KL_STEPS
 from prorl_control.resets.triggers import names_wanted, window_steps
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
@@ -48,8 +49,8 @@ SOON_SECONDS = 1.0
 """While a learner stops."""
 REFUSED_SECONDS = 60.0
 """What is wrong may lie outside the job, such as in a claim, whose change does not wake us."""
-_MIN_LINES = 16
-"""Of the newest metrics that are kept of every run, whatever its triggers look at."""
+_MIN_LINES = KL_STEPS
+"""Of the newest metrics that are kept of every run, whatever its triggers look at: what judges a reset at the end."""
 _MAX_ADOPTED = 20
 """Resets that a learner did by itself, recorded in one look; with more, the next look goes on."""
 _MAX_RECORDS = 2000
@@ -121,7 +122,8 @@ class Controller:
         actions = Actions(parts.api, context, plan, snapshot, memory.base_digest)
         memory.series.keep_names(names_wanted(plan.reference_reset))
         recent = max(_MIN_LINES, window_steps(plan.reference_reset))
-        memory.series.keep_recent(recent)
+        is_decided_elsewhere = job.spec.monitoring.is_from_prometheus and job.spec.monitoring.on_missing != "learner"
+        memory.series.keep_recent(_MIN_LINES if is_decided_elsewhere else recent)
         learner = observation.find_learner(snapshot, parts.http, key=parts.settings.token_key, uid=memory.uid)
         await observation.ask_learner(learner, memory, now)
         if observation.must_wait_for_answer(plan, learner, memory, now):

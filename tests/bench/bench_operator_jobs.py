@@ -48,11 +48,19 @@ _SPEC: dict[str, Any] = {
     "learner": {"promptsPerStep": 8, "minibatchPrompts": 4},
     "schedule": {"totalSteps": 1_000_000},
     "restarts": {"backoffSeconds": 0},
+    # The default ones, but for an interval that no run gets to: while a reset is under way nothing is decided.
+    "referenceReset": {
+        "triggers": [
+            {"name": "kl-spike", "klSpike": {"deviations": 3.25, "windowSteps": 3}},
+            {"name": "validation-dropped", "validationDropped": {"validations": 2, "confidence": 0.95}},
+            {"name": "interval", "interval": {"everySteps": 900_000}},
+        ]
+    },
 }
 
 
 def make_job(namespace: str, number: int) -> dict[str, Any]:
-    """A ProRLJob: two rollout servers, two sandboxes, one learner pod; everything else as by default."""
+    """A ProRLJob: two rollout servers, two sandboxes, one learner pod; almost everything else as by default."""
     metadata = {"name": f"job-{number:04}", "namespace": namespace}
     return {"apiVersion": API_VERSION, "kind": "ProRLJob", "metadata": metadata, "spec": _SPEC}
 

@@ -3,8 +3,8 @@
     python -m tests.bench.bench_operator_learners --prefix 127.250 --addresses 300 --control-port 12345
 
 Which run is asked for is told from the bearer token, which is different for every job; any token is accepted. A run
-begins to train when it is first asked and makes a step every two seconds. `/counts` on the control port tells how
-many requests came and how many runs were told to stop.
+has made 400 steps when it is first asked, more than are kept of it, and makes one every two seconds. `/counts` on the
+control port tells how many requests came and how many runs were told to stop.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -29,6 +30,10 @@ STEP_SECONDS = 2.0
 PHASE_SECONDS = 0.7
 _PHASES = ("sampling", "updating", "publishing")
 TOTAL_STEPS = 1_000_000
+STEPS_BEFORE = 400
+"""That a run has behind it when it is first asked: as many lines are kept as there will ever be."""
+_DENSE_SECONDS = 240
+"""Before a job was first asked for its samples lie a second apart: what hours of scrapes bring is there in minutes."""
 SCRAPE_SECONDS = 15.0
 _PARTS = (r'prorl_job=~?"([^"]*)"', r'namespace=~?"([^"|]*)', r"\[([0-9]+)s\]")
 _SCRAPED = {"step": "", "attempt": "1", "resumed_from_step": "-1", "kl_nats": "0.01", "kl_loss_share_ratio": "0.5"}
@@ -60,7 +65,8 @@ class Learners:
         """What the learner's API would say."""
         self.num_requests += 1
         now = time.time()
-        run = self.runs.setdefault(request.headers.get("Authorization", ""), Run(begun=now))
+        before = STEPS_BEFORE * STEP_SECONDS
+        run = self.runs.setdefault(request.headers.get("Authorization", ""), Run(begun=now - before))
         attempt = int(request.headers.get(ATTEMPT_HEADER, "1"))
         if request.path == "/v1/status":
             return _json(_status(run, attempt, now))
@@ -68,7 +74,7 @@ class Learners:
             return _json(
                 {
                     "status": _status(run, attempt, now),
-                    "metrics": {"steps": _lines(run, int(request.query.get("since_step", "-1")), attempt, now)},
+                    "metrics": {"steps": _lines(run, request.query, attempt, now)},
                     "resets": {"resets": []},
                 }
             )
@@ -86,10 +92,13 @@ class Learners:
 
 @dataclass(slots=True)
 class Scraped:
-    """Plays the Prometheus that scrapes all of them: a sample of each every 15 s, aligned to the clock."""
+    """Plays the Prometheus that scrapes all of them: a sample of each every 15 s, aligned to the clock.
+
+    Of the minutes before a job was first asked for it has one every second, a step each.
+    """
 
     begun: dict[str, float] = field(default_factory=dict)
-    """When a job was first asked for; its learner began before that, so that no step is ahead of it."""
+    """When a job was first asked for; its learner had made more steps by then, so that none here is ahead of it."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """`/api/v1/query` for a range of samples."""
@@ -102,8 +111,10 @@ class Scraped:
         result = []
         for job in jobs[1].split("|"):
             begun = self.begun.setdefault(job, now)
-            first = max(begun, now - int(seconds[1]))
-            times = [at * SCRAPE_SECONDS for at in range(int(first // SCRAPE_SECONDS), int(now // SCRAPE_SECONDS) + 1)]
+            first = now - int(seconds[1])
+            dense = range(math.ceil(max(first, begun - _DENSE_SECONDS)), int(begun) + 1)
+            later = range(math.ceil(max(first, begun + 1) / SCRAPE_SECONDS), int(now // SCRAPE_SECONDS) + 1)
+            times = [*map(float, dense), *(at * SCRAPE_SECONDS for at in later)]
             labels: dict[str, str] = {
                 "namespace": str(namespace[1]),
                 "prorl_job": job,
@@ -111,18 +122,25 @@ class Scraped:
                 "pod": f"{job}-learner-1-0",
             }
             for name, value in _SCRAPED.items():
-                values = [[at, value or str(int(max(at - begun, 0) / STEP_SECONDS))] for at in times]
+                values = [[at, value or str(_scraped_step(at, begun))] for at in times]
                 metric: dict[str, str] = {"__name__": f"prorl_learner_{name}", **labels}
                 result.append({"metric": metric, "values": values})
         return _json({"status": "success", "data": {"resultType": "matrix", "result": result}})
+
+
+def _scraped_step(at: float, begun: float) -> int:
+    if at <= begun:
+        return max(0, int(at - begun) + _DENSE_SECONDS)
+    return _DENSE_SECONDS + int((at - begun) / STEP_SECONDS)
 
 
 def _json(document: object) -> web.Response:
     return web.Response(text=json.dumps(document), content_type="application/json")
 
 
-def _lines(run: Run, since_step: int, attempt: int, now: float) -> list[dict[str, float]]:
-    steps = range(max(since_step, 0) + 1, run.step(now) + 1)
+def _lines(run: Run, query: Mapping[str, str], attempt: int, now: float) -> list[dict[str, float]]:
+    first = max(int(query.get("since_step", "-1")), 0) + 1
+    steps = range(first, min(run.step(now), first + int(query.get("max_lines", "1000000")) - 1) + 1)
     return [_VALUES | {"step": step, "attempt": attempt, "kl": 0.01} for step in steps]
 
 

@@ -135,6 +135,10 @@ class JobSignals:
             own: Points of own signals by their name, finite.
         """
         self._asked, self._source_fault = True, None
+        if self._timeline.is_thinned and self._has_new_attempt(samples):
+            # What the attempt before did after its checkpoint ends, and of what was before that too little was kept.
+            self._forget()
+            return
         if span.is_history:
             if self._covered is None or span.end < self._covered[0] or not self._touches(span):
                 return  # everything was forgotten meanwhile
@@ -214,6 +218,10 @@ class JobSignals:
         have = f"back to step {lines[0][STEP]}" if lines else "none yet"
         message = f"its history is being read: {have}, wanted from step {self.wanted.target_step + 1} on"
         return _fault(SignalReason.READING_HISTORY, message)
+
+    def _has_new_attempt(self, samples: JobSamples) -> bool:
+        newest = self._timeline.newest_attempt
+        return any(snapshot.attempt > newest for snapshot in samples.snapshots)
 
     def _touches(self, span: Span) -> bool:
         return self._covered is not None and span.start <= self._covered[0] <= span.end

@@ -13,6 +13,8 @@ from prorl_control.signals.snapshots import Snapshot, line_of
 _KEPT_FOR_EVER = "validation_"
 """Metrics of validations: what is decided on looks back to the last reset, however long ago that was."""
 _MAX_OLD = 20_000
+_SLACK = 64
+"""Lines that may come on top of those that are kept, so that not every scrape has all of them looked at."""
 
 _Place = tuple[int, int]
 """Attempt and step."""
@@ -27,6 +29,10 @@ class Timeline:
         """Time of the first scrape that saw a step."""
         self._resumed: dict[int, int] = {}
         self._surviving: list[dict[str, Any]] | None = None
+        self._num_kept = 0
+        """Lines that the last thinning left."""
+        self.is_thinned = False
+        """Whether lines were dropped."""
         self.newest_at: float | None = None
         """Time of the newest scrape."""
         self.fault: SignalFault | None = None
@@ -71,6 +77,11 @@ class Timeline:
                 self._lines[places[position]].setdefault(name, value)
 
     @property
+    def newest_attempt(self) -> int:
+        """The highest attempt that was seen; 0: none."""
+        return max((attempt for attempt, _ in self._lines), default=0)
+
+    @property
     def lines(self) -> list[dict[str, Any]]:
         """Of the surviving timeline, ascending."""
         if self._surviving is None:
@@ -83,16 +94,18 @@ class Timeline:
 
     def thin(self, recent: int) -> None:
         """Keep the newest `recent` lines, and of older ones those with a validation."""
-        if len(self._lines) <= 2 * recent + 64:
+        if len(self._lines) <= max(recent, self._num_kept) + _SLACK:
             return
         lines = self.lines
         old = [line for line in lines[:-recent] if any(name.startswith(_KEPT_FOR_EVER) for name in line)]
         kept = [*old[-_MAX_OLD:], *lines[-recent:]]
         places = {(line[ATTEMPT], line[STEP]) for line in kept}
         if len(places) < len(self._lines):
+            self.is_thinned = True
             self._lines = {place: line for place, line in self._lines.items() if place in places}
             self._seen_at = {place: at for place, at in self._seen_at.items() if place in places}
             self._surviving = None
+        self._num_kept = len(self._lines)
 
 
 def surviving_lines(lines: Mapping[_Place, dict[str, Any]], resumed: Mapping[int, int]) -> list[dict[str, Any]]:

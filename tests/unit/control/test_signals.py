@@ -261,6 +261,32 @@ def test_thinning_keeps_the_newest_lines_and_every_validation() -> None:
     assert steps_of(timeline.lines) == [*range(10, 281, 10), *range(285, 301)]
 
 
+def test_lines_are_bounded_however_many_validations_are_kept() -> None:
+    timeline, most = Timeline(), 0
+    for number in range(1, 2001):
+        values = {"validation_accuracy": 0.5} if number % 10 == 0 else {"kl": 0.1}
+        timeline.add([Snapshot(NOW + number, 1, number, None, values)])
+        timeline.thin(103)
+        most = max(most, len(timeline.lines) - number // 10)
+    assert most <= 103 + 64
+    assert steps_of(timeline.lines)[-103:] == list(range(1898, 2001))
+
+
+def test_a_new_attempt_is_read_anew_where_lines_before_it_are_missing() -> None:
+    wanted = make_wanted(recent=16)
+    signals = fed(result([(15.0 * (201 - number), step(number)) for number in range(1, 201)]), wanted=wanted)
+    assert steps_of(signals.read(NOW, make_learner(200)).lines) == list(range(185, 201))
+    again = result([(0, step(181, attempt=2, resumed_from_step=180))])
+    learner = make_learner(181, attempt=2, resumed=180)
+    signals.take(Span(NOW - 60, NOW), samples(again), {})
+    assert signals.read(NOW, learner).fault == SignalFault(
+        reason=R.NOT_READ_YET, message="Prometheus main was not asked yet"
+    )
+    whole = result([(15.0 * (201 - number), step(number)) for number in range(1, 201)])
+    signals.take(Span(wanted.since, NOW), samples(whole, again), {})
+    assert steps_of(signals.read(NOW, learner).lines) == list(range(166, 182))
+
+
 @given(st.permutations(range(12)), st.integers(1, 12))
 def test_the_order_in_which_scrapes_arrive_changes_nothing(order: list[int], cut: int) -> None:
     snapshots = [make_snapshot(number, 4 + number // 2, kl=0.1 * (number // 2)) for number in range(12)]
