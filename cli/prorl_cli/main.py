@@ -376,6 +376,15 @@ def replay_resets(
     job: Annotated[str | None, typer.Option(help="With --prometheus: NAMESPACE/NAME of the ProRLJob.")] = None,
     start: Annotated[str | None, typer.Option("--from", help="With --prometheus: 2026-01-31T12:00:00Z.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="With --prometheus; default: now.")] = None,
+    credentials: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --prometheus: a folder with token, or username and password; ca.crt.", show_default=False
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None, typer.Option(help="With --prometheus: a header, `X-Scope-OrgID: research`; may be repeated.")
+    ] = None,
 ) -> None:
     """Print which resets a manifest's triggers would have proposed over a stored series."""
     from prorl_cli.resets import ReplayRequest, print_replay
@@ -383,7 +392,15 @@ def replay_resets(
 
     with errors_for_people():
         request = ReplayRequest(
-            series=series, manifest=manifest, sweeps=sweep or [], prometheus=prometheus, job=job, start=start, end=end
+            series=series,
+            manifest=manifest,
+            sweeps=sweep or [],
+            prometheus=prometheus,
+            job=job,
+            start=start,
+            end=end,
+            credentials=credentials,
+            headers=header or [],
         )
         print_replay(request, stdout_console())
 

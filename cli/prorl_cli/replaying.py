@@ -40,6 +40,8 @@ class StoredSeries:
     lines: Sequence[Line]
     truth: Sequence[Line] | None = None
     """What truly happened, if the file says so: `step`, `kind`, and `within`, the last step of a timely answer."""
+    notes: Sequence[str] = ()
+    """What was left out of the lines, and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ def _set(document: dict[str, Any], path: str, value: Any) -> None:
 
 def print_outcome(found: Outcome, series: StoredSeries, console: Console) -> None:
     """Print every reset with its evidence."""
+    print_notes(series, console)
     steps = [line["step"] for line in surviving(series.lines)]
     where = f"steps {steps[0]}-{steps[-1]}" if steps else "an empty series"
     console.print(f"{len(found.proposals)} reset(s) over {where}:", highlight=False)
@@ -165,6 +168,12 @@ def print_outcome(found: Outcome, series: StoredSeries, console: Console) -> Non
             ", ".join(f"{event.get('kind', 'event')} at step {event['step']}" for event in series.truth) or "nothing"
         )
         console.print(f"truly: {events}; {found.false} false, {found.missed} missed", markup=False, highlight=False)
+
+
+def print_notes(series: StoredSeries, console: Console) -> None:
+    """Print what was left out of a series."""
+    for note in series.notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_sweep(found: Sequence[Outcome], console: Console) -> None:

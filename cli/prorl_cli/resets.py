@@ -19,7 +19,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_cli.replaying import StoredSeries, outcome, print_outcome, print_sweep, stored_series, swept
+from prorl_cli.replaying import StoredSeries, outcome, print_notes, print_outcome, print_sweep, stored_series, swept
 from prorl_control.resets.records import MANUAL_TRIGGER, approved, requested, superseded, vetoed
 
 
@@ -109,6 +109,8 @@ class ReplayRequest:
     job: str | None = None
     start: str | None = None
     end: str | None = None
+    credentials: Path | None = None
+    headers: Sequence[str] = ()
 
 
 def print_replay(request: ReplayRequest, console: Console) -> None:
@@ -123,15 +125,22 @@ def print_replay(request: ReplayRequest, console: Console) -> None:
     if not request.sweeps:
         print_outcome(outcome(policy, series), series, console)
         return
+    print_notes(series, console)
     print_sweep([outcome(tried, series, name) for name, tried in swept(policy, request.sweeps)], console)
 
 
 def _replayed(request: ReplayRequest) -> tuple[ProRLJob, StoredSeries]:
     if request.prometheus is None:
-        given = {"--job": request.job, "--from": request.start, "--to": request.end}
+        given = {
+            "--job": request.job,
+            "--from": request.start,
+            "--to": request.end,
+            "--credentials": request.credentials,
+            "--header": ", ".join(request.headers) or None,
+        }
         for option, value in given.items():
             if value is not None:
-                raise _misused(option, value, "nothing without --prometheus")
+                raise _misused(option, str(value), "nothing without --prometheus")
         if request.manifest is None:
             raise _misused("MANIFEST", "nothing", "the manifest whose triggers are tried, after the series")
         return read_job(request.manifest), stored_series(request.series)
@@ -139,10 +148,18 @@ def _replayed(request: ReplayRequest) -> tuple[ProRLJob, StoredSeries]:
         raise _misused("MANIFEST", str(request.manifest), "the manifest alone, where --prometheus has the series")
     if request.job is None or request.start is None:
         raise _misused("--prometheus", request.prometheus, "--job and --from beside it")
-    from prorl_cli.prometheus_series import read_series
+    from prorl_cli.prometheus_series import StoredAt, read_series
 
     job = read_job(request.series)
-    return job, read_series(request.prometheus, request.job, request.start, request.end, job.spec)
+    stored = StoredAt(
+        url=request.prometheus,
+        job=request.job,
+        start=request.start,
+        end=request.end,
+        credentials=request.credentials,
+        headers=request.headers,
+    )
+    return job, read_series(stored, job.spec)
 
 
 def _misused(option: str, got: str, want: str) -> SpecError:

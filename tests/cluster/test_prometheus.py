@@ -18,7 +18,7 @@ from prorl_api.metrics import surviving
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import Role
 from prorl_api.status import Condition, ConditionStatus, ConditionType
-from prorl_cli.prometheus_series import read_series
+from prorl_cli.prometheus_series import StoredAt, read_series
 from prorl_cli.report.loading import load
 from prorl_control.resets.decide import replay
 from tests.conformance.cluster_fixtures import OPERATOR, make_world, site, world
@@ -151,7 +151,8 @@ def test_a_replay_of_what_prometheus_holds_makes_the_same_decision(
     world.start()
     record = first_applied(world)
     spec = job_from_object(world.job()).spec
-    stored = read_series(prometheus.url, f"{world.namespace}/{JOB}", str(begun), None, spec)
+    where = StoredAt(url=prometheus.url, job=f"{world.namespace}/{JOB}", start=str(begun))
+    stored = read_series(where, spec)
     (proposal, *_) = replay(spec.reference_reset, stored.lines)
     assert proposal.evidence.trigger == record.evidence.trigger
     # The operator looks every few steps: its window may end some later.

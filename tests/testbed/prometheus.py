@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +72,24 @@ def write_targets(path: Path, groups: Sequence[tuple[str, Mapping[str, str]]]) -
     temporary.replace(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How one is reached that does not serve everybody, and how it is told so."""
+
+    config: Config
+    """Its `--web.config.file`."""
+    trust: ssl.SSLContext
+    user: tuple[str, str]
+    """With the password."""
+
+
 class Prometheus:
     """One that runs."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Access | None = None) -> None:
         self.url = url
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        known = {} if access is None else {"verify": access.trust, "auth": access.user}
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False, **known)  # type: ignore[arg-type]
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The `data` of an answer; an error of Prometheus is a TestbedError with its words."""
@@ -114,7 +128,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def prometheus(folder: Path, scrape_configs: Sequence[Config], groups: Sequence[Config] = ()) -> Iterator[Prometheus]:
+def prometheus(
+    folder: Path, scrape_configs: Sequence[Config], groups: Sequence[Config] = (), access: Access | None = None
+) -> Iterator[Prometheus]:
     """Start one, with rule groups; it ends with the block."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "rules.yaml").write_text(yaml.safe_dump({"groups": list(groups)}))
@@ -131,9 +147,13 @@ def prometheus(folder: Path, scrape_configs: Sequence[Config], groups: Sequence[
         f"--storage.tsdb.path={folder / 'samples'}",
         f"--web.listen-address=127.0.0.1:{port}",
     ]
+    if access is not None:
+        (folder / "web.yaml").write_text(yaml.safe_dump(access.config))
+        command.append(f"--web.config.file={folder / 'web.yaml'}")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    made = Prometheus(f"http://127.0.0.1:{port}")
+    scheme = "http" if access is None else "https"
+    made = Prometheus(f"{scheme}://127.0.0.1:{port}", access)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not made.is_ready():

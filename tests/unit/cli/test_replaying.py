@@ -128,6 +128,8 @@ def test_a_sweep_over_what_does_not_exist_says_what_does(job: ProRLJob, sweep: s
         ({"manifest": None}, "MANIFEST"),
         ({"job": "a/b"}, "--job"),
         ({"start": "0"}, "--from"),
+        ({"credentials": Path("/c")}, "--credentials"),
+        ({"headers": ["X: y"]}, "--header"),
         ({"prometheus": "http://127.0.0.1:1"}, "MANIFEST"),
         ({"prometheus": "http://127.0.0.1:1", "manifest": None}, "--prometheus"),
         ({"prometheus": "http://127.0.0.1:1", "manifest": None, "job": "b", "start": "0"}, "--job"),
