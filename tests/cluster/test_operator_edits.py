@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kubernetes.client import ApiException
 
+from prorl_api import API_VERSION
 from prorl_api.errors import ExitCode
 from prorl_api.resets import ResetCondition
 from prorl_api.spec.values import Role
@@ -43,6 +44,37 @@ def plan(world: ClusterWorld) -> dict[str, Any]:
         world.site.api.get("v1", "ConfigMap", f"{JOB}-plan", world.namespace)["data"]["job.json"]
     )
     return found
+
+
+def ask_for_reset(world: ClusterWorld, name: str, **spec: Any) -> None:
+    """Create an object, as a person does."""
+    wanted = {"jobName": JOB, **spec}
+    body = {"apiVersion": API_VERSION, "kind": "ProRLReset", "metadata": {"name": name}, "spec": wanted}
+    world.site.definitions.create("prorlresets", world.namespace, body)
+
+
+def stands_at(world: ClusterWorld, name: str) -> tuple[str, str]:
+    """Reason and message of the object's summary, or of its end."""
+    status = world.site.definitions.read("prorlresets", world.namespace, name).get("status", {})
+    by_type = {item["type"]: item for item in status.get("conditions", [])}
+    reason = by_type.get("Applied", {}).get("reason", "")
+    return reason, by_type.get(reason, by_type.get("Applied", {})).get("message", "")
+
+
+def test_resets_of_a_job_or_a_step_that_does_not_exist_say_so_and_hold_nothing_up(world: ClusterWorld) -> None:
+    ask_for_reset(world, "too-early")
+    wait_for(lambda: stands_at(world, "too-early")[0] == "NoJob", "it is told that there is no job")
+    assert stands_at(world, "too-early")[1].startswith(f"spec.jobName: there is no ProRLJob {JOB} in namespace")
+    ask_for_reset(world, "too-late", applyAtStep=100_001)
+    world.write_job(schedule=LONG)
+    world.start()
+    wait_for(lambda: stands_at(world, "too-early")[0] == "Applied", "the job has come, and takes it up")
+    assert stands_at(world, "too-late") == (
+        "Expired",
+        "spec.applyAtStep: got 100001, after the run's last step 100000 (the job's spec.schedule.totalSteps); "
+        "create another reset, for a step of the run or without one",
+    )
+    wait_for_step(world, metrics(world)[-1]["step"] + 2)
 
 
 def test_a_live_edit_reaches_the_running_learner(world: ClusterWorld) -> None:

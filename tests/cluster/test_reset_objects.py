@@ -133,6 +133,25 @@ def test_a_reset_is_not_both_approved_and_vetoed(crds: Definitions, namespace: s
     assert "an approved reset cannot be taken back" in message
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"evidenceStep": 900_000}, "`evidenceStep` is the step of `evidence`, which is not there"),
+        ({"applyAtStep": 50, "expiresAfterStep": 49}, "`expiresAfterStep` comes before `applyAtStep`"),
+        ({"applyAtStep": -1}, "spec.applyAtStep: Invalid value: -1"),
+        ({"jobName": "../other"}, "spec.jobName: Invalid value"),
+        ({"jobName": "team-b/other"}, "spec.jobName: Invalid value"),
+    ],
+)
+def test_a_reset_of_steps_or_jobs_that_cannot_be_is_refused_with_its_field(
+    crds: Definitions, namespace: str, given: dict[str, Any], words: str
+) -> None:
+    body = {**BY_HAND, "spec": {"jobName": "demo", **given}}
+    with pytest.raises(ApiException) as caught:
+        crds.create(RESETS, namespace, body)
+    assert words in refusal(caught.value).message
+
+
 def test_a_dry_run_is_never_approved(crds: Definitions, namespace: str) -> None:
     stored = proposed(crds, namespace, dry_run=True)
     assert "`dryRun` is never applied" in edit_refusal(crds, namespace, stored, {"spec.approved": True})

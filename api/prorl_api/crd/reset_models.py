@@ -108,6 +108,14 @@ class ResetObjectSpec(ObjectModel):
             "self.approved || !oldSelf.approved",
             "`approved` cannot be taken back: the learner may be applying it; create another reset instead",
         ),
+        Cel(
+            "has(self.evidence) || !has(self.evidenceStep)",
+            "`evidenceStep` is the step of `evidence`, which is not there; leave it out: it is settled when first seen",
+        ),
+        Cel(
+            "!has(self.applyAtStep) || !has(self.expiresAfterStep) || self.applyAtStep <= self.expiresAfterStep",
+            "`expiresAfterStep` comes before `applyAtStep`: it would never be applied",
+        ),
         Cel("self.vetoed || !oldSelf.vetoed", "`vetoed` is final; create another reset instead"),
     )
 

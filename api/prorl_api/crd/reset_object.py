@@ -116,6 +116,19 @@ def reset_status(
     ).model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def status_without_job(message: str, *, generation: int, now: float) -> dict[str, Any]:
+    """`.status` of an object whose job does not exist: a word why nothing happens, and nothing settled."""
+    applied = ObjectCondition(
+        type=ResetCondition.APPLIED.value.capitalize(),
+        status="Unknown",
+        reason="NoJob",
+        message=shortened(message),
+        last_transition_time=to_time(now),
+        observed_generation=generation,
+    )
+    return ResetObjectStatus(conditions=(applied,)).model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
 def reset_from_object(document: Mapping[str, Any], open_fields: OpenFields | None = None) -> ResetRecord:
     """Return the record that an object holds: what came of it if that is final, else what its spec says now.
 

@@ -181,6 +181,23 @@ def expired(record: ResetRecord, step: int) -> ResetRecord:
     return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})
 
 
+def out_of_reach(record: ResetRecord, total_steps: int) -> ResetRecord:
+    """Return the record, expired if its step comes after the run's last: waiting for it would block every other reset.
+
+    Args:
+        record: Not known to the learner yet.
+        total_steps: Of the run.
+    """
+    step = record.apply_at_step
+    if record.condition.is_final or record.dry_run or step is None or step <= total_steps:
+        return record
+    message = (
+        f"spec.applyAtStep: got {step}, after the run's last step {total_steps} (the job's spec.schedule.totalSteps); "
+        "create another reset, for a step of the run or without one"
+    )
+    return record.model_copy(update={"condition": ResetCondition.EXPIRED, "message": message})
+
+
 def superseded(record: ResetRecord, records: Iterable[ResetRecord]) -> ResetRecord:
     """Return the record, expired if another reset was applied at or after the step of its evidence.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from prorl_api import API_VERSION
 from prorl_api.crd import OpenFields, reset_from_object, reset_status, reset_to_object
-from prorl_api.crd.reset_object import RESET_KIND
+from prorl_api.crd.reset_object import RESET_KIND, status_without_job
 from prorl_api.resets import ResetRecord
 from prorl_control.resets.changes import Creation, ResetChange, Update
 from prorl_operator.kube.client import CONFLICT, Api, ApiError
@@ -56,7 +56,7 @@ class ResetObjects:
             if at > horizon and not self._has_caught_up(uid)
         }
         for body in sorted(self._bodies(), key=lambda body: str(body["metadata"]["creationTimestamp"])):
-            if not body.get("status"):
+            if "number" not in (body.get("status") or {}):
                 await self._adopt(body)
 
     def read(self) -> list[ResetRecord]:
@@ -144,3 +144,22 @@ class ResetObjects:
         """Tell whether the watch shows what was written, or something newer."""
         watched = self._watched.get(uid)
         return watched is not None and watched.get("status") == self._written[uid][1].get("status")
+
+
+async def tell_of_no_job(api: Api, job: tuple[str, str], bodies: Iterable[Body]) -> None:
+    """Say in each reset that names a job which does not exist that it waits for it; once a job has it, it is settled.
+
+    Args:
+        api: The Kubernetes API.
+        job: Namespace and name that they give.
+        bodies: The objects.
+    """
+    namespace, name = job
+    untold = [body for body in bodies if not body.get("status")]
+    if not untold or await api.list(API_VERSION, "ProRLJob", namespace, field_selector=f"metadata.name={name}"):
+        return  # the watch of jobs is behind that of resets
+    for body in untold:
+        message = f"spec.jobName: there is no ProRLJob {name} in namespace {namespace}; the reset waits for one"
+        generation = int(body["metadata"].get("generation", 1))
+        status = status_without_job(message, generation=generation, now=time.time())
+        await api.write_status(RESET_KIND, namespace, body["metadata"]["name"], status)

@@ -12,7 +12,13 @@ from pydantic import ValidationError
 
 from prorl_api.crd.objects import from_time, to_time
 from prorl_api.crd.reset_models import MAX_EVIDENCE, ResetObjectSpec
-from prorl_api.crd.reset_object import OpenFields, reset_from_object, reset_status, reset_to_object
+from prorl_api.crd.reset_object import (
+    OpenFields,
+    reset_from_object,
+    reset_status,
+    reset_to_object,
+    status_without_job,
+)
 from prorl_api.resets import Estimate, Evidence, EvidenceOrigin, Judgement, ResetCondition, ResetEffect, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
@@ -233,8 +239,17 @@ def test_a_reset_by_hand_takes_what_it_leaves_open_from_the_job() -> None:
 
 
 def test_what_a_person_did_say_is_not_overruled() -> None:
-    record = reset_from_object(by_hand(source="current", number=7, evidenceStep=5), OPEN)
-    assert (record.source, record.number, record.evidence_step) == (ResetSource.CURRENT, 7, 5)
+    record = reset_from_object(by_hand(source="current", number=7, attempt=5), OPEN)
+    assert (record.source, record.number, record.attempt) == (ResetSource.CURRENT, 7, 5)
+
+
+def test_an_object_whose_job_does_not_exist_says_so_and_is_settled_once_it_does() -> None:
+    stored = {**by_hand(), "status": status_without_job("spec.jobName: there is none", generation=1, now=CREATED)}
+    (applied,) = stored["status"]["conditions"]
+    assert (applied["type"], applied["status"], applied["reason"]) == ("Applied", "Unknown", "NoJob")
+    assert applied["message"] == "spec.jobName: there is none"
+    record = reset_from_object(stored, OPEN)
+    assert (record.number, record.condition, record.message) == (1, ResetCondition.APPROVED, "")
 
 
 def test_open_fields_that_nobody_settles_are_named() -> None:
