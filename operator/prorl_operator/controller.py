@@ -23,7 +23,7 @@ from prorl_control.decision import Decision, OutcomeKind, StopCall
 from prorl_control.outcome import is_over, settled_outcome
 from prorl_control.plan import RunPlan
 from prorl_control.reconcile import reconcile
-from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, taken_over
+from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, newest_place, taken_over
 from prorl_control.resets.judgement import KL_STEPS
 from prorl_control.resets.triggers import names_wanted, window_steps
 from prorl_operator import events, observation
@@ -32,7 +32,7 @@ from prorl_operator.actions import Actions
 from prorl_operator.job_state import JobState, JobStates, from_status
 from prorl_operator.kube.claims import claim_faults
 from prorl_operator.kube.client import Api, ApiError
-from prorl_operator.kube.reset_objects import ResetObjects, StaleViewError
+from prorl_operator.kube.reset_objects import ResetObjects, StaleViewError, tell_of_no_job
 from prorl_operator.kube.views import Body
 from prorl_operator.manifests import JobContext
 from prorl_operator.settings import OperatorSettings
@@ -93,6 +93,8 @@ class Controller:
             self.memories.forget(key)  # what it owns is garbage-collected
             self._parts.signals.forget(key)
             self._parts.telemetry.job_state(key, None)
+            if body is None:
+                await tell_of_no_job(self._parts.api, key, snapshot.resets)
             return None
         memory = self.memories.of(key, body["metadata"]["uid"], lambda: self._begin(body))
         now = self._parts.clock()
@@ -200,6 +202,7 @@ class Controller:
         await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
             records, reading = memory.resets.read(), memory.reading
+            is_replayable = reading.origin is not None  # its lines are few, one a scrape at most
             changes = advanced(
                 records,
                 plan,
@@ -208,8 +211,10 @@ class Controller:
                 new_uid=_uid_of_the_object,
                 now=now,
                 origin=reading.origin,
+                decided=memory.decided if is_replayable else None,
             )
             await memory.resets.carry_out(changes)
+            memory.decided = newest_place(reading.lines) if is_replayable else None
         if decision.is_over:
             if decision.outcome.kind is OutcomeKind.SUCCEEDED:
                 await memory.resets.carry_out(concluded(memory.resets.read(), memory.series.lines))

@@ -15,6 +15,7 @@ from prorl_api.wire.learner import LearnerStatus, ResetOutcome
 from prorl_control.decision import Event
 from prorl_control.members import Exit, Loss
 from prorl_control.plan import RunPlan, plan_in_pods
+from prorl_control.resets.changes import Place
 from prorl_control.resets.series import Series
 from prorl_control.resets.triggers import DECISIVE
 from prorl_control.signals.reading import Reading
@@ -44,6 +45,8 @@ class JobState:
     """When the learner answered last, Unix time."""
     reading: Reading = field(default_factory=Reading)
     """What resets are decided on, of the last look."""
+    decided: Place | None = None
+    """Line of a Prometheus up to which resets were decided on; None: nothing is known of earlier looks."""
     outcomes: tuple[ResetOutcome, ...] = ()
     asked_first: dict[int, float] = field(default_factory=dict)
     """When each attempt's learner was first asked."""

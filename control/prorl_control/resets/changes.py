@@ -4,7 +4,7 @@ validations judge them. Pure; whoever keeps the records carries the changes out,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from prorl_control.resets.records import (
     adopted,
     expired,
     of_the_learner_alone,
+    out_of_reach,
     proposed,
     superseded,
     with_outcome,
@@ -26,6 +27,8 @@ from prorl_control.signals.reading import OriginOf
 
 Records = Sequence[ResetRecord]
 Samples = Sequence[dict[str, Any]]
+Place = tuple[int, int]
+"""Attempt and step of a line."""
 
 _ENDING = frozenset({LearnerPhase.STOPPING, LearnerPhase.DONE})
 
@@ -60,6 +63,8 @@ def taken_over(
         outcome = by_uid.get(record.uid)
         if outcome is not None:
             changes += _update(record, partial(with_outcome, outcome=outcome))
+        else:
+            changes += _update(record, partial(out_of_reach, total_steps=plan.total_steps))
     for outcome in of_the_learner_alone(outcomes, records):
         build = partial(adopted, outcome, job_name=plan.job_name, attempt=attempt, now=now)
         changes.append(Creation(build=build))
@@ -75,6 +80,7 @@ def advanced(
     new_uid: Callable[[], str],
     now: float,
     origin: OriginOf | None = None,
+    decided: Place | None = None,
 ) -> list[ResetChange]:
     """Propose, expire and judge, as far as the newest samples allow.
 
@@ -86,6 +92,8 @@ def advanced(
         new_uid: Gives a proposal its identity; where the platform gives it, an empty text.
         now: Unix time.
         origin: Says of evidence where the samples were read; None: in the learner's own series.
+        decided: Line up to which was decided before: each one since is decided on, as a replay does. None: the newest
+            alone.
     """
     if learner is None or learner.phase in _ENDING:
         return []
@@ -97,7 +105,7 @@ def advanced(
 
     changes = [change for record in records for change in _update(record, judged)]
     if step < plan.total_steps:
-        proposal = decide(plan.reference_reset, samples, [judged(record) for record in records], step)
+        proposal = _first_proposal(plan, samples, [judged(record) for record in records], step, decided)
         if proposal is not None:
             proposal = _with_origin(proposal, origin)
             changes.append(
@@ -119,6 +127,39 @@ def concluded(records: Records, samples: Samples) -> list[ResetChange]:
             record, lambda current: with_judgement(_conclusion(current), samples, records, is_over=True)
         )
     ]
+
+
+def newest_place(samples: Samples) -> Place | None:
+    """Return where the newest line stands; None: there is no line."""
+    return _place(samples[-1]) if samples else None
+
+
+def _place(line: dict[str, Any]) -> Place:
+    return int(line["attempt"]), int(line["step"])
+
+
+def _first_proposal(
+    plan: RunPlan, samples: Samples, records: Records, step: int, decided: Place | None
+) -> ResetProposal | None:
+    """Decide on the series as each of the undecided lines ended it, and return the first proposal."""
+    policy = plan.reference_reset
+    for seen, at in _looks(samples, step, decided):
+        if at + policy.expires_after_steps < step:
+            continue  # it would expire before anybody could apply it
+        proposal = decide(policy, seen, records, at)
+        if proposal is not None:
+            return proposal
+    return None
+
+
+def _looks(samples: Samples, step: int, decided: Place | None) -> Iterator[tuple[Samples, int]]:
+    """Give the series up to each undecided line, and the step of that line; the newest is always looked at."""
+    end = len(samples)
+    while decided is not None and end > 1 and _place(samples[end - 2]) > decided:
+        end -= 1
+    for upto in range(end, len(samples)):
+        yield samples[:upto], int(samples[upto - 1]["step"])
+    yield samples, step
 
 
 def _with_origin(proposal: ResetProposal, origin: OriginOf | None) -> ResetProposal:
