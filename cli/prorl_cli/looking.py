@@ -17,6 +17,7 @@ from prorl_api.errors import Fault, SpecError
 from prorl_api.model.folder import look_at
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 from prorl_control.estimate import estimate
+from prorl_control.forecast.fitting import size_text
 
 MAX_ROWS = 20_000
 """Rows of a source that are read: some seconds. The learner reads all."""
@@ -107,20 +108,13 @@ def _forecast(spec: ProRLJobSpec, model: Path | None) -> Iterator[str]:
         return
     found = estimate(spec, parameters)
     yield (
-        f"memory: {_size(found.training)} training state (16 bytes a parameter, {parameters / 1e6:.1f} M), "
-        f"{_size(found.reference)} reference, {_size(found.served)} in rollout servers, {_size(found.kv_cache)} "
-        f"key-value cache on a CPU; with activations and libraries more. "
-        f"{_size(psutil.virtual_memory().available)} are free"
+        f"memory: {size_text(found.training)} training state ({found.training / parameters:.3g} bytes a parameter, "
+        f"{parameters / 1e6:.1f} M), {size_text(found.reference)} reference, {size_text(found.served)} in rollout "
+        f"servers, {size_text(found.kv_cache)} key-value cache on a CPU; with activations and libraries more "
+        f"(`prorl plan`). {size_text(psutil.virtual_memory().available)} are free"
     )
     yield (
-        f"disk: up to {_size(found.disk)}: {spec.checkpoint.keep + 1} checkpoints of {_size(found.checkpoint)}, "
-        f"references {_size(found.references)} and {_size(found.one_reference)} more each reset. "
-        f"{_size(shutil.disk_usage(Path()).free)} are free here"
+        f"disk: up to {size_text(found.disk)}: {spec.checkpoint.keep + 1} checkpoints of "
+        f"{size_text(found.checkpoint)}, references {size_text(found.references)} and "
+        f"{size_text(found.one_reference)} more each reset. {size_text(shutil.disk_usage(Path()).free)} are free here"
     )
-
-
-def _size(num_bytes: int) -> str:
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes / 1e6:.1f} MB"

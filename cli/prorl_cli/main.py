@@ -153,6 +153,51 @@ def validate(
     typer.echo(describe_looked(looked))
 
 
+@app.command("plan")
+def plan_job(
+    manifest: Manifest,
+    model: Model = None,
+    assignments: Assignments = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="As in a cluster instead of on this machine.")] = False,
+    parameters: Annotated[
+        float | None, typer.Option(help="Parameters of the model where its folder is not here, such as 7.6e9.", min=1)
+    ] = None,
+    gpu_memory: Annotated[
+        float | None, typer.Option(help="Memory of one GPU in GiB; default: this machine's, if it has one.", min=1)
+    ] = None,
+    prompt_tokens: Annotated[int | None, typer.Option(help="Mean length; default: the longest.", min=1)] = None,
+    completion_tokens: Annotated[int | None, typer.Option(help="Mean length; default: the longest.", min=1)] = None,
+    server_tokens: Annotated[
+        float | None, typer.Option(help="Completion tokens a second of one rollout server.", min=0.001)
+    ] = None,
+    rank_positions: Annotated[
+        float | None, typer.Option(help="Positions a second that one rank passes forward and backward.", min=0.001)
+    ] = None,
+    link_bytes: Annotated[
+        float | None, typer.Option(help="Bytes a second at which a server gets weights.", min=1)
+    ] = None,
+) -> None:
+    """Say what a job would take before it runs: batches, tokens, memory, bytes, time, and what does not fit."""
+    from prorl_cli.planning import PlanRequest, describe_plan
+    from prorl_control.forecast.batches import Lengths
+    from prorl_control.forecast.times import Throughput
+
+    with errors_for_people():
+        request = PlanRequest(
+            manifest=manifest,
+            model=model,
+            assignments=tuple(assignments or ()),
+            in_cluster=cluster,
+            parameters=None if parameters is None else int(parameters),
+            gpu_bytes=None if gpu_memory is None else int(gpu_memory * 2**30),
+            lengths=Lengths(prompt=prompt_tokens, completion=completion_tokens),
+            throughput=Throughput(server_tokens=server_tokens, rank_positions=rank_positions, link_bytes=link_bytes),
+        )
+        text, fits = describe_plan(request)
+    typer.echo(text)
+    raise typer.Exit(0 if fits else 1)
+
+
 @app.command()
 def status(run: Run) -> None:
     """Return where a run stands."""

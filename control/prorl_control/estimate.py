@@ -1,8 +1,7 @@
 """What a run takes of memory and disk, from the size of its model: a forecast for people, of what grows with the model.
 
-With Adam every parameter takes 16 bytes of training state: in float32 4 for the weight, 4 for its gradient and 8 for
-the two moments; in bfloat16 2, 2 and 8, and 4 for the float32 master copy (ZeRO, arXiv 1910.02054, section 3.1). A
-checkpoint holds weight, moments and, of DeepSpeed, what is sharded; 16 bytes are what it takes at most.
+A checkpoint holds weights, moments and, of DeepSpeed, what is sharded: at most 16 bytes a parameter. What the training
+state takes is `forecast.memory`'s to say.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
-from prorl_api.spec.values import Precision
+from prorl_control.forecast.memory import BYTES, ModelSize, num_ranks, rank_memory
 
-TRAINING_BYTES = 16
-"""Of one parameter: weight, gradient, moments, master copy."""
-_BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
+_CHECKPOINT_BYTES = 16
+"""Of one parameter, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +20,9 @@ class Estimate:
     """Bytes."""
 
     training: int
-    """Training state of the policy, over all ranks of engines that share it out."""
+    """Training state of the policy, over all ranks."""
     reference: int
-    """The frozen copy that the KL is measured to."""
+    """The frozen copies that the KL is measured to, over all ranks."""
     served: int
     """Weights in all rollout servers, and once more in shared memory while they are handed over."""
     kv_cache: int
@@ -51,11 +49,11 @@ class Estimate:
 
 def estimate(spec: ProRLJobSpec, num_parameters: int) -> Estimate:
     """Forecast a job whose model has that many parameters."""
-    trained, served = _BYTES[spec.learner.precision], _BYTES[spec.rollout.dtype]
-    checkpoint = TRAINING_BYTES * num_parameters
+    rank = rank_memory(spec, ModelSize(parameters=num_parameters), 0, on_gpu=False)
+    served, checkpoint = BYTES[spec.rollout.dtype], _CHECKPOINT_BYTES * num_parameters
     return Estimate(
-        training=TRAINING_BYTES * num_parameters,
-        reference=trained * num_parameters,
+        training=rank.state * num_ranks(spec),
+        reference=rank.reference * num_ranks(spec),
         served=served * num_parameters * (spec.rollout.replicas + 1),
         kv_cache=spec.rollout.cpu_kv_cache_bytes * spec.rollout.replicas,
         checkpoint=checkpoint,

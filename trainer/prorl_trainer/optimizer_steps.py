@@ -16,7 +16,6 @@ from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import ScoredGroup
 from prorl_trainer.clock import StepClock
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.reference_reset import needs_reference
 from prorl_trainer.step_metrics import is_taken, training_metrics
 from prorl_trainer.storage.checkpoints import LearnerState
 
@@ -51,7 +50,7 @@ def take_optimizer_steps(
         aggregation=spec.algorithm.loss_aggregation,
         temperature=spec.rollout.temperature,
     )
-    prepared = parts.engine.prepare(batch, needs_reference(spec))
+    prepared = parts.engine.prepare(batch, spec.measures_kl)
     updates = []
     rate = 0.0
     with clock.part("updating"):

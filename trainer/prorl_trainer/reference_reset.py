@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import stage_at
-from prorl_api.spec.triggers import Condition
-from prorl_api.spec.values import OptimizerAction, ResetMode, ResetSource
+from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.learner import LearnerPhase, ResetCommand
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
@@ -20,18 +19,6 @@ from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
 _logger = logging.getLogger(__name__)
 Applied = tuple[ResetCommand, str, str]
 """Command, digest of the reference before, and after."""
-
-
-def needs_reference(spec: ProRLJobSpec) -> bool:
-    """Tell whether the KL to the reference is part of the loss, or watched by a trigger that may act."""
-    resets = spec.reference_reset
-    watched = any(_watches_kl(condition) for trigger in resets.triggers for condition in trigger.conditions)
-    return spec.algorithm.kl.coefficient > 0 or (watched and resets.mode is not ResetMode.DISABLED)
-
-
-def _watches_kl(condition: Condition) -> bool:
-    is_spike = condition.kl_spike is not None and condition.kl_spike.metric == "kl"
-    return is_spike or (condition.threshold is not None and condition.threshold.metric == "kl")
 
 
 def enter_stage(spec: ProRLJobSpec, state: LearnerState, parts: LearnerParts) -> LearnerState:

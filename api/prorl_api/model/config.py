@@ -18,6 +18,9 @@ _UNSCALED = frozenset(
 )
 """Kinds of rotary embedding whose `max_position_embeddings` is the scaled length already."""
 
+_COUNTED = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+"""Families whose parameters can be counted from the configuration alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
@@ -55,6 +58,49 @@ class ModelConfig:
             return given
         hidden, heads = self._count("hidden_size"), self._count("num_attention_heads")
         return hidden // heads if hidden is not None and heads is not None else None
+
+    @property
+    def hidden_size(self) -> int | None:
+        """Numbers that go from layer to layer, of one token."""
+        return self._count("hidden_size", "n_embd", "d_model")
+
+    @property
+    def intermediate_size(self) -> int | None:
+        """Numbers inside the feed-forward part of a layer, of one token."""
+        return self._count("intermediate_size", "ffn_dim", "n_inner")
+
+    @property
+    def heads(self) -> int | None:
+        """Attention heads of a layer."""
+        return self._count("num_attention_heads", "n_head")
+
+    @property
+    def key_value_heads(self) -> int | None:
+        """Heads of keys and values; as many as of queries where it does not say."""
+        return self._count("num_key_value_heads") or self.heads
+
+    @property
+    def counted_parameters(self) -> int | None:
+        """The number of parameters of the plain decoders whose layers are known here; None of other families.
+
+        Embedding, layers of four projections of attention, three of a gated feed-forward part and two norms, a last
+        norm, and a head of its own where embedding and head are not tied. Qwen2 adds to queries, keys and values.
+        """
+        hidden, inner, heads, head = self.hidden_size, self.intermediate_size, self.heads, self.head_size
+        layers, vocabulary, shared = self.layers, self.vocabulary, self.key_value_heads
+        if self.raw.get("model_type") not in _COUNTED or self.text.get("mlp_bias"):
+            return None
+        if not (hidden and inner and heads and head and layers and vocabulary and shared):
+            return None
+        queries, keys = heads * head, shared * head
+        layer = 2 * hidden * (queries + keys) + 3 * hidden * inner + 2 * hidden
+        kind = self.raw["model_type"]
+        if kind == "qwen2" or (kind != "mistral" and self.text.get("attention_bias")):
+            layer += queries + 2 * keys + (0 if kind == "qwen2" else hidden)
+        if kind == "qwen3":
+            layer += 2 * head
+        tables = 1 if self.text.get("tie_word_embeddings") else 2
+        return tables * vocabulary * hidden + layers * layer + hidden
 
     @property
     def layers(self) -> int | None:

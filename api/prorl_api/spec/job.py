@@ -102,6 +102,12 @@ class ProRLJobSpec(SpecModel):
             if source.reasoning_gym is not None or source.held_out
         )
 
+    @property
+    def measures_kl(self) -> bool:
+        """Whether the KL to the reference is part of the loss, or watched by a trigger that may act."""
+        is_watched = any(condition.watches_kl for _, condition in self._conditions())
+        return self.algorithm.kl.coefficient > 0 or (is_watched and self.reference_reset.mode is not ResetMode.DISABLED)
+
     def is_trained_on(self, source: DataSource) -> bool:
         """Tell whether training prompts come from it at any stage, the part before the first one included."""
         stages = [stage.overrides.source_weights.get(source.name, source.weight) for stage in self.schedule.stages]

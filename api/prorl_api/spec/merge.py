@@ -73,6 +73,11 @@ def spec_at(spec: ProRLJobSpec, step: int) -> ProRLJobSpec:
     )
 
 
+def ever_measures_kl(spec: ProRLJobSpec) -> bool:
+    """Tell whether the KL to the reference is needed at any step."""
+    return any(spec_at(spec, step).measures_kl for step in (1, *(stage.from_step for stage in spec.schedule.stages)))
+
+
 def on_one_machine(job: ProRLJob) -> ProRLJob:
     """Return the job as `prorl run` executes it: `spec.local` applied, and nothing left that cannot hold there.
 

@@ -238,6 +238,12 @@ class Condition(SpecModel):
             return self.kl_spike.metric == "klLossShare"
         return self.threshold is not None and self.threshold.metric in ("kl_loss", "kl_loss_share")
 
+    @property
+    def watches_kl(self) -> bool:
+        """Whether it looks at the KL itself."""
+        is_spike = self.kl_spike is not None and self.kl_spike.metric == "kl"
+        return is_spike or (self.threshold is not None and self.threshold.metric == "kl")
+
     def steps_needed(self, validation_every: int) -> int:
         """Return the fewest steps in which it can fire."""
         if self.kl_spike is not None:

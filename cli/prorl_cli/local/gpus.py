@@ -46,6 +46,24 @@ def find_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
         pynvml.nvmlShutdown()
 
 
+def gpu_bytes(name: str) -> int | None:
+    """Return the memory of a GPU by the name that `find_gpus` gave; None where the driver does not tell."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        by_index = name.isdecimal()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(int(name)) if by_index else pynvml.nvmlDeviceGetHandleByUUID(name)
+        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
 def assign_gpus(run_plan: RunPlan, gpus: tuple[str, ...]) -> GpuShares:
     """Give each rank of the learner one GPU first, and the servers what is left, or the same if too little.
 

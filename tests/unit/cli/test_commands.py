@@ -18,6 +18,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.local.folder import begin
 from prorl_cli.main import app
+from tests.bench.short_recipes import RECIPES
 from tests.integration.tiny_model import write_model
 from tests.model_folder import write_model_files
 
@@ -54,7 +55,7 @@ def test_a_valid_manifest_is_summarised(folder: Path) -> None:
     result = prorl("validate", folder / "job.yaml")
     assert result.exit_code == 0, result.output
     assert "demo is valid and can run here" in result.output
-    for said in ("16 bytes a parameter", "checkpoints of", "its tokenizer fits it", "not checked", "are free"):
+    for said in ("18 bytes a parameter", "checkpoints of", "its tokenizer fits it", "not checked", "are free"):
         assert said in result.output
     assert "spike: klSpike metric kl, above 0.05, windowSteps 2" in result.output
 
@@ -66,6 +67,36 @@ def test_faults_are_listed_with_exit_code_64(folder: Path) -> None:
     assert result.exit_code == 64
     assert "did you mean `promptsPerStep`?" in result.output
     assert "spec.data.sources[0].domain" in result.output
+
+
+PLAN_OPTIONS = ("--parameters", "1e6", "--gpu-memory", "80", "--server-tokens", "1000", "--rank-positions", "1000")
+
+
+def test_a_plan_needs_neither_model_nor_data(folder: Path) -> None:
+    for file in (folder / "model").iterdir():
+        file.unlink()
+    result = prorl("plan", folder / "job.yaml")
+    assert result.exit_code == 0, result.output
+    for said in ("8 prompts x 16 = 128 completions", "2 optimizer step(s)", "name a folder with --model"):
+        assert said in result.output
+    result = prorl("plan", folder / "job.yaml", *PLAN_OPTIONS, "--completion-tokens", "100")
+    assert result.exit_code == 0, result.output
+    for said in ("1,000,000 parameters", "2.0 MB to each of 1 server(s)", "44 s a step (sampling 13 s"):
+        assert said in result.output
+
+
+def test_a_plan_that_does_not_fit_says_why_and_exits_with_1(folder: Path) -> None:
+    result = prorl("plan", folder / "job.yaml", "--parameters", "7e9", "--gpu-memory", "24")
+    assert result.exit_code == 1, result.output
+    assert "does not fit spec.learner: got" in result.output
+    assert "deepspeed.offloadOptimizer, a lower rollout.gpuMemoryUtilization" in result.output
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_has_a_plan_that_fits_its_gpus(recipe: Path) -> None:
+    result = prorl("plan", recipe, "--cluster", "--parameters", "1.78e9", "--gpu-memory", "80")
+    assert result.exit_code == 0, result.output
+    assert "optimizer step(s)" in result.output
 
 
 def test_validate_finds_what_the_learner_would_find(folder: Path) -> None:

@@ -1,0 +1,128 @@
+"""The arithmetic of a job's batches, stage by stage: prompts, completions, tokens, packs, optimizer steps.
+
+Lengths are assumed: the longest that the manifest allows, or means that somebody measured. All sequences of a stage
+count as equally long, so that packs can be counted: real ones fill better and worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.merge import spec_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """Mean tokens that are assumed; None: the longest that the manifest allows."""
+
+    prompt: int | None = None
+    completion: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBatch:
+    """One stage, or the part before the first."""
+
+    name: str
+    """Empty before the first stage."""
+    first_step: int
+    last_step: int
+    prompts: int
+    """Of a step, after dynamic sampling."""
+    most_prompts: int
+    """That a step may sample until it has enough groups with a signal."""
+    group_size: int
+    optimizer_steps: int
+    """Of a step."""
+    prompt_tokens: int
+    """Of one prompt, as assumed."""
+    completion_tokens: int
+    """Of one completion, as assumed."""
+    packs: int
+    """Of an optimizer step, over all ranks."""
+    pack_positions: int
+    """Of the longest pack."""
+    trained_positions: int
+    """Of a step, over all ranks: prompts as often as they are computed."""
+    measures_kl: bool
+
+    @property
+    def steps(self) -> int:
+        """Training steps in the stage."""
+        return self.last_step - self.first_step + 1
+
+    @property
+    def completions(self) -> int:
+        """Of a step, without those that dynamic sampling drops."""
+        return self.prompts * self.group_size
+
+    @property
+    def sampled_tokens(self) -> int:
+        """Completion tokens of a step, without those that dynamic sampling drops."""
+        return self.completions * self.completion_tokens
+
+
+def stage_batches(spec: ProRLJobSpec, lengths: Lengths) -> tuple[StageBatch, ...]:
+    """Return the arithmetic of every stage that has steps, in order."""
+    total, starts = spec.schedule.total_steps, [(1, ""), *((s.from_step, s.name) for s in spec.schedule.stages)]
+    ends = [*(start - 1 for start, _ in starts[1:]), total]
+    return tuple(
+        _stage(spec_at(spec, first), name, first, last, lengths)
+        for (first, name), last in zip(starts, ends, strict=True)
+        if first <= last
+    )
+
+
+def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Lengths) -> StageBatch:
+    learner, rollout, dynamic = spec.learner, spec.rollout, spec.algorithm.dynamic_sampling
+    prompt = min(lengths.prompt or rollout.max_prompt_tokens, rollout.max_prompt_tokens)
+    completion = min(lengths.completion or rollout.max_completion_tokens, rollout.max_completion_tokens)
+    limit, minibatches = learner.microbatch_tokens, learner.prompts_per_step // learner.minibatch_prompts
+    pieces = list(_pieces(learner.group_size, prompt, completion, limit))
+    sizes = pieces * learner.minibatch_prompts
+    packs = _first_fit(sizes, limit)
+    return StageBatch(
+        name=name,
+        first_step=first,
+        last_step=last,
+        prompts=learner.prompts_per_step,
+        most_prompts=learner.prompts_per_step * (dynamic.max_rounds if dynamic.enabled else 1),
+        group_size=learner.group_size,
+        optimizer_steps=minibatches,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        packs=len(packs),
+        pack_positions=max(packs),
+        trained_positions=sum(sizes) * minibatches,
+        measures_kl=spec.measures_kl,
+    )
+
+
+def _pieces(group_size: int, prompt: int, completion: int, limit: int) -> Iterator[int]:
+    """Give the positions of each part of a group: a prompt with as many completions as fit into a pack."""
+    room = max(1, (limit - prompt) // completion)
+    while group_size > 0:
+        taken = min(room, group_size)
+        yield prompt + taken * completion
+        group_size -= taken
+
+
+def _first_fit(sizes: list[int], limit: int) -> list[int]:
+    """Return how full packs become when parts are put into the first that has room, as the learner does.
+
+    Parts of a few sizes alone: those of one size fill packs in order, so that the first with room need not be sought
+    from the beginning again.
+    """
+    packs: list[int] = []
+    first_with_room: dict[int, int] = {}
+    for size in sizes:
+        place = first_with_room.get(size, 0)
+        while place < len(packs) and packs[place] + size > limit:
+            place += 1
+        first_with_room[size] = place
+        if place == len(packs):
+            packs.append(0)
+        packs[place] += size
+    return packs

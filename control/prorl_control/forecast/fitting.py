@@ -1,0 +1,113 @@
+"""What of a job does not fit, and what is wasted: lines with path, what there is, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from prorl_api.errors import Fault
+from prorl_api.model.config import length_faults
+from prorl_api.spec.job import ProRLJobSpec
+from prorl_control.forecast.batches import StageBatch
+from prorl_control.forecast.memory import ModelSize, RankMemory, ServerMemory, num_ranks
+
+SPARE = 0.9
+"""Share of a device's memory that may be planned: allocators leave gaps, and libraries take some."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """Where members run."""
+
+    memory: int | None
+    """Bytes of one GPU, or of the machine where there is none; None: not known, and nothing is judged by it."""
+    on_gpu: bool
+    shares: bool = False
+    """Whether learner and rollout servers are on the same device."""
+
+
+def misfits(
+    spec: ProRLJobSpec, size: ModelSize | None, rank: RankMemory | None, server: ServerMemory | None, devices: Devices
+) -> list[Fault]:
+    """Return what cannot work."""
+    faults: list[Fault] = []
+    if size is None:
+        return faults
+    if size.config is not None:
+        faults += length_faults(size.config, spec.model.path, spec.max_sequence_tokens, spec.rollout.max_prompt_tokens)
+        heads, width = size.config.heads, spec.rollout.tensor_parallel_size
+        if heads is not None and heads % width:
+            want = f"a divisor of the model's {heads} attention heads"
+            faults.append(Fault(path="spec.rollout.tensorParallelSize", got=str(width), want=want))
+    if rank is not None and server is not None:
+        faults += _memory_faults(spec, rank, server, devices)
+    return faults
+
+
+def _memory_faults(spec: ProRLJobSpec, rank: RankMemory, server: ServerMemory, devices: Devices) -> Iterator[Fault]:
+    longest = spec.max_sequence_tokens
+    cache = cache_bytes(spec, server, devices)
+    if cache is not None and server.token is not None and cache < longest * server.token:
+        path = "spec.rollout.gpuMemoryUtilization" if devices.on_gpu else "spec.rollout.cpuKvCacheBytes"
+        got = f"room for {max(0, cache // server.token)} tokens beside the weights"
+        want = f"at least the longest sequence, {longest} tokens ({size_text(longest * server.token)} of cache)"
+        yield Fault(path=path, got=got, want=f"{want}: raise it, spread a server over more GPUs, or shorten sequences")
+    if devices.memory is None:
+        return
+    taken = 0
+    if not devices.on_gpu:
+        taken = (server.weights + (cache or 0)) * spec.rollout.replicas
+    elif devices.shares:
+        taken = int(devices.memory * spec.rollout.gpu_memory_utilization)
+    wanted = rank.device * (1 if devices.on_gpu else num_ranks(spec))
+    room = max(0, int((devices.memory - taken) * SPARE))
+    if wanted > room:
+        got = f"{size_text(wanted)} of the learner" + (
+            f" beside {size_text(taken)} of rollout servers" if taken else ""
+        )
+        want = f"at most {size_text(room)}, nine tenths of what is left of {size_text(devices.memory)}"
+        yield Fault(path="spec.learner", got=got, want=f"{want}: {_remedies(spec, devices)}")
+
+
+def cache_bytes(spec: ProRLJobSpec, server: ServerMemory, devices: Devices) -> int | None:
+    """Return the key-value cache that a server has on each GPU; None: not known."""
+    if not devices.on_gpu:
+        return spec.rollout.cpu_kv_cache_bytes
+    if devices.memory is None:
+        return None
+    return int(devices.memory * spec.rollout.gpu_memory_utilization) - server.weights
+
+
+def _remedies(spec: ProRLJobSpec, devices: Devices) -> str:
+    learner = spec.learner
+    found = []
+    if not learner.gradient_checkpointing:
+        found.append("gradientCheckpointing")
+    if learner.deepspeed.zero_stage < 3 and num_ranks(spec) > 1:
+        found.append("a higher deepspeed.zeroStage")
+    if devices.on_gpu and not learner.deepspeed.offload_optimizer:
+        found.append("deepspeed.offloadOptimizer")
+    if devices.shares:
+        found.append("a lower rollout.gpuMemoryUtilization")
+    found += ["fewer microbatchTokens", "more ranks"]
+    return ", ".join(found)
+
+
+def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
+    """Say what would run and do nothing."""
+    ranks = num_ranks(spec)
+    for stage in stages:
+        name = f"stage {stage.name}" if stage.name else "the first steps"
+        if stage.packs < ranks:
+            yield (
+                f"{name}: an optimizer step has {stage.packs} packs for {ranks} ranks, so that {ranks - stage.packs} "
+                "compute nothing; lower microbatchTokens, or raise minibatchPrompts"
+            )
+
+
+def size_text(num_bytes: int) -> str:
+    """Write bytes for people."""
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:.1f} {unit}"
+    return f"{num_bytes / 1e3:.1f} kB"

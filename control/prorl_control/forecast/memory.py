@@ -1,0 +1,138 @@
+"""Memory of learner and rollout servers, from the size of the model and how it is shared out.
+
+With Adam a parameter has a weight, a gradient, two moments, and a master copy in float32 where a lower precision, or a
+ZeRO stage, keeps one apart (ZeRO, arXiv 1910.02054, section 3). A stage says what ranks share: 1 optimizer, 2 and
+gradients, 3 and weights. Gradients are float32 in every engine of ours. `tests/integration/test_forecast.py` holds
+these bytes against those of the engines' tensors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prorl_api.model.config import ModelConfig
+from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.merge import ever_measures_kl
+from prorl_api.spec.values import EngineKind, Precision
+
+BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
+_FLOAT32 = 4
+_MOMENTS = 2 * _FLOAT32
+_LOGITS = 2 * _FLOAT32 * 2**27
+"""The head computes so many logits at once, and their gradient: `prorl_trainer.engines.fused_head`."""
+_BUCKET_ELEMENTS = 500_000_000
+"""DeepSpeed's `reduce_bucket_size`, which it sets aside on a GPU."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """What memory depends on."""
+
+    parameters: int
+    config: ModelConfig | None = None
+    """None: only the number of parameters is known, and neither activations nor a cache can be forecast."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankMemory:
+    """Bytes of one rank of the learner on its device (a GPU, or the machine where there is none), and beside it."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    """Moments and master copy."""
+    reference: int
+    activations: int | None
+    """Of the longest pack, the head included; None: unknown."""
+    buffers: int
+    """DeepSpeed's, on a GPU."""
+    on_host: int
+    """In host memory although there is a GPU: the optimizer's state, if offloaded."""
+
+    @property
+    def state(self) -> int:
+        """Of the policy: weights, gradients, optimizer."""
+        return self.weights + self.gradients + self.optimizer
+
+    @property
+    def device(self) -> int:
+        """All of it on the device; without activations where they are unknown."""
+        return self.state + self.reference + (self.activations or 0) + self.buffers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerMemory:
+    """Bytes of one rollout server on each of its GPUs."""
+
+    weights: int
+    token: int | None
+    """Keys and values of one token in the cache; None: unknown."""
+
+
+def num_ranks(spec: ProRLJobSpec) -> int:
+    """Return the learner's processes."""
+    return spec.learner.replicas * spec.learner.processes_per_replica
+
+
+def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_gpu: bool) -> RankMemory:
+    """Return what a rank takes when the longest pack has so many positions."""
+    learner, ranks = spec.learner, num_ranks(spec)
+    stage = learner.deepspeed.zero_stage if learner.engine is EngineKind.DEEPSPEED else 0
+    count, item = size.parameters, BYTES[learner.precision]
+    has_master = stage > 0 or learner.precision is Precision.BFLOAT16
+    gradients = _share(_FLOAT32 * count, ranks if stage >= 2 else 1)
+    optimizer = _share((_MOMENTS + (_FLOAT32 if has_master else 0)) * count, ranks if stage >= 1 else 1)
+    is_offloaded = learner.deepspeed.offload_optimizer and on_gpu
+    return RankMemory(
+        weights=_share(item * count, ranks if stage == 3 else 1),
+        gradients=gradients,
+        optimizer=0 if is_offloaded else optimizer,
+        reference=item * count if ever_measures_kl(spec) else 0,
+        activations=_activations(spec, size.config, pack_positions),
+        buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
+        on_host=optimizer if is_offloaded else 0,
+    )
+
+
+def server_memory(spec: ProRLJobSpec, size: ModelSize) -> ServerMemory:
+    """Return what a server holds of the model, and what a token takes in its cache."""
+    width, item = spec.rollout.tensor_parallel_size, BYTES[spec.rollout.dtype]
+    return ServerMemory(weights=_share(item * size.parameters, width), token=_cached_token(size.config, width, item))
+
+
+def published_bytes(spec: ProRLJobSpec, size: ModelSize) -> int:
+    """Return the bytes of the weights that each rollout server loads after a step."""
+    return BYTES[spec.rollout.dtype] * size.parameters
+
+
+def _share(total: int, ranks: int) -> int:
+    return -(-total // ranks)
+
+
+def _cached_token(config: ModelConfig | None, width: int, item: int) -> int | None:
+    """Return a key and a value of each layer and head that a GPU has: heads are shared out, never cut."""
+    if config is None or not (config.layers and config.key_value_heads and config.head_size):
+        return None
+    return 2 * config.layers * _share(config.key_value_heads, width) * config.head_size * item
+
+
+def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int | None:
+    """Return what the backward pass needs of a pack.
+
+    Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
+    the rotary embedding, values, the attention's output; four times the feed-forward part's width. With checkpointing:
+    the input of each layer, and one layer whole. As Llama, Qwen and Mistral are written in transformers.
+    """
+    if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
+        return None
+    if not (config.intermediate_size and config.key_value_heads and config.vocabulary):
+        return None
+    item = BYTES[spec.learner.precision]
+    queries, keys = config.heads * config.head_size, config.key_value_heads * config.head_size
+    norms = 2 * config.hidden_size * (_FLOAT32 + 2 * item)
+    layer = norms + item * (2 * queries + 2 * keys + 4 * config.intermediate_size)
+    whole, inputs = config.layers, 0
+    if spec.learner.gradient_checkpointing:
+        whole, inputs = 1, config.layers * config.hidden_size * item
+    logits = min(_LOGITS, 2 * _FLOAT32 * positions * config.vocabulary)
+    return positions * (whole * layer + inputs) + logits
