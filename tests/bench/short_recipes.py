@@ -14,6 +14,9 @@ STEPS = 16
 """Enough for each of ProRL v1's eight runs to have some."""
 _LONGEST = 6
 """Completion tokens of the quickstart; a stage with twice the recipe's context gets twice as many."""
+_PROMPTS, _GROUP = 4, 4
+"""Prompts of a step, in two optimizer steps, and completions of each: a third of the quickstart's work."""
+_VALIDATED = 16
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
     job["metadata"]["name"] = recipe["metadata"]["name"]
     spec = job["spec"]
     spec["model"]["path"] = str(ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct")
-    (quick,) = spec["data"]["sources"]
+    (quick,), sources = spec["data"]["sources"], wanted["data"]["sources"]
     spec["data"]["sources"] = [
         {
             **copy.deepcopy(quick),
@@ -36,7 +39,7 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
             "weight": source.get("weight", 1),
             "reasoningGym": _gym(quick, number),
         }
-        for number, source in enumerate(wanted["data"]["sources"])
+        for number, source in enumerate(sources)
     ]
     spec["algorithm"] = _algorithm(wanted["algorithm"])
     scale = STEPS / wanted["schedule"]["totalSteps"]
@@ -44,7 +47,9 @@ def shortened(recipe: dict[str, Any]) -> dict[str, Any]:
         "totalSteps": STEPS,
         "stages": [_stage(stage, scale, wanted) for stage in wanted["schedule"].get("stages", [])],
     }
-    spec["validation"]["sources"] = [{"name": source["name"], "size": 40} for source in wanted["data"]["sources"]]
+    spec["learner"] |= {"promptsPerStep": _PROMPTS, "minibatchPrompts": _PROMPTS // 2, "groupSize": _GROUP}
+    sizes = [{"name": source["name"], "size": max(1, _VALIDATED // len(sources))} for source in sources]
+    spec["validation"] |= {"everySteps": 4, "sources": sizes}
     spec["referenceReset"] = _resets(wanted["referenceReset"])
     return job
 
@@ -79,5 +84,5 @@ def _stage(stage: dict[str, Any], scale: float, recipe: dict[str, Any]) -> dict[
         growth = overrides["maxCompletionTokens"] / recipe["rollout"]["maxCompletionTokens"]
         overrides["maxCompletionTokens"] = round(_LONGEST * growth)
     if "groupSize" in overrides:
-        overrides["groupSize"] = 8 * overrides["groupSize"] // recipe["learner"]["groupSize"]
+        overrides["groupSize"] = _GROUP * overrides["groupSize"] // recipe["learner"]["groupSize"]
     return {**stage, "fromStep": round(stage["fromStep"] * scale), "overrides": overrides}
