@@ -28,6 +28,7 @@ NOT covered at this level, whoever it runs as:
 from __future__ import annotations
 
 import dataclasses
+import marshal
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -36,7 +37,7 @@ from prorl_api.errors import RewardError
 from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import RawOutcome, RunSpec, Runtime
 from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
-from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
+from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS, SAME_VERSION
 from prorl_reward_sandbox.execution.process.libraries import located
 from prorl_reward_sandbox.execution.process.run_request import LIBRARY_ADDRESS_BYTES
 
@@ -54,9 +55,7 @@ def find():
 find()
 """
 """Before the next: has libraries found. Their linear algebra has one thread, as at the other levels."""
-_BOOT = (
-    f"EXPECTED = {_EXPECTED!r}"
-    + """
+_LOAD = """
 def boot():
     import sys
     sys.argv[:] = sys.argv[1:]
@@ -77,8 +76,13 @@ def boot():
     exec(code, names)
 boot()
 """
-)
+_BOOT = f"EXPECTED = {_EXPECTED!r}{_LOAD}"
 """Runs a script as `__main__`, after what programs expect was arranged for."""
+_COMPILED = f"""import marshal
+EXPECTED = marshal.loads({marshal.dumps(compile(_EXPECTED, "<string>", "exec", dont_inherit=True))!r})
+exec(marshal.loads({marshal.dumps(compile(_LOAD, "<string>", "exec", dont_inherit=True))!r}))
+"""
+"""The same for interpreters that have our bytecode: compiling it for every run would cost a twentieth of one."""
 _PROBE_LIMITS = ExecutionLimits(wall_seconds=30.0, cpu_seconds=20.0)
 
 
@@ -107,13 +111,13 @@ class ProcessIsolation(RunnerIsolation):
 
     def _started(self, spec: RunSpec) -> RunSpec:
         """Return the run of an interpreter that runs the script."""
-        boot, limits = _BOOT, spec.limits
+        boot, limits = _COMPILED if self._interpreter in SAME_VERSION else _BOOT, spec.limits
         if spec.libraries:
             try:
                 packages = dict(located(spec.libraries))
             except FileNotFoundError as error:
                 raise RewardError(str(error)) from error
-            boot = f"PACKAGES = {packages!r}{_FINDING}{_BOOT}"
+            boot = f"PACKAGES = {packages!r}{_FINDING}{boot}"
             limits = limits.model_copy(update={"memory_bytes": limits.memory_bytes + LIBRARY_ADDRESS_BYTES})
         argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", boot, *spec.argv)
         return dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC, limits=limits)
