@@ -42,7 +42,7 @@ PACKAGES = {
     "operator": {"prorl_api", "prorl_control", "prorl_operator"},
     "learner": {"prorl_api", "prorl_trainer"},
     "rollout-server": {"prorl_api", "prorl_rollout_server"},
-    "reward-sandbox": {"prorl_api", "prorl_reward_sandbox"},
+    "reward-sandbox": {"prorl_api", "prorl_reward_sandbox", "prorl_verifiers"},
 }
 """What each image holds of this project."""
 EVERY = pytest.mark.parametrize("target", PACKAGES)
