@@ -6,7 +6,9 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from prorl_api.process.asgi import AttemptFence, BodyLimits, error_response, install
+from prorl_api.process.bodies import BodyLimits
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import error_response, install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.wire.base import ErrorInfo, ErrorKind
 from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse, RolloutServerState

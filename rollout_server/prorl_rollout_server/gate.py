@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 
 
 class Gate:

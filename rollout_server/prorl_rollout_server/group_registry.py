@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorKind
 from prorl_api.wire.rollout import GenerateRequest
 from prorl_rollout_server.groups import Group, GroupOutcome

@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
 
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorBody, ErrorInfo, ErrorKind, WeightsId
 from prorl_api.wire.rollout import CompletionEvent, DoneEvent, FinishReason, GeneratedSegment, GenerateRequest
 from prorl_rollout_server.engine import Engine, EngineDiedError, EngineRefusedError, SampleEnd

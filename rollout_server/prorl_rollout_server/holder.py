@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from prorl_api.errors import EngineMismatchError, TransientError, WeightsError
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorKind, WeightsId
 from prorl_api.wire.rollout import LoadWeightsRequest, LoadWeightsResponse, RefusedWeights
 from prorl_rollout_server.engine import Engine, EngineDiedError, EngineLoadError, EngineRefusedError

@@ -19,8 +19,8 @@ import uvicorn
 
 from prorl_api.errors import ProRLError
 from prorl_api.process.addresses import base_url_origin
-from prorl_api.process.asgi import AttemptFence
 from prorl_api.process.connections import limited_config
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_rollout_server.app import create_app

@@ -11,7 +11,8 @@ import time
 from typing import NoReturn
 
 from prorl_api.errors import TransientError
-from prorl_api.process.asgi import ApiError, AttemptFence
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.fence import AttemptFence
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
 from prorl_api.wire.rollout import LoadWeightsRequest
 from prorl_rollout_server.learner_client import MAX_WAIT_SECONDS, LearnerClient

@@ -23,7 +23,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorKind, WeightsId
 from prorl_api.wire.rollout import GenerateRequest, LoadWeightsRequest, LoadWeightsResponse, RefusedWeights
 from prorl_rollout_server.engine import Engine

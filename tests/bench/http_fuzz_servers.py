@@ -20,8 +20,8 @@ from pathlib import Path
 import psutil
 from prometheus_client import CollectorRegistry
 
-from prorl_api.process.asgi import AttemptFence, OwnAttempt
 from prorl_api.process.connections import limited_config
+from prorl_api.process.fence import AttemptFence, OwnAttempt
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, bind
 from prorl_api.process.tokens import ACCEPTED_VARIABLE, AcceptedTokens, accepted_text, digest_of
 from prorl_api.run_folder import RunFolder

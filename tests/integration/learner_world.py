@@ -25,7 +25,9 @@ from fastapi.responses import Response, StreamingResponse
 
 from prorl_api import names
 from prorl_api.metrics import surviving
-from prorl_api.process.asgi import ApiError, AttemptFence, install
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import install
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, address_of, bind
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.run_folder import RunFolder

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prorl_api.process.asgi import OwnAttempt
+from prorl_api.process.fence import OwnAttempt
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.spec.job import ProRLJobSpec

@@ -1,4 +1,4 @@
-"""The refusal of one request: raised wherever it is found, answered by `asgi` with its kind's status."""
+"""The refusal of one request: raised wherever it is found, answered by `http_guard` with its kind's status."""
 
 from __future__ import annotations
 

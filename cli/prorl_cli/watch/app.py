@@ -8,8 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from prorl_api.errors import ProRLError
-from prorl_api.process import asgi
+from prorl_api.process import http_guard
 from prorl_api.process.api_error import ApiError
+from prorl_api.process.bodies import BodyLimits
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import ErrorKind, WireModel
@@ -36,7 +38,7 @@ class Decision(WireModel):
     decision: Choice
 
 
-_LIMITS = asgi.BodyLimits(max_bytes=4096, total_bytes=64 * 1024)
+_LIMITS = BodyLimits(max_bytes=4096, total_bytes=64 * 1024)
 
 
 def create_app(run: RunFolder, token: str, *, looked: Callable[[Look], None] = lambda _: None) -> Gate:
@@ -67,7 +69,7 @@ def create_app(run: RunFolder, token: str, *, looked: Callable[[Look], None] = l
         except ProRLError as error:
             raise ApiError(ErrorKind.BAD_REQUEST, str(error)) from error
 
-    asgi.install(app, AcceptedTokens([f"page={digest_of(token)}"]), asgi.AttemptFence(), limits=_LIMITS)
+    http_guard.install(app, AcceptedTokens([f"page={digest_of(token)}"]), AttemptFence(), limits=_LIMITS)
     document = live_document("ProRL run", PARTS).encode()
     return Gate(app, document=document, policy=live_policy())
 

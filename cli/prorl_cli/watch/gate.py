@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from prorl_api.process.asgi import error_response
+from prorl_api.process.http_guard import error_response
 from prorl_api.wire.base import ErrorInfo, ErrorKind
 
 if TYPE_CHECKING:

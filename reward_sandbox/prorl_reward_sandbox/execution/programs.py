@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 
 from prorl_api.errors import RewardError
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorKind
 from prorl_api.wire.sandbox import ExecuteRequest, ExecuteResponse, ProgramTestResult, Verdict
 from prorl_reward_sandbox.execution.compiling.bounded_cache import BoundedCache, Made, digest_of
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers
-from prorl_reward_sandbox.execution.compiling.languages.simple import PYTHON
+from prorl_reward_sandbox.execution.compiling.languages.one_command import PYTHON
 from prorl_reward_sandbox.execution.compiling.libraries import needed_libraries
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains, language_fault
 from prorl_reward_sandbox.execution.isolation import Isolation

@@ -11,7 +11,9 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from prorl_api.errors import Fault, SpecError
-from prorl_api.process.asgi import AttemptFence, BodyLimits, error_response, install
+from prorl_api.process.bodies import BodyLimits
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import error_response, install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.settings import SandboxSettings
 from prorl_api.wire.base import ErrorInfo, ErrorKind

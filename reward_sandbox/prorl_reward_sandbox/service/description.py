@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from prorl_api.process.asgi import OPEN_PATHS
+from prorl_api.process.http_guard import OPEN_PATHS
 from prorl_api.wire.base import ErrorBody
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": "Seconds."}}

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from prorl_api.errors import RewardError
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import ExecuteRequest, ProgramTest, ScoreItem, ScoreRequest, Verdict
 from prorl_reward_sandbox.execution.programs import ProgramService

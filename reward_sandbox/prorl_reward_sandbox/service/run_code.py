@@ -16,7 +16,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from prorl_api.errors import RewardError
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.base import ErrorKind
 from prorl_api.wire.sandbox import CompileResult, ExecutionLimits, Verdict
 from prorl_reward_sandbox.execution.isolation import RawOutcome, StopReason

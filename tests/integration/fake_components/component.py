@@ -25,7 +25,8 @@ from fastapi.responses import JSONResponse, Response
 
 from prorl_api.errors import ExitCode, SpecError, StaleAttemptError
 from prorl_api.names import ENV_ADVERTISED_URL, ENV_LEARNER_REPLICAS, ENV_LEARNER_URL
-from prorl_api.process import asgi
+from prorl_api.process import http_guard
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import listening_socket
 from prorl_api.process.logs import configure_logging
@@ -59,7 +60,7 @@ def main() -> None:
     else:
         app = FastAPI()
         install_readiness(app, role, control)
-    asgi.install(app, tokens, asgi.AttemptFence())
+    http_guard.install(app, tokens, AttemptFence())
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
     if role == "learner":
         learner.server = server

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 import uvicorn
 from fastapi import FastAPI, Request
 
-from prorl_api.process import asgi, connections
-from prorl_api.process.asgi import AttemptFence, BodyLimits, Rights
+from prorl_api.process import connections, http_guard
+from prorl_api.process.bodies import BodyLimits
 from prorl_api.process.connections import ConnectionLimits, limited_config
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import Rights
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 
 TOKEN = "secret"
@@ -39,7 +41,7 @@ class Service:
 
 def make_app(bodies: list[int], let_go: asyncio.Event, limits: BodyLimits, rights: Rights | None) -> FastAPI:
     app = FastAPI()
-    asgi.install(app, AcceptedTokens([digest_of(TOKEN)]), AttemptFence(), rights=rights, limits=limits)
+    http_guard.install(app, AcceptedTokens([digest_of(TOKEN)]), AttemptFence(), rights=rights, limits=limits)
 
     @app.get("/healthz")
     async def healthz() -> str:

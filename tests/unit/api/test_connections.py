@@ -22,7 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 sys.path.insert(0, str(Path(__file__).parent))
 from http_server_kit import AUTHORIZED, Service, ask, is_alive, served
 
-from prorl_api.process.asgi import BodyLimits
+from prorl_api.process.bodies import BodyLimits
 from prorl_api.process.connections import ConnectionLimits
 
 LIMITS = ConnectionLimits(max_waiting=64, header_seconds=1.0, linger_seconds=0.5, stalled_seconds=1.0)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from prorl_api.process import lifeline, listen, logs, tokens
-from prorl_api.process.asgi import ApiError, AttemptFence, OwnAttempt
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.fence import AttemptFence, OwnAttempt
 from prorl_api.process.tokens import AcceptedTokens, bearer_headers, derive_token, digest_of
 from prorl_api.wire.base import ErrorKind
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 
-from prorl_api.process.asgi import ApiError
+from prorl_api.process.api_error import ApiError
 from prorl_api.wire.sandbox import ExecuteRequest, ExecutionLimits, ProgramTest, ProgramTestResult, Verdict
 from prorl_reward_sandbox.execution.process.user import FIRST_USER_ID, NUM_USER_IDS
 from prorl_reward_sandbox.execution.programs import ProgramService

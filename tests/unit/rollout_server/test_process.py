@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from prorl_api.errors import SpecError
-from prorl_api.process.asgi import AttemptFence
+from prorl_api.process.fence import AttemptFence
 from prorl_api.settings import RolloutServerSettings
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat
 from prorl_api.wire.rollout import RefusedWeights, WeightSource, WeightsProbe

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from prorl_api.process.asgi import AttemptFence
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 from prorl_api.wire.base import ErrorBody, ErrorKind
 from prorl_api.wire.rollout import RolloutServerState, WeightsProbe

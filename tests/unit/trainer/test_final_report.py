@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prorl_api.process.asgi import AttemptFence
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.learner import LearnerPhase

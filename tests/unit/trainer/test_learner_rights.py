@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from prorl_api.process.asgi import OwnAttempt
+from prorl_api.process.fence import OwnAttempt
 from prorl_api.process.tokens import AcceptedTokens, derive_token, digest_of
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.base import ErrorBody, ErrorKind

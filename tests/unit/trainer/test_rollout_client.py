@@ -11,7 +11,9 @@ from fastapi import FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from prorl_api.errors import EngineMismatchError, RolloutError, StaleAttemptError
-from prorl_api.process.asgi import ApiError, AttemptFence, install
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import install
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.wire.base import ErrorBody, ErrorInfo, ErrorKind
 from prorl_api.wire.learner import MemberHeartbeat

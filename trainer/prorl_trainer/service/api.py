@@ -13,8 +13,11 @@ from starlette.requests import Request
 
 from prorl_api.limits import Limits
 from prorl_api.process.addresses import AddressError, own_address
-from prorl_api.process.asgi import ApiError, AttemptFence, BodyLimits, Rights, install
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.bodies import BodyLimits
 from prorl_api.process.connections import limited_config
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import Rights, install
 from prorl_api.process.tokens import BODY, AcceptedTokens
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import Role

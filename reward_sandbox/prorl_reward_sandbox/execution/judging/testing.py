@@ -16,7 +16,7 @@ from prorl_api.wire.sandbox import (
     Verdict,
 )
 from prorl_reward_sandbox.execution.compiling.compilation import Compilers, Program
-from prorl_reward_sandbox.execution.compiling.languages.simple import PYTHON
+from prorl_reward_sandbox.execution.compiling.languages.one_command import PYTHON
 from prorl_reward_sandbox.execution.compiling.libraries import Libraries, needed_libraries
 from prorl_reward_sandbox.execution.compiling.toolchains import Installed, Toolchains
 from prorl_reward_sandbox.execution.isolation import Isolation

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from prorl_reward_sandbox.execution.compiling.languages.base import Language
 from prorl_reward_sandbox.execution.compiling.languages.go import GO
 from prorl_reward_sandbox.execution.compiling.languages.java import JAVA
-from prorl_reward_sandbox.execution.compiling.languages.simple import CPP, JAVASCRIPT, PYTHON, RUST, C
+from prorl_reward_sandbox.execution.compiling.languages.one_command import CPP, JAVASCRIPT, PYTHON, RUST, C
 
 ALL_LANGUAGES = (PYTHON, C, CPP, GO, RUST, JAVA, JAVASCRIPT)
 """Each once, the one that must be there first."""

@@ -9,7 +9,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from prorl_api.process.asgi import STATUS_OF_KIND, ApiError, AttemptFence, install
+from prorl_api.process.api_error import ApiError
+from prorl_api.process.fence import AttemptFence
+from prorl_api.process.http_guard import STATUS_OF_KIND, install
 from prorl_api.process.tokens import AcceptedTokens, digest_of
 from prorl_api.wire.base import ATTEMPT_HEADER, ErrorBody, ErrorInfo, ErrorKind
 from prorl_api.wire.rollout import Sampling
@@ -147,6 +149,5 @@ async def test_a_crash_is_logged_and_told_without_its_details(
     assert (response.status_code, info.kind, info.retryable) == (500, ErrorKind.INTERNAL, True)
     assert "RuntimeError" in info.message
     assert "hunter2" not in info.message
-    assert [record.exc_info is not None for record in caplog.records if record.name == "prorl_api.process.asgi"] == [
-        True
-    ]
+    [record] = [record for record in caplog.records if record.name == "prorl_api.process.http_guard"]
+    assert record.exc_info is not None

@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from prorl_api.process.api_error import ApiError
 from prorl_api.process.bodies import Bodies, BodyLimits, ClientLeft, replay
-from prorl_api.process.fence import AttemptFence, OwnAttempt
+from prorl_api.process.fence import AttemptFence
 from prorl_api.process.tokens import ANY_CALLER, AcceptedTokens
 from prorl_api.wire.base import ATTEMPT_HEADER, ErrorBody, ErrorInfo, ErrorKind
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
     from starlette.types import ASGIApp, Receive, Scope, Send
-
-__all__ = ["ApiError", "AttemptFence", "BodyLimits", "OwnAttempt", "Rights", "error_response", "install"]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """Paths that need no token: probes and scrapes."""
