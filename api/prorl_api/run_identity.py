@@ -17,4 +17,7 @@ class RunIdentity(WireModel):
     manifest_folder: str = ""
     """Relative paths in `job.yaml` are relative to it; empty in a cluster, where paths are absolute."""
     model: str | None = None
-    """`--model` of the first start on one machine; it holds for every later one."""
+    """`--model` on one machine; it holds for every later start, until its folder is gone or another one is given."""
+    digests: dict[str, str] = {}
+    """On one machine, of the model's weights and of files that the run was begun with, by the path of their field:
+    what was moved is known again by them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def head_size_faults(config: ModelConfig, where: str, supported: frozenset[int] 
     return [Fault(path=MODEL_PATH, got=got, want=want)]
 
 
+@functools.cache
 def cpu_head_sizes() -> frozenset[int] | None:
     """Return the sizes; None if no vLLM is installed here, or its source does not tell."""
     spec = importlib.util.find_spec("vllm")

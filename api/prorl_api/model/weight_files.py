@@ -78,14 +78,14 @@ def header(path: Path) -> dict[str, dict[str, Any]]:
 
 def num_parameters(folder: Path) -> int | None:
     """Count the parameters of all safetensors files; None if there are none, or one is not whole."""
-    files = _used(folder)
+    files = used_files(folder)
     try:
         return sum(math.prod(entry["shape"]) for file in files for entry in header(file).values()) if files else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _used(folder: Path) -> list[Path]:
+def used_files(folder: Path) -> list[Path]:
     """Return the safetensors files that are loaded: others, such as an adapter's, may lie beside them."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]

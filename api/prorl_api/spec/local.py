@@ -57,7 +57,7 @@ class LocalSpec(SpecModel):
     """The overlay for one machine. A field that cannot hold there and has no overlay is refused by name."""
 
     model_path: Path | None = None
-    """Instead of `spec.model.path`."""
+    """Instead of `spec.model.path`. A run that has begun takes another folder if it holds the same weights."""
     paths: Annotated[dict[str, Path], Field(max_length=64)] = {}
     """Mount path of a volume to a folder of this machine: `{/data: ./data}`."""
     rollout: LocalRollout = LocalRollout()

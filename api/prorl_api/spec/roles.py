@@ -21,7 +21,7 @@ class ModelSpec(SpecModel):
 
     path: Path
     """Folder in Hugging Face format (config, tokenizer, safetensors), relative to the manifest's folder; or a hub
-    name where a hub is reachable."""
+    name where a hub is reachable. A run on one machine goes on with the same weights from wherever they lie now."""
 
 
 class InitFrom(SpecModel):

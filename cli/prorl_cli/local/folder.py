@@ -6,14 +6,15 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 from ulid import ULID
 
-from prorl_api.errors import SpecError
+from prorl_api.errors import Fault, SpecError
 from prorl_api.manifest import read_job
 from prorl_api.run_folder import RunFolder
 from prorl_api.run_identity import RunIdentity
@@ -22,6 +23,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_cli.errors import RunFolderError, storage_error
 from prorl_cli.local.files import reading, write_atomically
+from prorl_cli.local.inputs import MODEL, digests_of, other_weights, with_paths_of
 
 _LOOK_SECONDS = 0.2
 """Nobody looks at whether a folder is driven for so long; a page that is open looks every other second."""
@@ -127,9 +129,22 @@ def existing(path: Path) -> RunFolder:
     return run
 
 
-def begin(run: RunFolder, text: str, *, manifest_folder: Path, model: str | None) -> RunIdentity:
+def begin(
+    run: RunFolder,
+    text: str,
+    *,
+    manifest_folder: Path,
+    model: str | None,
+    digests: Mapping[str, str] = MappingProxyType({}),
+) -> RunIdentity:
     """Write the manifest and then the identity of a new run."""
-    identity = RunIdentity(uid=str(ULID()), created=time.time(), manifest_folder=str(manifest_folder), model=model)
+    identity = RunIdentity(
+        uid=str(ULID()),
+        created=time.time(),
+        manifest_folder=str(manifest_folder),
+        model=model,
+        digests=dict(digests),
+    )
     try:
         write_atomically(run.manifest, text)
         write_atomically(run.identity, identity.model_dump_json(indent=2))
@@ -141,29 +156,59 @@ def begin(run: RunFolder, text: str, *, manifest_folder: Path, model: str | None
 
 
 def adopt_changes(
-    run: RunFolder, identity: RunIdentity, job: ProRLJob, text: str, *, manifest_folder: Path
+    run: RunFolder, before: RunIdentity, now: RunIdentity, job: ProRLJob, effective: ProRLJob, text: str
 ) -> list[FieldChange]:
     """Compare the manifest with the accepted one, take it over if it may change so, and say what changed.
+
+    Args:
+        run: The folder.
+        before: As it is recorded.
+        now: With the `--model` and the manifest's folder of this start.
+        job: As accepted.
+        effective: As it runs here.
+        text: What is stored of it.
 
     Raises:
         SpecError: A field differs that is fixed once a run has begun.
     """
     accepted = read_job(run.manifest)
-    if identity.model is not None:
-        accepted = with_model(accepted, identity.model)
-    found = changes(accepted, job)
-    faults = immutable_faults(found, has_checkpoint=run.current.exists())
+    if before.model is not None:
+        accepted = with_model(accepted, before.model)
+    faults = refused_changes(accepted, job, effective, before, has_checkpoint=run.current.exists())
     if faults:
         raise SpecError(faults, source=f"the manifest, compared with {run.manifest},")
+    found = changes(accepted, job)
+    if missing := digests_of(effective).items() - before.digests.items():  # of a run that an earlier version began
+        now = now.model_copy(update={"digests": dict(missing) | before.digests})
     try:
         if found:
             write_atomically(run.manifest, text)
-        if str(manifest_folder) != identity.manifest_folder:
-            moved = identity.model_copy(update={"manifest_folder": str(manifest_folder)})
-            write_atomically(run.identity, moved.model_dump_json(indent=2))
+        if now != before:
+            write_atomically(run.identity, now.model_dump_json(indent=2))
     except OSError as error:
         raise storage_error(error, run.path) from error
     return found
+
+
+def refused_changes(
+    accepted: ProRLJob, job: ProRLJob, effective: ProRLJob, identity: RunIdentity, *, has_checkpoint: bool = True
+) -> list[Fault]:
+    """Name what a begun run cannot take. What it was begun with may have been moved: content counts, not paths.
+
+    Args:
+        accepted: The job as it was accepted.
+        job: As it is asked for.
+        effective: The same as it would run here.
+        identity: Of the run.
+        has_checkpoint: Whether the shape of checkpoints is fixed.
+    """
+    found = changes(accepted, with_paths_of(accepted, job, effective, identity.digests))
+    if not other_weights(effective, identity.digests):
+        return immutable_faults(found, has_checkpoint=has_checkpoint)
+    got = f"{effective.spec.model.path}, with other weights than those that this run began with"
+    want = "the same model, wherever it lies now, or a new run with another --run-dir (initFrom continues this one)"
+    others = [change for change in found if change.path not in (MODEL, "spec.local.modelPath")]
+    return [*immutable_faults(others, has_checkpoint=has_checkpoint), Fault(path=MODEL, got=got, want=want)]
 
 
 def with_model(job: ProRLJob, model: str) -> ProRLJob:

@@ -85,6 +85,18 @@ def _base_folder(path: Path) -> Path:
     return path.parent if identity is None else Path(identity.manifest_folder)
 
 
+def kept_model(run: RunFolder) -> str | None:
+    """Return what `--model` was at earlier starts; None if there was none, or if that folder is gone.
+
+    Then what the manifest names is taken, if it is the same model.
+    """
+    identity = read_identity(run)
+    if identity is None or identity.model is None:
+        return None
+    path = Path(identity.model)
+    return None if path.is_absolute() and not path.exists() else identity.model
+
+
 def model_argument(model: str | None) -> str | None:
     """`--model` as it is stored: a folder becomes absolute, a hub name stays.
 

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from prorl_api.errors import SpecError
 from prorl_api.run_folder import RunFolder
+from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.base import Change
-from prorl_api.spec.edits import TAKEN_UP, FieldChange, changes, immutable_faults, taken_up
+from prorl_api.spec.edits import TAKEN_UP, FieldChange, changes, taken_up
 from prorl_api.spec.job import ProRLJob
 from prorl_cli.local.files import write_atomically
+from prorl_cli.local.folder import refused_changes
 from prorl_cli.local.job import LocalJob
 
 FIXED_HERE = frozenset({"spec.rollout.replicas", "spec.sandbox.replicas"})
@@ -34,8 +36,11 @@ class Edit:
 class ManifestWatch:
     """Looks at the manifest's file; keeps the job as it runs."""
 
-    def __init__(self, path: Path, run: RunFolder, job: LocalJob, load: Callable[[], LocalJob]) -> None:
+    def __init__(
+        self, path: Path, run: RunFolder, job: LocalJob, load: Callable[[], LocalJob], identity: RunIdentity
+    ) -> None:
         """Watch `path`, from which `job` was read and from which `load` reads it again."""
+        self._identity = identity
         self._path = path
         self._run = run
         self._load = load
@@ -57,7 +62,7 @@ class ManifestWatch:
         try:
             edited = self._load()
             found = changes(self._accepted, edited.accepted)
-            if faults := immutable_faults(found):
+            if faults := refused_changes(self._accepted, edited.accepted, edited.effective, self._identity):
                 raise SpecError(faults, source="the edited manifest")
             effective = self._mixed(edited.effective)
         except SpecError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from prorl_api.errors import ExitCode
+from prorl_api.manifest import read_job
 from prorl_api.process.listen import address_of, bind
 from prorl_api.run_folder import RunFolder
 from prorl_api.run_identity import RunIdentity
@@ -23,8 +24,9 @@ from prorl_cli.errors import INTERRUPTED, storage_error
 from prorl_cli.local import folder, shared_memory, targets
 from prorl_cli.local.environment import PROGRAMS, Surroundings, serves
 from prorl_cli.local.gpus import GpuShares, assign_gpus, find_gpus, gpu_lines
+from prorl_cli.local.inputs import digests_of
 from prorl_cli.local.interrupts import Interrupts
-from prorl_cli.local.job import LocalJob, load_local_job, model_argument
+from prorl_cli.local.job import LocalJob, kept_model, load_local_job, model_argument
 from prorl_cli.local.leftovers import end_leftovers
 from prorl_cli.local.live import LiveProgress
 from prorl_cli.local.manifest_watch import ManifestWatch, write_effective
@@ -67,11 +69,12 @@ def run_job(request: RunRequest, console: Console) -> int:
     Raises:
         ProRLError: The job cannot start here, or the run folder fails while it runs.
     """
-    asked_model = model_argument(request.model)
-    job = load_local_job(request.manifest, asked_model, request.folder, assignments=request.assignments)
-    run = RunFolder(request.folder(job.accepted.metadata.name).absolute())
+    name = read_job(request.manifest, request.assignments).metadata.name
+    run = RunFolder(request.folder(name).absolute())
+    model = model_argument(request.model) or kept_model(run)
+    job = load_local_job(request.manifest, model, request.folder, assignments=request.assignments)
     with Interrupts() as interrupts, folder.locked(run), contextlib.ExitStack() as kept:
-        identity, job = _accept(run, job, asked_model, request, console)
+        identity = _accept(run, job, model, request, console)
         run_plan = plan(job.effective)
         if folder.has_finished(run, run_plan.total_steps):
             _say_finished(run, run_plan, console)
@@ -82,7 +85,7 @@ def run_job(request: RunRequest, console: Console) -> int:
         load = partial(
             load_local_job, request.manifest, identity.model, request.folder, assignments=request.assignments
         )
-        watch = ManifestWatch(request.manifest, run, job, load)
+        watch = ManifestWatch(request.manifest, run, job, load, identity)
         outcome = _supervise(
             run=run,
             identity=identity,
@@ -98,22 +101,18 @@ def run_job(request: RunRequest, console: Console) -> int:
     return _conclude(run, outcome, request, console, is_suspended_by_spec=is_suspended_by_spec)
 
 
-def _accept(
-    run: RunFolder, job: LocalJob, model: str | None, request: RunRequest, console: Console
-) -> tuple[RunIdentity, LocalJob]:
+def _accept(run: RunFolder, job: LocalJob, model: str | None, request: RunRequest, console: Console) -> RunIdentity:
     """Begin a new run, or take the manifest over into the one that is there."""
     identity = folder.read_identity(run)
-    if identity is None:
-        text = folder.manifest_text(job.accepted, job.text, is_changed=bool(model or request.assignments))
-        return folder.begin(run, text, manifest_folder=job.manifest_folder, model=model), job
-    if model is None and identity.model is not None:
-        job = load_local_job(request.manifest, identity.model, request.folder, assignments=request.assignments)
-    is_changed = bool(identity.model or request.assignments)
+    is_changed = bool(model or request.assignments)
     text = folder.manifest_text(job.accepted, job.text, is_changed=is_changed)
-    changed = folder.adopt_changes(run, identity, job.accepted, text, manifest_folder=job.manifest_folder)
-    for change in changed:
+    if identity is None:
+        digests = digests_of(job.effective)
+        return folder.begin(run, text, manifest_folder=job.manifest_folder, model=model, digests=digests)
+    now = identity.model_copy(update={"model": model, "manifest_folder": str(job.manifest_folder)})
+    for change in folder.adopt_changes(run, identity, now, job.accepted, job.effective, text):
         console.print(f"changed since the last start: {change}", markup=False, highlight=False)
-    return identity, job
+    return folder.read_identity(run) or now
 
 
 def _prepare(run: RunFolder, job: LocalJob, console: Console) -> None:
