@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.wire.sandbox import CORRECT_REWARD
+from prorl_api.wording import reason_of
 
 Item = tuple[str, int]
 """(source, index among its held-out items)."""
@@ -109,14 +110,13 @@ def read_results(path: Path) -> Results:
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # texts may hold other line ends
     except (OSError, UnicodeDecodeError) as error:
-        raise _fault(path, "the file", str(error), "results written by `prorl evaluate`") from error
+        raise _fault(path, "the file", reason_of(error), "results written by `prorl evaluate`") from error
     if lines == [""]:
         raise _fault(path, "line 1", "nothing", "an evaluation's settings")
     try:
         settings = EvaluationSettings.model_validate_json(lines[0])
     except ValidationError as error:
-        got = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise _fault(path, "line 1", got, "settings as `prorl evaluate` writes them") from error
+        raise _fault(path, "line 1", reason_of(error), "settings as `prorl evaluate` writes them") from error
     grouped: dict[Item, dict[int, Sample]] = {}
     for sample in _read_samples(path, lines):
         if sample.number in grouped.setdefault(sample.item, {}):

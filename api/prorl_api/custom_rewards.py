@@ -12,6 +12,7 @@ from pathlib import Path
 from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.data import DataSpec
 from prorl_api.wire.sandbox import RewardFunction
+from prorl_api.wording import reason_of
 
 _MAX_BYTES = 2**20
 
@@ -47,7 +48,7 @@ def read_reward(reward: str, base: Path, where: str) -> RewardFunction:
         data = path.read_bytes()
     except OSError as error:
         want = "a Python file beside the manifest, or its path, before the colon"
-        raise _fault(where, f"{path}, {(error.strerror or str(error)).lower()}", want) from error
+        raise _fault(where, f"{path}, {reason_of(error)}", want) from error
     if len(data) > _MAX_BYTES:
         raise _fault(where, f"{path} of {len(data)} bytes", f"at most {_MAX_BYTES}")
     try:
@@ -55,7 +56,7 @@ def read_reward(reward: str, base: Path, where: str) -> RewardFunction:
         names = _names(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError) as error:
         line = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        what = error.msg if isinstance(error, SyntaxError) else str(error)
+        what = error.msg if isinstance(error, SyntaxError) else reason_of(error)
         raise _fault(where, f"{path}{line}: {what}", "a Python file in UTF-8") from error
     if function not in names:
         shown = ", ".join(sorted(names)) or "none"

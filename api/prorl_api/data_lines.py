@@ -16,6 +16,7 @@ from prorl_api.errors import Fault
 from prorl_api.jsonl import LineError, RawLine, parse_object
 from prorl_api.rows import ROWS, Row, Text
 from prorl_api.spec.values import Domain
+from prorl_api.wording import wanted
 
 Question = str | list[dict[str, str]]
 """A prompt as it stands in a file: one text, or messages with `role` and `content`."""
@@ -142,18 +143,18 @@ def _faults(model: type[Row], value: Mapping[str, Any], prefix: tuple[str, ...])
         model.model_validate(value)
     except ValidationError as error:
         found: dict[str, tuple[str, list[str]]] = {}
-        problems = error.errors(include_url=False, include_context=False)
+        problems = error.errors(include_url=False)
         deepest = {problem["loc"][:depth] for problem in problems for depth in range(1, len(problem["loc"]))}
         for problem in problems:
             if problem["type"] == "too_short" and problem["loc"] in deepest:
                 continue  # pydantic does not count a list's faulty items
             place, got = _place(value, problem["loc"], is_missing=problem["type"] == "missing")
             path = ".".join(str(part) for part in (*prefix, *place))
-            message = problem["msg"].removeprefix("Value error, ")
-            wanted = found.setdefault(path, (got, []))[1]
-            if message not in wanted:
-                wanted.append(message)
-        return [Fault(path=path, got=got, want=", or: ".join(wanted)) for path, (got, wanted) in found.items()]
+            message = wanted(problem)
+            messages = found.setdefault(path, (got, []))[1]
+            if message not in messages:
+                messages.append(message)
+        return [Fault(path=path, got=got, want=", or: ".join(messages)) for path, (got, messages) in found.items()]
     return []
 
 

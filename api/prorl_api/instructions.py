@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from prorl_api.wording import reason_of
+
 
 class Arguments(BaseModel):
     """Base of argument models; also the model of types that take none."""
@@ -213,6 +215,5 @@ def parse_arguments(instruction_id: str, arguments: Mapping[str, Any]) -> Argume
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        wanted = ", ".join(model.model_fields) or "none"
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ValueError(f"{instruction_id} takes the arguments ({wanted}): {faults}") from error
+        taken = ", ".join(model.model_fields) or "none"
+        raise ValueError(f"{instruction_id} takes the arguments ({taken}): {reason_of(error)}") from error

@@ -108,7 +108,7 @@ def parse_object(content: bytes) -> dict[str, Any]:
         raise LineError(f"byte 0x{content[error.start]:02x} at column {error.start + 1}", "UTF-8") from None
     except json.JSONDecodeError as error:
         shown = text[max(0, error.pos - 20) : error.pos + 20]
-        raise LineError(f"{error.msg} at column {error.pos + 1}: {shown!r}", "one JSON object a line") from None
+        raise LineError(f"no JSON from column {error.pos + 1} on: {shown!r}", "one JSON object a line") from None
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:  # a whole number with more digits than Python converts

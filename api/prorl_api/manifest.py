@@ -8,17 +8,21 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from prorl_api import API_VERSION, yaml12
 from prorl_api.assignments import with_assignments
 from prorl_api.errors import Fault, SpecError
-from prorl_api.spec.base import BrokenRules
+from prorl_api.spec.base import BrokenRules, SpecModel
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.nulls import without_nulls
+from prorl_api.wording import reason_of, wanted
 
+RESET_KIND = "ProRLReset"
+_Model = TypeVar("_Model", bound=SpecModel)
+_SHAPES: dict[type[object], str] = {list: "a list", str: "a text"}
 _MAX_SHOWN = 80
 _SERVERS = "the API server sets it; remove it"
 _OTHER_WORDS = {
@@ -49,7 +53,7 @@ def read_job(path: Path, assignments: Sequence[str] = ()) -> ProRLJob:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         want = "a readable UTF-8 file with one ProRLJob"
-        raise SpecError([Fault(path=str(path), got=str(error), want=want)], source=str(path)) from error
+        raise SpecError([Fault(path=str(path), got=reason_of(error), want=want)], source=str(path)) from error
     if path.suffix == ".json":  # written by a body; YAML would read some characters of JSON strings otherwise
         return _sole_job([_parsed_json(text, str(path))], str(path), assignments)
     return _sole_job(yaml12.load(text, source=str(path)), str(path), assignments)
@@ -59,7 +63,9 @@ def _parsed_json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise SpecError([Fault(path="the text", got=str(error), want="one JSON object")], source=source) from error
+        raise SpecError(
+            [Fault(path="the text", got=reason_of(error), want="one JSON object")], source=source
+        ) from error
 
 
 def parse_job(text: str, *, source: str = "the manifest") -> ProRLJob:
@@ -72,15 +78,39 @@ def parse_job(text: str, *, source: str = "the manifest") -> ProRLJob:
 
 
 def _sole_job(documents: Sequence[Any], source: str, assignments: Sequence[str] = ()) -> ProRLJob:
+    document = sole_document(documents, source)
+    if document.get("kind") == RESET_KIND:
+        want = (
+            "a ProRLJob; on one machine `prorl resets request RUN` asks for a reset, `prorl validate` judges this one"
+        )
+        raise SpecError([Fault(path="kind", got=RESET_KIND, want=want)], source=source)
+    return validate_job(with_assignments(document, assignments), source=source)
+
+
+def sole_document(documents: Sequence[Any], source: str) -> dict[str, Any]:
+    """Return the one object of a text.
+
+    Raises:
+        SpecError: It holds none, several, or something else.
+    """
     if len(documents) != 1 or not isinstance(documents[0], dict):
-        got = f"{len(documents)} documents" if len(documents) != 1 else type(documents[0]).__name__
+        got = f"{len(documents)} documents" if len(documents) != 1 else _SHAPES.get(type(documents[0]), "a plain value")
         want = f"one object with apiVersion {API_VERSION} and kind ProRLJob"
         raise SpecError([Fault(path="the text", got=got, want=want)], source=source)
-    return validate_job(with_assignments(documents[0], assignments), source=source)
+    return documents[0]
 
 
 def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> ProRLJob:
     """Return the job that a parsed document describes, judged as strictly as the API server judges it.
+
+    Raises:
+        SpecError: With every fault found.
+    """
+    return validated(ProRLJob, document, source=source)
+
+
+def validated(model: type[_Model], document: dict[str, Any], *, source: str) -> _Model:
+    """Return the object of a kind that a parsed document describes.
 
     A field that is null is a field that is not set, as it is there.
 
@@ -91,12 +121,12 @@ def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> P
         SpecError: With every fault found.
     """
     faults: list[Fault] = []
-    remaining = _Remaining(without_nulls(document, ProRLJob))
+    remaining = _Remaining(without_nulls(document, model), model)
     while True:
         broken = BrokenRules()
         try:
             # JSON, because the API server judges JSON: strict about types, but lists may stand for tuples.
-            job = ProRLJob.model_validate_json(
+            found = model.model_validate_json(
                 json.dumps(remaining.document), strict=True, by_alias=True, by_name=False, context=broken
             )
         except ValidationError as error:
@@ -105,15 +135,15 @@ def validate_job(document: dict[str, Any], *, source: str = "the manifest") -> P
             if not remaining.take_out(problems):
                 raise SpecError(faults, source=source) from None
             continue
-        locations = {id(model): location for location, model in _walk(job, ())} if broken.found else {}
-        for model, message in broken.found:
-            place = remaining.place(locations[id(model)])
+        locations = {id(part): location for location, part in _walk(found, ())} if broken.found else {}
+        for part, message in broken.found:
+            place = remaining.place(locations[id(part)])
             if not remaining.lacks_what(message, place):
                 path = _path(place) or "the manifest"
                 faults.append(Fault(path=path, got="fields that contradict each other", want=message))
         if faults:
             raise SpecError(faults, source=source)
-        return job
+        return found
 
 
 _Location = tuple[str | int, ...]
@@ -133,8 +163,9 @@ def _without_echoes(problems: Sequence[Any]) -> list[Any]:
 class _Remaining:
     """A document from which faulty parts are taken out, while what is left keeps the places it had."""
 
-    def __init__(self, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any], model: type[BaseModel]) -> None:
         self.document: Any = document
+        self._model = model
         self._is_whole = True
         """Nothing was taken out, and the document is still the caller's."""
         self._taken: set[_Location] = set()
@@ -159,7 +190,7 @@ class _Remaining:
             place = self.place(location)
             if any(taken[: len(place)] == place for taken in self._taken):
                 continue
-            fault = _fault(problem, location, _path(place) or "the manifest")
+            fault = _fault(self._model, problem, location, _path(place) or "the manifest")
             first = found.get(fault.path)
             found[fault.path] = dataclasses.replace(fault, want=f"{first.want}, or {fault.want}") if first else fault
         return list(found.values())
@@ -222,19 +253,19 @@ def _walk(model: BaseModel, location: _Location) -> Iterator[tuple[_Location, Ba
                     yield from _walk(item, (*here, index))
 
 
-def _fault(problem: Any, location: _Location, path: str) -> Fault:
+def _fault(model: type[BaseModel], problem: Any, location: _Location, path: str) -> Fault:
     got = _shown(problem.get("input"))
-    kind, message = problem["type"], problem["msg"]
+    kind = problem["type"]
     if kind == "extra_forbidden":
         if (known := _OTHER_WORDS.get(str(location[-1]))) is not None:
             return Fault(path=path, got=got, want=f"unknown field; {known}")
-        names = _known_names(ProRLJob, location[:-1])
+        names = _known_names(model, location[:-1])
         near = difflib.get_close_matches(str(location[-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean `{near[0]}`?" if near else f"known here: {', '.join(sorted(names))}"
         return Fault(path=path, got=got, want=f"unknown field; {hint}")
     if kind == "missing":
         return Fault(path=path, got="nothing", want="this field is required")
-    return Fault(path=path, got=got, want=message[0].lower() + message[1:])
+    return Fault(path=path, got=got, want=wanted(problem))
 
 
 def _path(location: _Location) -> str:

@@ -157,6 +157,25 @@ _Loader.add_constructor(_TAG_TEXT, _construct_text)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
+_PLAIN_WORDS = (
+    ("'\\t'", "a tab", "indent with spaces"),
+    ("mapping values are not allowed", "a second `: ` in one value, or a line indented too far", "quote the value"),
+    ("<block end>", "a line that begins at no column of a line above", "equal indentation within a list or an object"),
+    ("could not find expected ':'", "a line that is neither `name: value` nor an item `- value`", "one of the two"),
+    ("escape", "a backslash in double quotes with what is no escape", "single quotes, or two backslashes"),
+    ("quoted scalar", "a quote that is not closed", "the closing quote"),
+    ("flow mapping", "a `{` that is not closed", "`{name: value, name: value}`"),
+    ("flow sequence", "a `[` that is not closed", "`[value, value]`"),
+    ("<document start>", "more text after the end of the document", "one object, its lines indented alike"),
+)
+"""Of what PyYAML says: a part that tells it, what it means, and what is wanted."""
+
+
+def _plainly(said: str) -> tuple[str, str]:
+    """Return what was got and what is wanted, for what PyYAML said."""
+    return next(((got, want) for part, got, want in _PLAIN_WORDS if part in said), (said, "well-formed YAML"))
+
+
 def load(text: str, *, source: str = "the manifest") -> list[Any]:
     """Return all documents of a YAML text, empty ones left out.
 
@@ -175,8 +194,7 @@ def load(text: str, *, source: str = "the manifest") -> list[Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "the text"
-        got = " ".join(filter(None, (error.context, error.problem)))
-        want = "indent with spaces" if "'\\t'" in got else "well-formed YAML"
+        got, want = _plainly(" ".join(filter(None, (error.context, error.problem))))
         raise SpecError([Fault(path=where, got=got, want=want)], source=source) from error
     except yaml.reader.ReaderError as error:
         where = f"line {text.count(chr(10), 0, error.position) + 1}"

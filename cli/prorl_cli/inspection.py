@@ -10,6 +10,7 @@ from typing import Any
 from prorl_api.errors import SpecError
 from prorl_api.manifest import read_job
 from prorl_api.metrics import surviving
+from prorl_api.reset_manifest import ResetManifest
 from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
@@ -73,6 +74,23 @@ def describe_cluster_job(job: ProRLJob) -> str:
         "              runtime classes and quota are there: the job's conditions say so",
     ]
     return "\n".join(lines)
+
+
+def describe_reset(reset: ResetManifest) -> str:
+    """Return what a reset that a person writes would do."""
+    spec = reset.spec
+    taken = {"source": spec.source, "optimizer": spec.optimizer}
+    how = "; ".join(f"{name} {value.value if value else 'as the job says'}" for name, value in taken.items())
+    when = "at the next step" if spec.apply_at_step is None else f"after step {spec.apply_at_step}"
+    waits = "" if spec.approved else "; it waits for `approved: true`"
+    return "\n".join(
+        [
+            f"{reset.metadata.name} is a valid ProRLReset:",
+            f"  asks        job {spec.job_name} to reset its reference {when}: {how}{waits}",
+            "  not checked whether that job is there: the API server takes the object, the operator answers in it",
+            "  on one machine: prorl resets request RUN",
+        ]
+    )
 
 
 def describe_run(run: RunFolder) -> str:

@@ -138,10 +138,14 @@ def validate(
     cluster: Annotated[bool, typer.Option("--cluster", help="Judge for a cluster instead of this machine.")] = False,
 ) -> None:
     """Judge a manifest, its model and its data: every fault at once, or what would run."""
-    from prorl_cli.inspection import describe_cluster_job, describe_job, describe_looked
+    from prorl_api.reset_manifest import read_reset
+    from prorl_cli.inspection import describe_cluster_job, describe_job, describe_looked, describe_reset
     from prorl_cli.local.job import load_cluster_job, load_local_job, model_argument
 
     with errors_for_people():
+        if (reset := read_reset(manifest)) is not None:
+            typer.echo(describe_reset(reset))
+            return
         if cluster:
             typer.echo(describe_cluster_job(load_cluster_job(manifest, model, tuple(assignments or ()))))
             return

@@ -18,6 +18,7 @@ from prorl_api.errors import Fault, SpecError
 from prorl_api.metrics import surviving
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.resets import ReferenceResetSpec
+from prorl_api.wording import wanted
 from prorl_cli.errors import RunFolderError
 from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_control.resets.decide import ResetProposal, replay
@@ -112,7 +113,7 @@ def swept(policy: ReferenceResetSpec, sweeps: Sequence[str]) -> list[tuple[str, 
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "referenceReset"
-            fault = Fault(path=f"--sweep {name}: {place}", got=str(first.get("input"))[:80], want=first["msg"])
+            fault = Fault(path=f"--sweep {name}: {place}", got=str(first.get("input"))[:80], want=wanted(first))
             raise SpecError([fault], source="the command line") from None
     return found
 

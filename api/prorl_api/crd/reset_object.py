@@ -17,11 +17,11 @@ from prorl_api.crd.reset_models import (
     ResetObjectSpec,
     ResetObjectStatus,
 )
+from prorl_api.manifest import RESET_KIND
 from prorl_api.names import LABEL_JOB
 from prorl_api.resets import Estimate, Evidence, EvidenceOrigin, Judgement, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource
 
-RESET_KIND = "ProRLReset"
 _BY_A_PERSON = "asked for by a person"
 _STATES = tuple(ResetCondition)
 _ESTIMATES = ("accuracy_before", "accuracy_after", "change")

@@ -12,6 +12,7 @@ from typing import Any
 from prorl_api.errors import Fault
 from prorl_api.model.config import ModelConfig
 from prorl_api.model.weight_files import MODEL_PATH, lfs_pointer, num_parameters, weight_faults
+from prorl_api.wording import reason_of
 
 CONFIG = "config.json"
 TOKENIZER_FILES = (
@@ -55,7 +56,7 @@ def look_at(folder: Path) -> ModelFolder:
         return _refused(f"{folder}, which is no folder", want)
     except OSError as error:
         want = f"a folder that user {os.getuid()} may read: chmod -R a+rX, for the folders above it, too"
-        return _refused(f"{folder} ({error.strerror})", want)
+        return _refused(f"{folder} ({reason_of(error)})", want)
     closed = [file.name for file in listing if file.is_file() and not os.access(file, os.R_OK)]
     if closed:
         got = f"{folder}, whose {', '.join(closed)} user {os.getuid()} may not read"
@@ -119,7 +120,7 @@ def _config(path: Path) -> tuple[ModelConfig | None, list[Fault]]:
         config = read_config(path)
     except (OSError, ValueError) as error:
         want = "the model's own config.json; copy it again"
-        return None, [Fault(path=MODEL_PATH, got=f"{path}: {_first_line(error)}", want=want)]
+        return None, [Fault(path=MODEL_PATH, got=f"{path}: {reason_of(error)}", want=want)]
     faults = []
     if config.quantization is not None:
         want = "the weights before they were quantised: packed integers have no gradient"
@@ -139,7 +140,7 @@ def _text_faults(folder: Path) -> Iterator[Fault]:
         try:
             _ = _object(path)
         except (OSError, ValueError) as error:
-            yield Fault(path=MODEL_PATH, got=f"{path}: {_first_line(error)}", want="a whole file; copy it again")
+            yield Fault(path=MODEL_PATH, got=f"{path}: {reason_of(error)}", want="a whole file; copy it again")
 
 
 def _object(path: Path) -> dict[str, Any]:
@@ -147,11 +148,3 @@ def _object(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"a JSON {type(value).__name__} where an object is wanted")
     return value
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "no UTF-8 text"
-    if isinstance(error, json.JSONDecodeError):
-        return f"no JSON ({error.msg} in line {error.lineno})"
-    return str(error).partition("\n")[0][:200]

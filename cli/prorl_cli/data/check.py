@@ -20,6 +20,7 @@ from prorl_api.jsonl import RawLine, raw_lines
 from prorl_api.questions import normalised, question_text
 from prorl_api.spec.values import Domain
 from prorl_api.wire.sandbox import RewardFunction, ScoreResult
+from prorl_api.wording import reason_of
 from prorl_cli.data.contamination import EvaluationIndex
 from prorl_cli.data.duplicates import PromptIndex, Repeat
 from prorl_cli.data.findings import CheckReport, FileFigures, Kind, Shape
@@ -190,6 +191,6 @@ def _refuse_bad_paths(paths: Sequence[Path]) -> None:
         try:
             path.open("rb").close()
         except OSError as error:
-            faults.append(Fault(path=str(path), got=error.strerror or str(error), want="a readable JSONL file"))
+            faults.append(Fault(path=str(path), got=reason_of(error), want="a readable JSONL file"))
     if faults:
         raise SpecError(faults, source="the command line")

@@ -20,6 +20,7 @@ import numpy as np
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
 from prorl_api.questions import normalised, question_text
+from prorl_api.wording import reason_of
 from prorl_cli.data.text import Hashes, digest, ngram_hashes, words
 
 RUN = 13
@@ -127,7 +128,7 @@ def _items(path: Path) -> Iterator[tuple[int, str]]:
         yield from _lines(path) if path.suffix in (".jsonl", ".ndjson") else _paragraphs(path)
     except (OSError, UnicodeDecodeError) as error:
         raise _fault(
-            str(path), str(error), "a readable UTF-8 file: JSONL, or text with blank lines between items"
+            str(path), reason_of(error), "a readable UTF-8 file: JSONL, or text with blank lines between items"
         ) from error
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
+from prorl_api.wording import reason_of
 
 Record = Mapping[str, Any]
 
@@ -36,8 +37,7 @@ def records(path: Path) -> Iterator[Record | None]:
     try:
         yield from reader(path)
     except (OSError, EOFError, zlib.error) as error:
-        got = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise _fault(path, got, "a readable file") from error
+        raise _fault(path, reason_of(error), "a readable file") from error
 
 
 def _gzipped_lines(path: Path) -> Iterator[Record | None]:
@@ -62,7 +62,7 @@ def _json_array(path: Path) -> Iterator[Record | None]:
     try:
         value = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise _fault(path, str(error), "one JSON array of objects; JSON Lines need the suffix .jsonl") from error
+        raise _fault(path, reason_of(error), "one JSON array of objects; JSON Lines need the suffix .jsonl") from error
     if isinstance(value, dict):
         value = value.get("data")
     if not isinstance(value, list):

@@ -21,6 +21,7 @@ from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.edits import FieldChange, changes, immutable_faults
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
+from prorl_api.wording import reason_of
 from prorl_cli.errors import RunFolderError, storage_error
 from prorl_cli.local.files import reading, write_atomically
 from prorl_cli.local.inputs import MODEL, digests_of, other_weights, with_paths_of
@@ -99,7 +100,9 @@ def read_identity(run: RunFolder) -> RunIdentity | None:
     except FileNotFoundError:
         return None
     except (ValidationError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"{run.identity} is damaged: {error}; restore it or choose another --run-dir") from error
+        raise RunFolderError(
+            f"{run.identity} is damaged: {reason_of(error)}; restore it or choose another --run-dir"
+        ) from error
 
 
 def read_status(run: RunFolder) -> JobStatus | None:

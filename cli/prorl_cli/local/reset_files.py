@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.learner import ResetCommand, ResetOutcome, ResetState
+from prorl_api.wording import reason_of
 from prorl_cli.errors import RunFolderError, storage_error
 from prorl_cli.local.files import read_lines, reading, write_atomically
 
@@ -118,4 +119,6 @@ def _read(path: Path) -> ResetRecord:
         with reading(path):
             return ResetRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (ValidationError, UnicodeDecodeError) as error:
-        raise RunFolderError(f"{path} is damaged: {error}; correct it, or move it away to forget this reset") from error
+        raise RunFolderError(
+            f"{path} is damaged: {reason_of(error)}; correct it, or move it away to forget this reset"
+        ) from error

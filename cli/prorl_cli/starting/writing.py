@@ -11,6 +11,7 @@ from typing import Any
 
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
+from prorl_api.wording import reason_of
 from prorl_cli.data.importing import import_files
 from prorl_cli.errors import storage_error
 from prorl_cli.local.files import write_atomically
@@ -94,7 +95,7 @@ def _has_prompts(data: Path) -> bool:
         value = parse_object(first.content)
     except (OSError, LineError) as error:
         want = "a JSONL file: one JSON object a line"
-        raise SpecError([Fault(path=str(data), got=str(error), want=want)], source="the data") from error
+        raise SpecError([Fault(path=str(data), got=reason_of(error), want=want)], source="the data") from error
     return "prompt" in value and "row" in value
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from prorl_api import API_VERSION
 from prorl_api.crd import OpenFields, reset_from_object, reset_status, reset_to_object
-from prorl_api.crd.reset_object import RESET_KIND, status_without_job
+from prorl_api.crd.reset_object import status_without_job
+from prorl_api.manifest import RESET_KIND
 from prorl_api.resets import ResetRecord
 from prorl_control.resets.changes import Creation, ResetChange, Update
 from prorl_operator.kube.client import CONFLICT, Api, ApiError

@@ -39,7 +39,7 @@ def test_the_text_of_the_file_is_taken_and_not_executed(tmp_path: Path, function
 @pytest.mark.parametrize(
     ("content", "got"),
     [
-        (None, "no such file or directory"),
+        (None, "no such file"),
         ("def score(:\n", "line 1: invalid syntax"),
         ("def other(completion, row): ...\n", "without `score`; a function of that file; it has: other"),
         ("", "it has: none"),

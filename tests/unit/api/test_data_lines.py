@@ -86,8 +86,8 @@ def test_alternatives_of_one_place_are_one_fault() -> None:
     (fault,) = data_faults(line({"answer": {"a": 1}}), Domain.MATH)
     assert fault.path == "row.answer"
     assert fault.got == "{'a': 1}"
-    assert "valid string" in fault.want
-    assert "valid integer" in fault.want
+    assert "a text, quoted" in fault.want
+    assert "a whole number" in fault.want
 
 
 def test_a_fault_within_alternatives_is_named_by_its_place_in_the_file() -> None:

@@ -103,7 +103,7 @@ def test_what_was_got_is_shortened() -> None:
 
 def test_an_error_says_how_many_faults_and_lists_each_with_its_path() -> None:
     faults = faults_of({"spec.seed": -1, "spec.rollout.topP": 2})
-    assert str(faults[0]) == "spec.seed: got -1; input should be greater than or equal to 0"
+    assert str(faults[0]) == "spec.seed: got -1; at least 0"
     assert [fault.path for fault in faults] == ["spec.seed", "spec.rollout.topP"]
 
 

@@ -52,8 +52,8 @@ def test_what_many_lines_lack_is_said_once_with_the_importer_that_reads_them(tmp
     path = write(tmp_path, *records, line("a"), {"prompt": "b", "row": {}}, name="my rows.jsonl")
     result = check(path, "--max-faults", "2")
     shown = " ".join(result.output.split())
-    assert f"{path}, 200 of 202 lines: prompt: Field required" in shown
-    assert f"{path}, 200 of 202 lines: question: Extra inputs are not permitted" in shown
+    assert f"{path}, 200 of 202 lines: prompt: this field is required" in shown
+    assert f"{path}, 200 of 202 lines: question: unknown field" in shown
     assert "`prorl data import question-answer` reads such lines" in shown
     assert f"{path}:1 " not in shown
     assert len(reported(tmp_path, path)["findings"]) == 50, "programs still get every line"
@@ -140,7 +140,7 @@ def test_files_that_cannot_be_read_are_all_named(tmp_path: Path) -> None:
     path = write(tmp_path, line("a"))
     result = check(path, path, tmp_path / "none.jsonl", tmp_path)
     assert result.exit_code == 64
-    for part in ("the same file twice", "none.jsonl: got No such file", "Is a directory"):
+    for part in ("the same file twice", "none.jsonl: got no such file", "got a folder"):
         assert part in result.output
 
 

@@ -138,7 +138,7 @@ def test_a_checkpoint_needs_its_reference_and_its_best_policy() -> None:
 def test_a_damaged_current_says_so(tmp_path: Path) -> None:
     store = store_of(tmp_path)
     RunFolder(tmp_path).current.write_text('{"attempt": 1')
-    with pytest.raises(CheckpointError, match=r"CURRENT is damaged \(Invalid JSON.*name the newest folder"):
+    with pytest.raises(CheckpointError, match=r"CURRENT is damaged \(no JSON.*name the newest folder"):
         store.current()
 
 

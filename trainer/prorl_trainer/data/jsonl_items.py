@@ -19,6 +19,7 @@ from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import line_at, parse_object, raw_lines
 from prorl_api.questions import question_digest
 from prorl_api.spec.data import DataSource, PromptFormat
+from prorl_api.wording import reason_of
 from prorl_trainer.data.items import MAX_FAULTS, Item
 from prorl_trainer.storage.prompt_store import FilesRecord
 
@@ -163,7 +164,7 @@ def _read_rows(
                     digest = hashlib.sha256(raw.content).digest()
                     rows.append(_Row(file, raw.offset, digest, question_digest(line.question)))
         except OSError as error:
-            faults.add(Fault(path=file, got=error.strerror or str(error), want="a readable file"))
+            faults.add(Fault(path=file, got=reason_of(error), want="a readable file"))
     return rows, faults, False
 
 

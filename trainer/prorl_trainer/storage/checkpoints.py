@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from prorl_api.errors import CheckpointError, StaleAttemptError
 from prorl_api.wire.base import WireModel
+from prorl_api.wording import reason_of
 from prorl_trainer.storage.durable import explained, fresh_folder, publish_folder, write_file
 from prorl_trainer.storage.fence import Fence
 
@@ -114,7 +115,7 @@ class CheckpointStore:
             return Current.model_validate_json(text)
         except ValidationError as error:
             raise CheckpointError(
-                f"{self._run.current} is damaged ({error.errors()[0]['msg']}); name the newest folder "
+                f"{self._run.current} is damaged ({reason_of(error)}); name the newest folder "
                 'attempts/K/checkpoints/step-N in it: {"attempt": K, "step": N}'
             ) from error
 
@@ -133,7 +134,7 @@ class CheckpointStore:
         try:
             return _STATE.validate_json(path.read_text(encoding="utf-8"))
         except (OSError, ValidationError) as error:
-            raise CheckpointError(f"checkpoint {path.parent} cannot be read: {error}") from error
+            raise CheckpointError(f"checkpoint {path.parent} cannot be read: {reason_of(error)}") from error
 
     def engine_folder(self, current: Current) -> Path:
         """Return where the engine's part of a checkpoint lies."""
