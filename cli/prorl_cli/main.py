@@ -94,8 +94,10 @@ def init(
     with errors_for_people():
         named = model_argument(model) or model
         request = InitRequest(kind=kind, output=output, model=named, data=data, replaces=force)
-        for path in write_start(request):
-            typer.echo(f"wrote {path}")
+        written = write_start(request)
+        for line in (*(f"wrote {path}" for path in written.files), written.import_summary):
+            if line:
+                typer.echo(line)
         load_local_job(output, None)
     place = shlex.quote(str(output))
     typer.echo(f"next: prorl validate {place}, then prorl run {place}")

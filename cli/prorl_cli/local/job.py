@@ -109,6 +109,7 @@ def model_argument(model: str | None) -> str | None:
     if path.is_dir():
         return str(path.absolute())
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        fault = Fault(path="--model", got=model, want="a folder in Hugging Face format")
+        got = f"{model}, which is {'a file' if path.exists() else 'not there'}"
+        fault = Fault(path="--model", got=got, want="a folder in Hugging Face format")
         raise SpecError([fault], source="the command line")
     return model

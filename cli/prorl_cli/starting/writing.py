@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from prorl_api.data_lines import BadLine, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
+from prorl_api.spec.values import Domain
 from prorl_api.wording import reason_of
-from prorl_cli.data.importing import import_files
+from prorl_cli.data.importing import import_files, summary
 from prorl_cli.errors import storage_error
 from prorl_cli.local.files import write_atomically
 from prorl_cli.local.gpus import find_gpus
+from prorl_cli.starting.asking import SMALL, asking, read_object
 from prorl_cli.starting.kinds import STARTS, Kind
+from prorl_cli.starting.rewards import reward_file
 from prorl_cli.starting.samples import REWARD_FILE
 
 _HELD_OUT_SHARE, _MAX_HELD_OUT = 5, 200
 _COMMENT_COLUMN = 40
-_CHAT_FILES = ("chat_template.jinja", "chat_template.json")
+_TINY = 30_000_000
+"""Parameters of models for trials."""
+_IMPORTERS = {Kind.MATH: "question-answer", Kind.OWN: "question-row"}
+"""What reads records that are not in our form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,41 +43,84 @@ class InitRequest:
     replaces: bool = False
 
 
-def write_start(request: InitRequest) -> list[Path]:
-    """Write the manifest, and data and reward function where none are given; the files written.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What came of it."""
+
+    files: tuple[Path, ...]
+    import_summary: str = ""
+    """What became of the records of a file that was not in our form."""
+
+
+def write_start(request: InitRequest) -> Written:
+    """Write the manifest, and data and reward function where none are given.
 
     Raises:
-        SpecError: Something is there already, or the data is no data.
+        SpecError: Something is there already, or the data is no data of this kind.
         StorageError: A file cannot be written.
     """
-    start = STARTS[request.kind]
     folder, stem = request.output.parent, request.output.stem
     data = request.data or folder / f"{stem}.jsonl"
-    files: dict[Path, str] = {}
-    if request.data is None:
-        files[data] = "".join(json.dumps(line) + "\n" for line in start.samples())
-    reward = f"{stem}_reward" if request.kind is Kind.OWN else ""
-    if reward:
-        files[folder / f"{reward}.py"] = REWARD_FILE
-    _refuse_existing([request.output, *files], replaces=request.replaces)
-    converted = folder / f"{stem}.jsonl"
-    is_converted = request.data is not None and request.kind is Kind.MATH and not _has_prompts(data)
-    if is_converted and converted.resolve() == data.resolve():
-        want = f"an --output of another name, since the rows in our form go to {converted}, which is your --data"
+    reward = folder / f"{stem}_reward.py" if request.kind is Kind.OWN else None
+    is_converted = request.data is not None and not _has_prompts(data)
+    made = folder / f"{stem}.jsonl"
+    if is_converted and made.resolve() == data.resolve():
+        want = f"an --output of another name, since the rows in our form go to {made}, which is your --data"
         raise SpecError([Fault(path="--output", got=str(request.output), want=want)], source="the command line")
+    new = [request.output, *([reward] if reward else []), *([made] if is_converted or request.data is None else [])]
+    _refuse_existing(new, replaces=request.replaces)
+    said = ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, text in files.items():
-            write_atomically(path, text)
-        written = list(files)
-        if is_converted:
-            import_files("question-answer", [data], converted, replaces=request.replaces)
-            written.append(data := converted)
-        values = _values(request, data, f"{reward}:score" if reward else "")
-        write_atomically(request.output, _render(values))
+        if request.data is None:
+            write_atomically(made, "".join(json.dumps(line) + "\n" for line in STARTS[request.kind].samples()))
+        elif is_converted:
+            said = _converted(request.kind, data, made, replaces=request.replaces)
+            data = made
+        rows = _rows(data, STARTS[request.kind].domain)
+        if reward:
+            write_atomically(reward, REWARD_FILE if request.data is None else reward_file(rows[0]))
+        write_atomically(
+            request.output, _render(_values(request, data, rows, f"{reward.stem}:score" if reward else ""))
+        )
     except OSError as error:
         raise storage_error(error, folder, "--output") from error
-    return [*written, request.output]
+    return Written(files=tuple(sorted(new, key=lambda path: path == request.output)), import_summary=said)
+
+
+def _converted(kind: Kind, data: Path, made: Path, *, replaces: bool) -> str:
+    """Bring records with usual names into our form; what became of them.
+
+    Raises:
+        SpecError: Nothing reads records of this kind, or none of them could be read.
+    """
+    importer = _IMPORTERS.get(kind)
+    if importer is None:
+        want = (
+            f'lines of the form {{"prompt": ..., "row": ...}} with rows of {kind.value}: docs/data.md shows them, and '
+        )
+        want += "`prorl data sets` lists what `prorl data import` makes them of"
+        raise SpecError([Fault(path=str(data), got="lines of another form", want=want)], source="the data")
+    counts = import_files(importer, [data], made, replaces=replaces)
+    return summary(counts, made) if counts.skipped else ""
+
+
+def _rows(data: Path, domain: Domain) -> list[dict[str, Any]]:
+    """Return every row.
+
+    Raises:
+        SpecError: A line is no row of the domain.
+    """
+    rows = []
+    for raw in raw_lines(data):
+        line = judge_line(raw, f"{data}:{raw.number}", domain)
+        if isinstance(line, BadLine):
+            faults = [
+                replace(fault, want=f"{fault.want}; `prorl data check` names all faults") for fault in line.faults
+            ]
+            raise SpecError(faults, source="the data")
+        rows.append(line.row)
+    return rows
 
 
 def _refuse_existing(paths: list[Path], *, replaces: bool) -> None:
@@ -99,16 +149,16 @@ def _has_prompts(data: Path) -> bool:
     return "prompt" in value and "row" in value
 
 
-def _values(request: InitRequest, data: Path, reward: str) -> dict[str, Any]:
+def _values(request: InitRequest, data: Path, rows: list[dict[str, Any]], reward: str) -> dict[str, Any]:
     start, has_gpu = STARTS[request.kind], bool(find_gpus(os.environ))
-    completion_tokens = start.completion_tokens * (8 if has_gpu else 1)
+    form = asking(request.kind, request.model, [row.get("answer") for row in rows])
+    completion_tokens = form.direct_tokens or start.completion_tokens * (8 if has_gpu else 1)
     prompt_tokens = 1024 if has_gpu else 256
     room = _context_of(request.model)
     if room is not None and prompt_tokens + completion_tokens > room:
         completion_tokens = min(completion_tokens, max(1, room // 2))
         prompt_tokens = max(1, room - completion_tokens)
-    num_rows = sum(1 for _ in raw_lines(data))
-    held_out = max(1, min(_MAX_HELD_OUT, num_rows // _HELD_OUT_SHARE))
+    held_out = max(1, min(_MAX_HELD_OUT, len(rows) // _HELD_OUT_SHARE))
     return {
         "title": start.title,
         "file": request.output,
@@ -119,9 +169,7 @@ def _values(request: InitRequest, data: Path, reward: str) -> dict[str, Any]:
         "data": json.dumps(_from(request.output.parent, str(data))),
         "reward": reward,
         "held_out": held_out,
-        "answer_format": start.answer_format.value,
-        "chat": _has_chat_template(request.model),
-        "template": _template(request),
+        "asking": form,
         "precision": "bfloat16" if has_gpu else "float32",
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
@@ -131,16 +179,18 @@ def _values(request: InitRequest, data: Path, reward: str) -> dict[str, Any]:
         "group": 16 if has_gpu else 8,
         "minibatch": 32 if has_gpu else 8,
         "microbatch": max(16384 if has_gpu else 2048, prompt_tokens + completion_tokens),
-        "learning_rate": "0.000002" if has_gpu else "0.00001",
+        "learning_rate": _learning_rate(form.num_parameters, has_gpu=has_gpu),
         "steps": 200 if has_gpu else 20,
         "samples": 1 if start.is_greedy else 4,
         "validation_temperature": "0  # greedy" if start.is_greedy else "1.0",
     }
 
 
-def _template(request: InitRequest) -> list[str]:
-    lines = list(STARTS[request.kind].template)
-    return ["{question}", *lines] if _has_chat_template(request.model) else lines
+def _learning_rate(num_parameters: int | None, *, has_gpu: bool) -> str:
+    """Return AdamW's: small models need larger steps; ProRL's 2e-6 is for 1.5 B, the quickstart's 1e-5 for 135 M."""
+    if num_parameters is None:
+        return "0.000002" if has_gpu else "0.00001"
+    return "0.0001" if num_parameters < _TINY else "0.00001" if num_parameters < SMALL else "0.000002"
 
 
 def _render(values: dict[str, Any]) -> str:
@@ -174,23 +224,7 @@ def _name(stem: str) -> str:
     return kept.strip("-")[:40].strip("-") or "job"
 
 
-def _has_chat_template(model: str) -> bool:
-    """Tell whether a model folder's tokenizer has a chat template; of a hub name it is assumed."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir() or any((folder / name).is_file() for name in _CHAT_FILES):
-        return True
-    return bool(_json(folder / "tokenizer_config.json").get("chat_template"))
-
-
 def _context_of(model: str) -> int | None:
     """Return how many positions a model has, if its folder says so."""
-    found = _json(Path(model).expanduser() / "config.json").get("max_position_embeddings")
+    found = read_object(Path(model).expanduser() / "config.json").get("max_position_embeddings")
     return found if isinstance(found, int) and found > 1 else None
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

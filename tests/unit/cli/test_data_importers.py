@@ -443,6 +443,7 @@ def test_the_sets_are_listed() -> None:
         ["scp-116k", "stem"],
         ["llama-nemotron-if", "instruction-following"],
         ["question-answer", "math"],
+        ["question-row", "custom"],
         *([importer.name, importer.domain.value] for importer in EVALUATION_SETS),
     ]
 

@@ -6,6 +6,7 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -68,12 +69,69 @@ def test_nothing_that_exists_is_replaced_unasked(folder: Path) -> None:
     assert init(folder, "math", "--force").exit_code == 0
 
 
-def test_a_tokenizer_without_chat_template_is_asked_without_one(folder: Path) -> None:
-    (folder / "model" / "tokenizer_config.json").write_text("{}")
-    assert init(folder, "math").exit_code == 0
-    (source,) = read_job(folder / "first.yaml").spec.data.sources
-    assert not source.prompt.chat
-    assert source.prompt.template == "Question: {question}\nPut your final answer in \\boxed{}.\nAnswer:"
+INTEGERS, OTHERS = ("70", -3), ("1/2", "70")
+
+
+@pytest.mark.parametrize(
+    ("has_template", "num_parameters", "answers", "form", "template", "tokens"),
+    [
+        (True, None, INTEGERS, "boxed", "{question}\nPut your final answer in \\boxed{}.", 96),
+        (True, 1_500_000_000, INTEGERS, "boxed", "{question}\nPut your final answer in \\boxed{}.", 96),
+        (True, 135_000_000, INTEGERS, "first-integer", "{question}", 14),
+        (True, 135_000_000, OTHERS, "text", "{question}", 15),
+        (False, 135_000_000, INTEGERS, "first-integer", "Question: {question}\nAnswer:", 14),
+        (False, 135_000_000, OTHERS, "text", "Question: {question}\nAnswer:", 15),
+        (False, 700_000, ("7" * 19,), "text", "Question: {question}\nAnswer:", 31),
+        (False, 700_000, ("x" * 200,), "text", "Question: {question}\nAnswer:", 96),
+        (False, 1_500_000_000, INTEGERS, "text", None, 96),
+        (False, None, INTEGERS, "text", None, 96),
+    ],
+)
+def test_a_model_is_asked_by_what_its_folder_and_the_answers_show(
+    folder: Path,
+    has_template: bool,
+    num_parameters: int | None,
+    answers: tuple[str | int, ...],
+    form: str,
+    template: str | None,
+    tokens: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prorl_cli.starting.asking.num_parameters", lambda _: num_parameters)
+    monkeypatch.setattr("prorl_cli.starting.writing.find_gpus", lambda _: ())
+    if not has_template:
+        (folder / "model" / "tokenizer_config.json").write_text("{}")
+    own = folder / "qa.jsonl"
+    own.write_text("".join(json.dumps({"question": "How much?", "answer": answer}) + "\n" for answer in answers))
+    result = init(folder, "math", "--data", own)
+    assert result.exit_code == 0, result.output
+    spec = read_job(folder / "first.yaml").spec
+    (source,) = spec.data.sources
+    assert (source.answer_format, source.prompt.chat) == (form, has_template)
+    assert template in (None, source.prompt.template)
+    assert ("boxed" in source.prompt.template) == (form == "boxed")
+    assert source.prompt.template.endswith("\nAnswer:") == (not has_template)
+    assert spec.rollout.max_completion_tokens == tokens
+    assert spec.rollout.stop == (() if has_template else ("\nQuestion:",))
+
+
+@pytest.mark.parametrize(
+    ("num_parameters", "on_cpu", "on_gpu"),
+    [
+        (None, 1e-5, 2e-6),
+        (700_000, 1e-4, 1e-4),
+        (135_000_000, 1e-5, 1e-5),
+        (1_500_000_000, 2e-6, 2e-6),
+    ],
+)
+def test_small_models_learn_with_larger_steps(
+    folder: Path, num_parameters: int | None, on_cpu: float, on_gpu: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prorl_cli.starting.asking.num_parameters", lambda _: num_parameters)
+    for gpus, expected in (((), on_cpu), (("0",), on_gpu)):
+        monkeypatch.setattr("prorl_cli.starting.writing.find_gpus", lambda _, found=gpus: found)
+        assert init(folder, "math", "--force").exit_code == 0
+        assert read_job(folder / "first.yaml").spec.learner.optimizer.learning_rate == expected
 
 
 @pytest.mark.parametrize("room", [2, 64, 300])
@@ -169,3 +227,66 @@ def test_a_file_of_ones_own_is_never_replaced_by_its_converted_rows(folder: Path
         assert "which is your --data" in " ".join(done.output.split())
         assert own.read_text() == before
         assert not (folder / "questions.yaml").exists()
+
+
+def test_records_of_ones_own_become_rows_that_the_written_reward_judges(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = folder / "qa.jsonl"
+    own.write_text('{"question": "1 + 1?", "answer": 2, "hard": false}\n{"problem": "2 + 2?", "answer": "4"}\n')
+    result = init(folder, "own", "--data", own)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(raw.content) for raw in raw_lines(folder / "first.jsonl")]
+    assert lines[0]["row"] == {"question": "1 + 1?", "answer": 2, "hard": False}
+    assert [line["prompt"] for line in lines] == ["1 + 1?", "2 + 2?"]
+    space: dict[str, Any] = {}
+    exec((folder / "first_reward.py").read_text(), space)
+    assert [space["score"](text, lines[0]["row"]) for text in (" 2.", "2\nso", "12", "")] == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_a_reward_for_rows_without_an_answer_says_what_it_needs(folder: Path) -> None:
+    own = folder / "rows.jsonl"
+    own.write_text('{"prompt": "Write about \\"rain\\".", "row": {"must\\n": "rain"}}\n')
+    assert init(folder, "own", "--data", own).exit_code == 0
+    text = (folder / "first_reward.py").read_text()
+    assert '"must\\n"' in text
+    space: dict[str, Any] = {}
+    exec(text, space)
+    with pytest.raises(NotImplementedError, match="what a completion earns"):
+        space["score"]("text", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "line", "said"),
+    [
+        ("code", {"question": "1 + 1?", "answer": "2"}, "with rows of code"),
+        ("instructions", {"question": "1 + 1?", "answer": "2"}, "with rows of instructions"),
+        ("own", {"text": "1 + 1?"}, "no question"),
+        ("math", {"question": "1 + 1?"}, "no answer"),
+        ("code", {"prompt": "double", "row": {"answer": "2"}}, "row.tests"),
+        ("math", {"prompt": "1 + 1?", "row": {"question": "1"}}, "row.answer"),
+    ],
+)
+def test_data_of_another_kind_is_refused_at_once(folder: Path, kind: str, line: dict[str, Any], said: str) -> None:
+    own = folder / "own.jsonl"
+    own.write_text(json.dumps(line) + "\n")
+    result = init(folder, kind, "--data", own)
+    assert result.exit_code == 64
+    assert said in " ".join(result.output.split())
+    assert not (folder / "first.yaml").exists()
+
+
+def test_records_that_are_left_out_are_counted(folder: Path) -> None:
+    own = folder / "own.jsonl"
+    own.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "why?"}\n')
+    result = init(folder, "math", "--data", own)
+    assert result.exit_code == 0
+    assert "1 of 2 records written" in result.output
+    assert "left out: no answer" in result.output
+
+
+def test_a_model_folder_that_is_not_there_is_said_to_be_so(folder: Path) -> None:
+    for name, said in (("nowhere", "which is not there"), ("model/config.json", "which is a file")):
+        result = CliRunner().invoke(app, ["init", "math", "--model", str(folder / name)])
+        assert result.exit_code == 64
+        assert said in " ".join(result.output.split())

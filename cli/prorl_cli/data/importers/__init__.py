@@ -19,10 +19,11 @@ from prorl_cli.data.importers.ifeval import IFEVAL
 from prorl_cli.data.importers.live_code_bench import LIVE_CODE_BENCH
 from prorl_cli.data.importers.llama_nemotron import LLAMA_NEMOTRON
 from prorl_cli.data.importers.question_answer import QUESTION_ANSWER
+from prorl_cli.data.importers.question_row import QUESTION_ROW
 from prorl_cli.data.importers.reasoning_gym_items import REASONING_GYM
 from prorl_cli.data.importers.scp_116k import SCP_116K
 
-_FOR_TRAINING = (DEEPSCALER, EURUS_CODE, SCP_116K, LLAMA_NEMOTRON, QUESTION_ANSWER)
+_FOR_TRAINING = (DEEPSCALER, EURUS_CODE, SCP_116K, LLAMA_NEMOTRON, QUESTION_ANSWER, QUESTION_ROW)
 EVALUATION_SETS = (*COMPETITIONS, GPQA, HUMAN_EVAL, LIVE_CODE_BENCH, IFEVAL, REASONING_GYM)
 """In the paper's order."""
 IMPORTERS: Mapping[str, Importer] = {importer.name: importer for importer in (*_FOR_TRAINING, *EVALUATION_SETS)}
