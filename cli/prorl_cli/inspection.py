@@ -21,7 +21,7 @@ from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, truncation_warning
+from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, warnings
 from prorl_cli.looking import Looked
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
@@ -164,9 +164,7 @@ def _progress(lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> l
         left = f", about {duration(usual * (total_steps - step))} left" if step < total_steps else ""
         so_far = f"{duration(sum(seconds))} in steps so far"
         found.append(f"  speed       {duration(usual)} a step, {pace:,.0f} tokens/s; {so_far}{left}")
-    if warning := truncation_warning(lines):
-        found.append(f"  warning     {warning}")
-    return found
+    return [*found, *(f"  warning     {warning}" for _, warning in warnings(lines))]
 
 
 def _by_source(line: dict[str, Any], metric: str, what: str) -> list[str]:

@@ -46,7 +46,7 @@ from prorl_trainer.clock import StepClock
 from prorl_trainer.engine_mismatch import make_probe, raise_if_mismatched
 from prorl_trainer.engines.build import DTYPES
 from prorl_trainer.live_spec import LiveSpec
-from prorl_trainer.no_signal import without_signal
+from prorl_trainer.no_signal import remark_on, without_signal
 from prorl_trainer.optimizer_steps import divergence, take_optimizer_steps
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.progress import with_beats
@@ -151,7 +151,9 @@ class Learner:
         first_index = self.state.next_prompt_index if earlier is None else earlier.next_prompt_index
         with self.clock.part("sampling"):
             sampled = self._interruptible(
-                self.parts.step_sampler.sample(spec, step, first_index, published.manifest.weights_id)
+                self.parts.step_sampler.sample(
+                    spec, step, first_index, published.manifest.weights_id, remark_on(earlier, spec)
+                )
             )
         return sampled if earlier is None else sampled.after(earlier)
 

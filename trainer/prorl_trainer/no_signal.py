@@ -12,6 +12,7 @@ from enum import Enum
 
 from prorl_api.errors import MasteredError, NoSignalError
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.wire.learner import PHASE_REMARK
 from prorl_api.wire.sandbox import CORRECT_REWARD
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
 from prorl_trainer.algorithm.types import GroupSummary, SampledStep
@@ -49,8 +50,7 @@ def without_signal(sampled: SampledStep, spec: ProRLJobSpec, step: int) -> NoSig
     """
     counts = Counter(outcome_of(group) for group in sampled.sampled)
     samplings = f"{sampled.num_empty + 1} sampling{'s' if sampled.num_empty else ''} in a row at step {step}"
-    listed = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in GroupOutcome if counts[outcome])
-    found = f"of {len(sampled.sampled)} groups in {samplings}: {listed}"
+    found = f"of {len(sampled.sampled)} groups in {samplings}: {_listed(sampled)}"
     if set(counts) - {GroupOutcome.UNJUDGED} == {GroupOutcome.RIGHT}:
         doubt = ". No step was trained: make sure that the judge does not accept everything" if step == 1 else ""
         return MasteredError(
@@ -58,6 +58,22 @@ def without_signal(sampled: SampledStep, spec: ProRLJobSpec, step: int) -> NoSig
             "continue this run with harder tasks: a new job with initFrom"
         )
     return NoSignalError(f"nothing to learn from: {found}. {_remedy(counts, sampled, spec)}")
+
+
+def remark_on(earlier: SampledStep | None, spec: ProRLJobSpec) -> str:
+    """Say, behind the progress of a sampling, that those before it found no signal; empty if there was none."""
+    if earlier is None:
+        return ""
+    limit, done = spec.algorithm.dynamic_sampling.max_empty_samplings, earlier.num_empty + 1
+    return (
+        f"{PHASE_REMARK}{done} of {limit} samplings in a row without a signal, after which the run ends: "
+        f"{_listed(earlier)}; completions begin {_beginnings(earlier)!r}"
+    )
+
+
+def _listed(sampled: SampledStep) -> str:
+    counts = Counter(outcome_of(group) for group in sampled.sampled)
+    return ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in GroupOutcome if counts[outcome])
 
 
 def _remedy(counts: Counter[GroupOutcome], sampled: SampledStep, spec: ProRLJobSpec) -> str:

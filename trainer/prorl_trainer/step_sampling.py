@@ -37,8 +37,17 @@ class StepSampler:
         self._journal = journal
         self._shared_status = shared_status
 
-    async def sample(self, spec: ProRLJobSpec, step: int, first_index: int, weights_id: WeightsId) -> SampledStep:
+    async def sample(
+        self, spec: ProRLJobSpec, step: int, first_index: int, weights_id: WeightsId, remark: str = ""
+    ) -> SampledStep:
         """Return the groups of training step `step` (counted from 1); `kept` is empty if none had a signal.
+
+        Args:
+            spec: As it holds at the step.
+            step: Counted from 1.
+            first_index: Of the first prompt to take.
+            weights_id: Of the policy that samples.
+            remark: Behind the progress that is told.
 
         Raises:
             RewardError: The judge failed on more rollouts than the manifest allows; the step's journal is dropped, so
@@ -56,7 +65,7 @@ class StepSampler:
         next_index, rounds, passed_over = first_index, 0, 0
         while len(kept) < wanted and rounds < settings.max_rounds:
             rounds += 1
-            self._shared_status.beat(f"round {rounds}: {len(kept)} of {wanted} groups")
+            self._shared_status.beat(f"round {rounds}: {len(kept)} of {wanted} groups{remark}")
             # In another thread: to make an item may take seconds, and the event loop has answers to give.
             taken = await asyncio.to_thread(self._take, next_index, wanted - len(kept), source_weights(spec))
             next_index, passed_over = taken.next_index, passed_over + taken.num_passed_over

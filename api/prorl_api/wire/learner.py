@@ -75,6 +75,9 @@ EARLY_PHASES = frozenset(
 )
 """Before there is anything that a stop could lose."""
 
+PHASE_REMARK = "; note: "
+"""In a phase's detail, before what is unusual and worth a line where phases are not."""
+
 
 class TrackerState(WireModel):
     """How an experiment tracker does."""

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prorl_cli.local.view import View, doing, duration, figures, phase_text, truncation_warning
+from prorl_cli.local.view import View, doing, duration, figures, phase_text, warnings
 from prorl_control.members import MemberState
 
 
@@ -21,7 +21,7 @@ class LiveProgress:
 
     def __init__(self, console: Console) -> None:
         self._live = Live(Text(""), console=console, refresh_per_second=4, transient=True)
-        self._has_warned = False
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -41,9 +41,10 @@ class LiveProgress:
     def show(self, view: View) -> None:
         """Replace the changing part."""
         self._live.update(render(view))
-        if not self._has_warned and (warning := truncation_warning(view.lines)):
-            self._has_warned = True
-            self.line(warning, is_warning=True)
+        for kind, warning in warnings(view.lines):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                self.line(warning, is_warning=True)
 
 
 def render(view: View) -> RenderableType:

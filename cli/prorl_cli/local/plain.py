@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from rich.console import Console
 
 from prorl_api.wire.learner import LearnerPhase
-from prorl_cli.local.view import View, doing, duration, phase_text, step_line, truncation_warning
+from prorl_cli.local.view import View, doing, duration, phase_text, remark, step_line, warnings
 from prorl_control.members import MemberState
 
 _WORDY_PHASES = frozenset({LearnerPhase.SAMPLING, LearnerPhase.UPDATING, LearnerPhase.PUBLISHING})
@@ -79,7 +79,8 @@ class PlainProgress:
         self._phase = ""
         self._shown_step: tuple[int, int] = (0, -1)
         self._begun = time.time()
-        self._has_warned = False
+        self._warned: set[str] = set()
+        self._remark = ""
 
     def __enter__(self) -> Self:
         return self
@@ -106,9 +107,17 @@ class PlainProgress:
                 self._phase = phase
                 self.line(f"learner: {phase_text(view.learner)}")
         self._steps(view)
-        if not self._has_warned and (warning := truncation_warning(view.lines)):
-            self._has_warned = True
-            self.line(warning, is_warning=True)
+        self._unusual(view)
+
+    def _unusual(self, view: View) -> None:
+        said = remark(view.learner) if view.learner is not None else ""
+        if said and said != self._remark:
+            self.line(said, is_warning=True)
+        self._remark = said
+        for kind, warning in warnings(view.lines):
+            if kind not in self._warned:
+                self._warned.add(kind)
+                self.line(warning, is_warning=True)
 
     def _steps(self, view: View) -> None:
         earlier = None

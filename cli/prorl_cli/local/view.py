@@ -9,7 +9,7 @@ from typing import Any
 
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import Role
-from prorl_api.wire.learner import EARLY_PHASES, LearnerStatus
+from prorl_api.wire.learner import EARLY_PHASES, PHASE_REMARK, LearnerStatus
 from prorl_control.decision import Outcome
 from prorl_control.members import Member, MemberState
 from prorl_control.plan import RunPlan
@@ -70,6 +70,11 @@ def phase_text(learner: LearnerStatus) -> str:
     return f"{phase}: {learner.phase_detail}" if learner.phase_detail else phase
 
 
+def remark(learner: LearnerStatus) -> str:
+    """Return what is unusual about the learner's phase; empty if nothing is."""
+    return learner.phase_detail.partition(PHASE_REMARK)[2]
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
@@ -107,17 +112,39 @@ def tokens_per_second(line: Mapping[str, Any]) -> float | None:
 
 
 _MOST = 0.5
+_ROUNDING = 1e-9
+
+
+def warnings(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what to say about the newest step, with a word for each kind, so that it is said once."""
+    found = (("truncated", truncation_warning(lines)), ("wrong", nothing_right_warning(lines)))
+    return [(kind, text) for kind, text in found if text]
 
 
 def truncation_warning(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return what to say if the newest step cut most of its completions; empty if it did not."""
+    """Return what to say if the newest step cut most of its completions; empty if it did not, or cut ones were paid.
+
+    More reward than all complete ones can have earned shows that completions are cut behind their answer.
+    """
     newest = lines[-1] if lines else {}
-    share = newest.get("truncated")
-    if share is None or share <= _MOST:
+    share, reward = newest.get("truncated"), newest.get("reward_mean")
+    if share is None or share <= _MOST or (reward is not None and reward > 1 - share + _ROUNDING):
         return ""
     return (
         f"{share:.0%} of the completions of step {newest['step']} were cut at their limit: most have no answer; "
         "raise spec.rollout.maxCompletionTokens, or ask for short answers"
+    )
+
+
+def nothing_right_warning(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Return what to say if no held-out completion has been right so far; empty if one was, or none was asked for."""
+    seen = [line for line in lines if line.get("validation_accuracy") is not None]
+    if not seen or any(line["validation_accuracy"] > 0 for line in seen):
+        return ""
+    return (
+        f"no held-out completion was right so far: if samples/validation-{seen[-1]['step']}.jsonl of the run folder "
+        "shows right answers, `answerFormat` or `prompt` of spec.data.sources does not fit the model; else choose easier "
+        "tasks"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 from io import StringIO
@@ -168,12 +169,62 @@ def test_steps_of_an_earlier_start_are_not_told_again_with_today_s_time() -> Non
     assert steps == ["done before this start: step 2/20", "step 3/20"]
 
 
-@pytest.mark.parametrize(("share", "warns"), [(0.5, 0), (0.51, 1), (1.0, 1), (None, 0)])
-def test_a_run_that_cuts_most_completions_warns_once(share: float | None, warns: int) -> None:
+@pytest.mark.parametrize(
+    ("share", "reward", "warns"),
+    [
+        (0.5, None, 0),
+        (0.51, None, 1),
+        (1.0, None, 1),
+        (None, None, 0),
+        (1.0, 0.0, 1),
+        (0.9, 0.1, 1),
+        (1.0, 0.1, 0),
+        (0.9, 0.6, 0),
+    ],
+)
+def test_a_run_that_cuts_most_completions_warns_once_unless_cut_ones_are_paid(
+    share: float | None, reward: float | None, warns: int
+) -> None:
     out = io.StringIO()
     progress = PlainProgress(Console(file=out, width=200))
     later = time.time() + 60
     for count in (1, 2):
-        progress.show(make_view(lines=steps_of(*[later] * count, truncated=share)))
+        progress.show(make_view(lines=steps_of(*[later] * count, truncated=share, reward_mean=reward)))
     assert out.getvalue().count("WARNING") == warns
     assert out.getvalue().count("maxCompletionTokens") == warns
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "warns"), [([], 0), ([None], 0), ([0.0], 1), ([0.0, None, 0.0], 1), ([0.0, 0.1], 0), ([0.1, 0.0], 0)]
+)
+def test_held_out_data_of_which_nothing_is_right_is_said_once(accuracies: list[float | None], warns: int) -> None:
+    later = time.time() + 60
+    lines = [
+        line | {"validation_accuracy": accuracies[n]} for n, line in enumerate(steps_of(*[later] * len(accuracies)))
+    ]
+    out = io.StringIO()
+    progress = PlainProgress(Console(file=out, width=200))
+    for _ in range(2):
+        progress.show(make_view(lines=lines))
+    assert out.getvalue().count("WARNING") == warns
+    assert out.getvalue().count("answerFormat") == warns
+
+
+def test_what_is_unusual_about_a_sampling_is_a_line_each_time_it_changes() -> None:
+    out = io.StringIO()
+    progress = PlainProgress(Console(file=out, width=200))
+    view = make_view(lines=())
+    assert view.learner is not None
+    told = [
+        "round 1: 0 of 8",
+        "round 1: 0 of 8; note: 1 of 5",
+        "round 2: 0 of 8; note: 1 of 5",
+        "round 1; note: 2 of 5",
+    ]
+    for detail in told:
+        learner = view.learner.model_copy(update={"phase_detail": detail})
+        progress.show(dataclasses.replace(view, learner=learner))
+    assert [line[9:] for line in out.getvalue().splitlines() if "WARNING" in line] == [
+        "WARNING 1 of 5",
+        "WARNING 2 of 5",
+    ]

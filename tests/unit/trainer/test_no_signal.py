@@ -8,15 +8,15 @@ import pytest
 
 from prorl_api.errors import MasteredError, NoSignalError
 from prorl_trainer.algorithm.types import SampledStep
-from prorl_trainer.no_signal import without_signal
+from prorl_trainer.no_signal import remark_on, without_signal
 from tests.unit.trainer.trainer_builders import make_group, make_spec
 
 RIGHT, WRONG, HALF, UNJUDGED, MIXED = [1.0, 1.0], [0.0, 0.0], [0.5, 0.5], [None, 1.0], [1.0, 0.0]
 
 
-def error(*groups: Sequence[float | None], step: int = 7, empty: int = 4) -> NoSignalError:
+def sampled_step(*groups: Sequence[float | None], empty: int = 4) -> SampledStep:
     made = tuple(make_group(rewards, index=index) for index, rewards in enumerate(groups))
-    sampled = SampledStep(
+    return SampledStep(
         kept=(),
         sampled=tuple(group.summary for group in made),
         shown=made,
@@ -24,7 +24,10 @@ def error(*groups: Sequence[float | None], step: int = 7, empty: int = 4) -> NoS
         next_prompt_index=len(made),
         num_empty=empty,
     )
-    return without_signal(sampled, make_spec(), step)
+
+
+def error(*groups: Sequence[float | None], step: int = 7, empty: int = 4) -> NoSignalError:
+    return without_signal(sampled_step(*groups, empty=empty), make_spec(), step)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,10 @@ def test_one_group_that_is_not_right_or_no_judged_one_is_not_mastery(groups: lis
 
 def test_a_run_that_masters_before_it_was_trained_is_told_to_look_at_the_judge() -> None:
     assert "make sure that the judge does not accept everything" in str(error(RIGHT, step=1))
+
+
+def test_a_sampling_after_one_without_signal_says_so_behind_its_progress() -> None:
+    assert remark_on(None, make_spec()) == ""
+    said = remark_on(sampled_step(WRONG, WRONG, RIGHT, empty=1), make_spec())
+    start = "; note: 2 of 5 samplings in a row without a signal, after which the run ends: 1 all right, 2 all wrong"
+    assert said.startswith(start)
