@@ -143,8 +143,8 @@ def nothing_right_warning(lines: Sequence[Mapping[str, Any]]) -> str:
         return ""
     return (
         f"no held-out completion was right so far: if samples/validation-{seen[-1]['step']}.jsonl of the run folder "
-        "shows right answers, `answerFormat` or `prompt` of spec.data.sources does not fit the model; else choose easier "
-        "tasks"
+        "shows right answers, `answerFormat` or `prompt` of spec.data.sources does not fit the model; else choose "
+        "easier tasks"
     )
 
 
