@@ -21,7 +21,7 @@ from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
-from prorl_cli.local.view import STEPS_FOR_PACE, duration, tokens_per_second, warnings
+from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, tokens_per_second, warnings
 from prorl_cli.looking import Looked
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
@@ -159,7 +159,7 @@ def _progress(lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> l
         cut = f", {newest['truncated']:.0%} cut at the limit" if newest.get("truncated") is not None else ""
         found.append(f"  length      {newest['completion_length']:.0f} tokens{cut}")
     if (pace := tokens_per_second(newest)) is not None:
-        seconds = [line["seconds_total"] for line in lines if line.get("seconds_total")]
+        seconds = step_seconds(lines)
         usual = statistics.fmean(seconds[-STEPS_FOR_PACE:])
         left = f", about {duration(usual * (total_steps - step))} left" if step < total_steps else ""
         so_far = f"{duration(sum(seconds))} in steps so far"

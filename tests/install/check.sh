@@ -26,6 +26,29 @@ echo "verifiers: imported and used"
 install "prorl[verifiers] @ $wheel"
 "$folder/env/bin/python" -c "import prorl_verifiers"
 
-echo "laptop CPU and GPU: resolved"
-install --dry-run --override requirements/overrides.txt "prorl[cli,learner,sandbox,rollout-cpu] @ $wheel"
+echo "laptop CPU: installed beside nothing else, its engines import, a first manifest is written and judged"
+$UV venv --quiet --python "$PYTHON" "$folder/laptop"
+$UV pip install --quiet --python "$folder/laptop/bin/python" --override requirements/overrides.txt \
+  "prorl[cli,learner,sandbox,rollout-cpu] @ $wheel"
+DS_ACCELERATOR=cpu "$folder/laptop/bin/python" -c "import deepspeed, transformers, vllm" 2>"$folder/log" || { tail "$folder/log"; exit 1; }
+cd "$folder"
+"$folder/laptop/bin/python" - <<'EOF' 2>"$folder/log" || { tail "$folder/log"; exit 1; }
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+words = {"<s>": 0, "</s>": 1, "Question": 2, ":": 3}
+tokenizer = PreTrainedTokenizerFast(
+    tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="<s>")), bos_token="<s>", eos_token="</s>"
+)
+tokenizer.save_pretrained("model")
+LlamaForCausalLM(
+    LlamaConfig(vocab_size=4, hidden_size=64, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
+).save_pretrained("model")
+EOF
+printf '{"question": "%s + 1?", "answer": "2"}\n' 1 2 3 4 5 6 7 8 > own.jsonl
+laptop/bin/prorl init math --model model --data own.jsonl
+laptop/bin/prorl validate job.yaml
+cd - >/dev/null
+
+echo "GPU: resolved"
 install --dry-run "prorl[cli,learner,sandbox,rollout-gpu] @ $wheel"

@@ -95,3 +95,11 @@ def test_there_are_locked_requirements() -> None:
 def test_the_version_is_that_of_the_newest_changelog_heading() -> None:
     headings = re.findall(r"(?m)^## (\d+\.\d+\.\d+) - \d{4}-\d{2}-\d{2}$", (ROOT / "CHANGELOG.md").read_text())
     assert headings[0] == PYPROJECT["project"]["version"]
+
+
+def test_all_that_says_which_python_is_needed_agrees() -> None:
+    oldest, newest, beyond = "3.11", "3.12", "3.13"
+    assert PYPROJECT["project"]["requires-python"] == f">={oldest},<{beyond}"
+    assert f"(3, {oldest[2:]}) <= sys.version_info[:2] < (3, {beyond[2:]})" in (ROOT / "Makefile").read_text()
+    for place in ("Makefile", "README.md", "docs/install.md", "tests/install/check.sh"):
+        assert f"Python {oldest} or {newest}" in (ROOT / place).read_text(), place

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from prorl_cli.data.duplicates import PromptIndex, Repeat
 from prorl_cli.data.findings import CheckReport, FileFigures, Kind, Shape
 from prorl_cli.data.gold import CUSTOM_REWARD, Probe, fault_of, probes_of
 from prorl_cli.data.importers import importers_of
-from prorl_cli.data.judge import Judging, local_judge
+from prorl_cli.data.judge import Judging, LocalJudge, local_judge
 from prorl_cli.data.text import digest
 from prorl_cli.local.packages import raise_if_no_judge
 
@@ -62,27 +62,37 @@ Progress = Callable[[int], None]
 """Called with the number of bytes read since the last call."""
 
 
-def check(request: CheckRequest, progress: Progress = lambda _: None) -> CheckReport:
+def check(
+    request: CheckRequest, progress: Progress = lambda _: None, tell: Callable[[str], None] = lambda _: None
+) -> CheckReport:
     """Check data files.
+
+    Args:
+        request: What to check.
+        progress: Hears how far it is.
+        tell: Hears what a person would otherwise wait for in silence.
 
     Raises:
         SpecError: A file cannot be read, or is named twice.
         JudgeError: The local reward sandbox does not come up, or ends before the check does.
     """
-    return asyncio.run(_Check(request, progress).run())
+    return asyncio.run(_Check(request, progress, tell).run())
 
 
 class _Check:
     """One check under way."""
 
-    def __init__(self, request: CheckRequest, progress: Progress) -> None:
+    def __init__(self, request: CheckRequest, progress: Progress, tell: Callable[[str], None]) -> None:
+        self._tell = tell
         self._request = request
         self._progress = progress
         warnings = [Kind.NEAR_DUPLICATE, *([Kind.DUPLICATE] if request.allows_duplicates else [])]
         self._report = CheckReport(request.domain, request.max_findings, warnings)
         self._prompts = PromptIndex(finds_near=request.finds_near)
         self._figures: dict[Path, FileFigures] = {}
+        self._start_judging: Callable[[], Awaitable[LocalJudge]]
         self._judging: Judging | None = None
+        """From the first row on that is to be judged: without one no sandbox is started."""
 
     async def run(self) -> CheckReport:
         """Run the whole check."""
@@ -90,11 +100,10 @@ class _Check:
         _refuse_bad_paths(self._request.files)
         rewards = _rewards(self._request)
         evaluation = EvaluationIndex(list(self._request.against), min_share=self._request.min_share)
+        if self._request.verify_share > 0:
+            raise_if_no_judge()
         async with AsyncExitStack() as stack:
-            if self._request.verify_share > 0:
-                raise_if_no_judge()
-                judge = await stack.enter_async_context(local_judge(self._request.workers, rewards))
-                self._judging = Judging(judge, in_flight=2 * self._request.workers)
+            self._start_judging = lambda: stack.enter_async_context(local_judge(self._request.workers, rewards))
             for path in self._request.files:
                 await self._read(path, evaluation)
             if self._judging is not None:
@@ -141,10 +150,13 @@ class _Check:
             )
             more = f" and {len(hits) - _SHOWN_HITS} more" if len(hits) > _SHOWN_HITS else ""
             self._report.add(figures, Kind.CONTAMINATION, line.where, f"touches {places}{more}")
-        if self._judging is not None and digest(text + row)[0] < self._request.verify_share * 2**64:
+        if digest(text + row)[0] < self._request.verify_share * 2**64:
             found = probes_of(self._request.domain, line.row, line.where)
             figures.judged_rows += 1
             figures.unproven_rows += found.lacks_solution
+            if self._judging is None:
+                self._tell("a reward sandbox starts, to judge the rows; usually about 10 s")
+                self._judging = Judging(await self._start_judging(), in_flight=2 * self._request.workers)
             self._take(await self._judging.submit(found.probes, len(row)))
 
     def _take(self, judged: Sequence[tuple[Probe, ScoreResult]]) -> None:

@@ -105,7 +105,12 @@ def _checked(request: CheckRequest) -> CheckReport:
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         total = sum(path.stat().st_size for path in request.files if path.is_file())
         task = progress.add_task("checking", total=total)
-        return check(request, lambda size: progress.advance(task, size))
+
+        def tell(text: str) -> None:
+            if console.is_terminal:
+                console.print(text)
+
+        return check(request, lambda size: progress.advance(task, size), tell)
 
 
 def _stderr_console() -> Console:

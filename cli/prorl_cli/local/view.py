@@ -41,10 +41,19 @@ class View:
     @property
     def seconds_left(self) -> float | None:
         """Estimate from recent steps; None before there are any."""
-        recent = [line["seconds_total"] for line in self.lines[-STEPS_FOR_PACE:] if line.get("seconds_total")]
+        recent = step_seconds(self.lines)[-STEPS_FOR_PACE:]
         if self.learner is None or not recent:
             return None
         return float(statistics.fmean(recent)) * max(0, self.plan.total_steps - self.learner.step)
+
+
+def step_seconds(lines: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return how long each step took, without the wait for servers that start and the validation before the first."""
+    return [
+        float(line["seconds_total"]) - float(line.get("seconds_waiting", 0.0))
+        for line in lines
+        if line["step"] > 0 and line.get("seconds_total")
+    ]
 
 
 def doing(member: Member, view: View) -> str:

@@ -180,7 +180,7 @@ def _values(request: InitRequest, data: Path, rows: list[dict[str, Any]], reward
         "minibatch": 32 if has_gpu else 8,
         "microbatch": max(16384 if has_gpu else 2048, prompt_tokens + completion_tokens),
         "learning_rate": _learning_rate(form.num_parameters, has_gpu=has_gpu),
-        "steps": 200 if has_gpu else 20,
+        "steps": 200 if has_gpu or (form.num_parameters or _TINY) < _TINY else 20,
         "samples": 1 if start.is_greedy else 4,
         "validation_temperature": "0  # greedy" if start.is_greedy else "1.0",
     }

@@ -178,3 +178,13 @@ def test_memory_does_not_grow_with_the_files_content(tmp_path: Path) -> None:
     faults, grown = map(int, done.stdout.split())
     assert faults == 0
     assert grown < 20
+
+
+def test_no_sandbox_is_started_where_no_row_can_be_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a file of the wrong form costs ten seconds of waiting for nothing."""
+    started: list[int] = []
+    monkeypatch.setattr("prorl_cli.data.check.local_judge", lambda workers, _: started.append(workers))
+    result = prorl("data", "check", write(tmp_path, {"question": "1 + 1?", "answer": "2"}), "--domain", "math")
+    assert result.exit_code == 1
+    assert "question-answer" in result.output
+    assert started == []

@@ -228,3 +228,12 @@ def test_what_is_unusual_about_a_sampling_is_a_line_each_time_it_changes() -> No
         "WARNING 1 of 5",
         "WARNING 2 of 5",
     ]
+
+
+def test_the_time_left_is_told_by_training_alone_and_not_by_the_start() -> None:
+    start = {"step": 0, "attempt": 1, "seconds_total": 600.0, "seconds_waiting": 590.0}
+    resumed = {"step": 1, "attempt": 2, "seconds_total": 130.0, "seconds_waiting": 120.0}
+    assert make_view(lines=(start,)).seconds_left is None
+    view = make_view(lines=(start, resumed))
+    assert view.learner is not None
+    assert view.seconds_left == 10.0 * (view.plan.total_steps - view.learner.step)
