@@ -50,7 +50,9 @@ def world() -> Iterator[None]:
 
 def one_by_one(model: Path, seed: int, temperature: float) -> dict[int, list[tuple[float, float]]]:
     """Log-probability and entropy of each loss token of each completion, each in a forward pass of its own."""
-    policy = load_policy(str(model), learner_spec(), CPU).model
+    from transformers import AutoModelForCausalLM
+
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager").eval()
     answers: dict[int, list[tuple[float, float]]] = {}
     for scored in random_groups(seed):
         for rollout in scored.group.rollouts:

@@ -118,6 +118,9 @@ RIGHT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """Architectures that are trained packed, with the settings in which they differ from Llama."""
 
+DENSE = frozenset({"biogpt", "codegen", "doge", "falcon", "gptj", "stablelm", "xglm"})
+"""Of those the ones whose attention takes a dense mask: it is not behind transformers' interface, or edits masks."""
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     **dict.fromkeys(
         ("qwen3_next", "lfm2", "lfm2_moe", "jamba", "bamba", "falcon_h1", "nemotron_h", "minimax", "recurrent_gemma",

@@ -17,6 +17,7 @@ from prorl_api.spec.values import EngineKind, Precision
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.families import family_of, refusals
+from prorl_trainer.engines.masks import Way
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.packing_proof import prove_packing
 from prorl_trainer.engines.plain import PlainBackend
@@ -48,7 +49,7 @@ def load_policy(model_path: str, learner: LearnerSpec, device: torch.device) -> 
         decoder = config.get_text_config(decoder=True)
         model_class = AutoModelForCausalLM._model_mapping[type(config)]
         _raise_if_refused(model_path, refusals(decoder))
-        family = family_of(decoder, model_class, dtype)
+        family = family_of(decoder, model_class, dtype, device)
         model, loaded = AutoModelForCausalLM.from_pretrained(
             model_path,
             dtype=dtype,
@@ -107,12 +108,30 @@ def build_engine(
     policy = load_policy(model_path, learner, device)
     if initial_weights is not None:
         read_weights(initial_weights, policy)
-    difference = prove_packing(policy, model_path)
-    _logger.info("packed log-probabilities are the model's own", extra={"mean_difference_nats": difference})
+    difference = _proven(policy, model_path)
+    _logger.info(
+        "packed log-probabilities are the model's own",
+        extra={"mean_difference_nats": difference, "attention": policy.family.masks.way.value},
+    )
     reference = copy.deepcopy(policy)
     if learner.gradient_checkpointing:
         policy.recompute_activations()
     return TrainingEngine(_backend(policy, learner, device), reference)
+
+
+def _proven(policy: PackedPolicy, model_path: str) -> float:
+    """Prove the packing with attention in linear memory; where that fails, under dense masks."""
+    way = policy.family.masks.way
+    if way is not Way.DENSE:
+        try:
+            return prove_packing(policy, model_path)
+        except SpecError as error:
+            _logger.warning(
+                "attention goes by dense masks: memory and time grow with the square of spec.learner.microbatchTokens",
+                extra={"attention": way.value, "reason": str(error)},
+            )
+            policy.attend_densely()
+    return prove_packing(policy, model_path)
 
 
 def _backend(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Backend:

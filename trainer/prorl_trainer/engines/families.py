@@ -7,13 +7,14 @@ Decided from the configuration alone, before any weight is read. What this table
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
+from prorl_trainer.engines.attention.varlen import WIDEST_HEAD
 from prorl_trainer.engines.fused_head import LogitTreatment
-from prorl_trainer.engines.masks import FULL, SLIDING, MaskPlan
+from prorl_trainer.engines.masks import FULL, SLIDING, MaskPlan, Way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,7 @@ class Family:
     name: str
     """`config.model_type`."""
     attention: str = "sdpa"
-    """transformers' attention implementation."""
+    """transformers' attention implementation, for plain passes and under dense masks."""
     masks: MaskPlan = field(default_factory=MaskPlan)
     logits: LogitTreatment = field(default_factory=LogitTreatment)
 
@@ -81,13 +82,18 @@ def refusals(config: Any) -> Iterator[str]:
         yield "it has an encoder"
 
 
-def family_of(config: Any, model_class: Any, dtype: torch.dtype) -> Family:
+_OWN_MASKS = frozenset({"doge"})
+"""Families that call attention by transformers' interface and edit the mask before."""
+
+
+def family_of(config: Any, model_class: Any, dtype: torch.dtype, device: torch.device) -> Family:
     """Return how a model of this configuration, none of `refusals`, is run.
 
     Args:
         config: The decoder's configuration, of transformers.
         model_class: The class that transformers loads it as.
         dtype: Of the computation.
+        device: Of the computation.
     """
     # scaled_dot_product_attention knows neither soft caps of scores nor sinks: such models say so, or would be wrong.
     capped = getattr(config, "attn_logit_softcapping", None) is not None
@@ -96,9 +102,27 @@ def family_of(config: Any, model_class: Any, dtype: torch.dtype) -> Family:
     return Family(
         name=config.model_type,
         attention=attention,
-        masks=mask_plan(config, dtype if attention == "eager" else None),
+        masks=replace(
+            mask_plan(config, dtype if attention == "eager" else None),
+            way=_way(config, model_class, dtype, device),
+        ),
         logits=LogitTreatment(scale=scale, cap=getattr(config, "final_logit_softcapping", None)),
     )
+
+
+def _way(config: Any, model_class: Any, dtype: torch.dtype, device: torch.device) -> Way:
+    """Return the fastest that model and device have.
+
+    On a GPU the small calls of `SEGMENTS` take longer than one dense call does.
+    """
+    if not model_class._supports_attention_backend or config.model_type in _OWN_MASKS:
+        return Way.DENSE
+    if device.type == "cpu":
+        return Way.SEGMENTS
+    heads = (getattr(config, "head_dim", None), getattr(config, "v_head_dim", None))
+    plain = getattr(config, "attn_logit_softcapping", None) is None and model_class._supports_sdpa  # without sinks
+    fits = heads[1] is None and (heads[0] or config.hidden_size // config.num_attention_heads) <= WIDEST_HEAD
+    return Way.VARLEN if plain and fits and dtype is not torch.float32 else Way.DENSE
 
 
 def mask_plan(config: Any, dtype: torch.dtype | None) -> MaskPlan:

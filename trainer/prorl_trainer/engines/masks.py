@@ -1,58 +1,75 @@
 """Who may attend to whom in a packed sequence, as each kind of layer wants to be told.
 
 Rows and columns are positions of the pack; distances are those of the sequences in it, by position ids, so that a
-completion's window reaches back into the shared prompt and no further. Built on the device from three short columns.
+completion's window reaches back into the shared prompt and no further. A model that calls attention by transformers'
+interface is given a layout, whose memory grows with the pack; others a dense mask, which grows with its square.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prorl_trainer.algorithm.types import Pack
+from prorl_trainer.engines.attention.blocks import CALL_COST, Block, Kind
+from prorl_trainer.engines.attention.interface import as_mask
+from prorl_trainer.engines.attention.segments import KEPT_MASK_ENTRIES, allowed_pairs, lay_out
+from prorl_trainer.engines.attention.varlen import lay_out_varlen
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """Names of layers in transformers' `config.layer_types`."""
+
+
+class Way(Enum):
+    """How attention is computed."""
+
+    DENSE = "dense"
+    """By transformers, under a mask with an entry for each pair of positions."""
+    SEGMENTS = "segments"
+    """Block by block; any device."""
+    VARLEN = "varlen"
+    """By PyTorch's variable-length kernel: a GPU, half precision, no caps and no sinks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskPlan:
     """What masks a model takes."""
 
+    way: Way = Way.DENSE
     window: int | None = None
     """Positions that a sliding layer sees, its own included; None: no layer slides."""
     by_layer_type: bool = False
     """Whether the model takes one mask for each kind of layer, by name; else all its layers slide, or none."""
     additive_dtype: torch.dtype | None = None
     """None: masks of booleans, as scaled_dot_product_attention takes them. Else numbers to add to the scores."""
+    call_cost: int = CALL_COST
+    """See `plan_blocks`."""
 
 
 Masks = Tensor | dict[str, Tensor]
-"""[1, 1, T, T], or one of those for each kind of layer."""
+"""[1, 1, T, T] or a layout, or one of those for each kind of layer."""
 
 
 def attention_allowed(pack: Pack, device: torch.device, window: int | None = None) -> Tensor:
-    """[T, T] bool, row attends to column: within a group, backwards in the sequence, to the prompt and to one's own
-    completion, over fewer than `window` positions if that is given.
-    """
-    group, branch = torch.from_numpy(pack.group_ids).to(device), torch.from_numpy(pack.branch_ids).to(device)
-    order = torch.arange(pack.num_positions, device=device)
-    allowed = order[:, None] >= order[None, :]
-    allowed &= group[:, None] == group[None, :]
-    allowed &= (branch[None, :] == 0) | (branch[:, None] == branch[None, :])
-    if window is not None:
-        position = torch.from_numpy(pack.position_ids).to(device)
-        allowed &= position[:, None] - position[None, :] < window
-    return allowed
+    """[T, T] bool, row attends to column: see `allowed_pairs`."""
+    columns = (pack.group_ids, pack.branch_ids, pack.position_ids)
+    group, branch, position = (torch.from_numpy(column).to(device) for column in columns)
+    everything = Block(0, pack.num_positions, 0, pack.num_positions, Kind.MASKED)
+    return allowed_pairs(everything, (group, branch, position), window)
 
 
 def pack_masks(pack: Pack, plan: MaskPlan, device: torch.device) -> Masks:
     """Return the masks of a pack as the model takes them."""
 
     def mask(window: int | None) -> Tensor:
+        if plan.way is Way.SEGMENTS:
+            return as_mask(lay_out(pack, window, device, plan.call_cost), pack.num_positions, device)
+        if plan.way is Way.VARLEN:
+            return as_mask(lay_out_varlen(pack, window, device), pack.num_positions, device)
         allowed = attention_allowed(pack, device, window)[None, None]
         if plan.additive_dtype is None:
             return allowed
@@ -65,9 +82,12 @@ def pack_masks(pack: Pack, plan: MaskPlan, device: torch.device) -> Masks:
 
 
 def mask_bytes(pack: Pack, plan: MaskPlan) -> int:
-    """Memory of a pack's masks."""
+    """Memory of a pack's masks; of a layout, what its small masks may take."""
+    kinds = 2 if plan.by_layer_type else 1
+    if plan.way is not Way.DENSE:
+        return kinds * 4 * min(pack.num_positions**2, KEPT_MASK_ENTRIES)
     item = 1 if plan.additive_dtype is None else plan.additive_dtype.itemsize
-    return pack.num_positions**2 * item * (2 if plan.by_layer_type else 1)
+    return kinds * item * pack.num_positions**2
 
 
 def as_inputs(pack: Pack, plan: MaskPlan, device: torch.device) -> dict[str, Any]:

@@ -6,14 +6,16 @@ the same thing. The head runs on the rows that predict a loss token only.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from prorl_trainer.engines.attention.interface import NAME, register
 from prorl_trainer.engines.families import Family
 from prorl_trainer.engines.fused_head import HeadOutput, HeadRequest, SlopeOfLoss, fuse_head
-from prorl_trainer.engines.masks import Masks
+from prorl_trainer.engines.masks import Masks, Way
 
 
 class PackedPolicy(nn.Module):
@@ -29,6 +31,7 @@ class PackedPolicy(nn.Module):
         self.model = model
         self.family = family
         self._head_in_float32 = head_in_float32
+        self._use_attention(self._packed_attention)
         fuse_head(model.get_output_embeddings())
         self.eval()
 
@@ -67,9 +70,28 @@ class PackedPolicy(nn.Module):
 
         The model's own forward pass from its own entry: no mask, no positions, no head and no treatment of ours.
         """
-        logits = self.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() / temperature
+        self._use_attention(self.family.attention)
+        try:
+            logits = self.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() / temperature
+        finally:
+            self._use_attention(self._packed_attention)
         logprobs: Tensor = logits.log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1)
         return logprobs
+
+    def attend_densely(self) -> None:
+        """Take masks with an entry for each pair of positions from here on."""
+        self.family = replace(self.family, masks=replace(self.family.masks, way=Way.DENSE))
+        self._use_attention(self._packed_attention)
+
+    @property
+    def _packed_attention(self) -> str:
+        """transformers' name of what packed passes use."""
+        return self.family.attention if self.family.masks.way is Way.DENSE else NAME
+
+    def _use_attention(self, name: str) -> None:
+        register()
+        if self.model.config._attn_implementation != name:
+            self.model.set_attn_implementation(name)
 
     def recompute_activations(self) -> None:
         """Gradient checkpointing: less memory, a third more time, the same numbers."""

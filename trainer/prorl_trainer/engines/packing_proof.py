@@ -132,7 +132,7 @@ def _plain(policy: PackedPolicy, prompt: tuple[int, ...], completion: tuple[int,
 @contextmanager
 def _narrow_windows(policy: PackedPolicy) -> Iterator[MaskPlan]:
     """Both passes read the window from the configuration when they run."""
-    plan, config = policy.family.masks, policy.model.config.get_text_config(decoder=True)
+    plan, config = replace(policy.family.masks, call_cost=0), policy.model.config.get_text_config(decoder=True)
     if plan.window is None or plan.window <= _WINDOW:
         yield plan
         return
