@@ -8,6 +8,7 @@ the paper does not give; ours are in `regime`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -31,11 +32,12 @@ class Boundary:
 
     source: str
     k: int
-    """Samples of an item that were looked at: the fewest that any item of either has."""
+    """Samples of an item that were looked at."""
     shrunk: tuple[Item, ...]
     expanded: tuple[Item, ...]
-    num_preserved: int
-    num_out_of_reach: int
+    preserved: tuple[Item, ...]
+    out_of_reach: tuple[Item, ...]
+    """Solved by neither: within so many samples, which is a bound and no more."""
     curve: tuple[tuple[int, Estimate, Estimate], ...]
     """(k, base's pass@k, the checkpoint's) at powers of two and K."""
     first_gain: Estimate
@@ -46,18 +48,18 @@ class Boundary:
     @property
     def support_retention(self) -> float | None:
         """SRR; None: the base solved nothing."""
-        return _share(self.num_preserved, self.num_preserved + len(self.shrunk))
+        return _share(len(self.preserved), len(self.preserved) + len(self.shrunk))
 
     @property
     def net_discovery(self) -> float | None:
         """NDR; None: the checkpoint solved nothing."""
-        return _share(len(self.expanded), self.num_preserved + len(self.expanded))
+        return _share(len(self.expanded), len(self.preserved) + len(self.expanded))
 
     @property
     def net_change(self) -> float | None:
         """NSCR; None: neither solved anything."""
         moved = len(self.expanded) - len(self.shrunk)
-        return _share(moved, self.num_preserved + len(self.expanded) + len(self.shrunk))
+        return _share(moved, len(self.preserved) + len(self.expanded) + len(self.shrunk))
 
     @property
     def regime(self) -> Regime:
@@ -70,18 +72,30 @@ class Boundary:
         return Regime.PLATEAU if _is_above(self.first_gain, 0.0) else Regime.UNDECIDED
 
 
-def boundary(base: Results, checkpoint: Results, source: str) -> Boundary:
+def boundary(
+    base: Results, checkpoint: Results, source: str, *, items: Sequence[Item] | None = None, k: int | None = None
+) -> Boundary:
     """Compare two evaluations of the same items of one source.
 
+    Args:
+        base: Of the base model.
+        checkpoint: Of the trained one.
+        source: What the items are called together.
+        items: None: those of the source that both have.
+        k: Samples of an item that are looked at; None: the fewest that any of them has.
+
     Raises:
-        ValueError: No item of the source has a judged sample in both.
+        ValueError: An item has no judged sample in one of the two, or fewer than k.
     """
-    items = [item for item in base.samples if item[0] == source and item in checkpoint.samples]
+    if items is None:
+        items = [item for item in base.samples if item[0] == source and item in checkpoint.samples]
     counts = {item: (base.counts(item), checkpoint.counts(item)) for item in items}
-    judged = [min(first[0], second[0]) for first, second in counts.values()]
-    if not judged or min(judged) < 1:
+    judged = min((min(first[0], second[0]) for first, second in counts.values()), default=0)
+    if judged < 1:
         raise ValueError(f"source {source}: an item has no judged sample in one of the evaluations")
-    k = min(judged)
+    if k is not None and judged < k:
+        raise ValueError(f"source {source}: an item has {judged} judged samples, fewer than k = {k}")
+    k = k or judged
     solved = {item: (_is_solved(base, item, k), _is_solved(checkpoint, item, k)) for item in items}
     first, second = ([counts[item][side] for item in items] for side in (0, 1))
     at = {size: (_pass(first, size), _pass(second, size)) for size in powers(k)}
@@ -90,8 +104,8 @@ def boundary(base: Results, checkpoint: Results, source: str) -> Boundary:
         k=k,
         shrunk=tuple(item for item in items if solved[item] == (True, False)),
         expanded=tuple(item for item in items if solved[item] == (False, True)),
-        num_preserved=sum(found == (True, True) for found in solved.values()),
-        num_out_of_reach=sum(found == (False, False) for found in solved.values()),
+        preserved=tuple(item for item in items if solved[item] == (True, True)),
+        out_of_reach=tuple(item for item in items if solved[item] == (False, False)),
         curve=tuple((size, mean_over_items(before), mean_over_items(after)) for size, (before, after) in at.items()),
         first_gain=paired_difference(*at[1]),
         last_gain=paired_difference(*at[k]),

@@ -6,7 +6,7 @@ bootstrap of items), not over samples; that each item was sampled a finite numbe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ from scipy import special, stats
 FloatArray = NDArray[np.float64]
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
+_AT_ONCE = 20_000_000
+"""Values resampled at once: 160 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +61,9 @@ def pass_at_k(num_samples: Sequence[int], num_correct: Sequence[int], k: int) ->
 def mean_over_items(values: Sequence[float] | FloatArray, *, seed: int = 0) -> Estimate:
     """Mean of per-item values with a percentile bootstrap interval over items (Efron 1979; scipy.stats.bootstrap)."""
     array = np.asarray(values, dtype=np.float64)
-    if array.size < 2 or array.min() == array.max():
-        value = float(array.mean()) if array.size else 0.0
-        return Estimate(value=value, low=None, high=None, num_items=int(array.size))
-    return _bootstrapped((array,), array.mean(), seed)
+    if not array.size:
+        return Estimate(value=0.0, low=None, high=None, num_items=0)
+    return bootstrapped((array,), np.mean, seed=seed)
 
 
 def paired_difference(
@@ -88,14 +89,48 @@ def at_most(num_samples: int) -> float:
     return float(found.high)
 
 
-def _bootstrapped(data: tuple[FloatArray, ...], value: float, seed: int) -> Estimate:
+def paired_p_value(before: Sequence[float] | FloatArray, after: Sequence[float] | FloatArray) -> float | None:
+    """Two-sided p of a paired permutation test: were the two exchangeable, each item's difference had either sign.
+
+    Exact for few items, else over 9,999 random sign flips (scipy.stats.permutation_test).
+
+    Returns:
+        None if no item differs, or there is only one.
+    """
+    differences = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    if differences.size < 2 or not differences.any():
+        return None
+    found = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        batch=max(1, _AT_ONCE // differences.size),
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def bootstrapped(data: tuple[FloatArray, ...], statistic: Callable[..., FloatArray], *, seed: int = 0) -> Estimate:
+    """Return a statistic of paired per-item values with a percentile bootstrap interval over items.
+
+    Args:
+        data: One or several [items] arrays; items are drawn from all of them together.
+        statistic: Takes the arrays and `axis`.
+        seed: Of the resampling.
+    """
+    value, size = float(statistic(*data, axis=-1)), int(data[0].size)
+    if size < 2 or all(array.min() == array.max() for array in data):
+        return Estimate(value=value, low=None, high=None, num_items=size)
     found = stats.bootstrap(
         data,
-        np.mean,
+        statistic,
+        paired=len(data) > 1,
+        vectorized=True,
         confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
-        batch=max(1, 20_000_000 // data[0].size),  # 160 MB at once
+        batch=max(1, _AT_ONCE // (size * len(data))),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Estimate(value=float(value), low=float(found.low), high=float(found.high), num_items=int(data[0].size))
+    return Estimate(value=value, low=float(found.low), high=float(found.high), num_items=size)

@@ -37,6 +37,7 @@ LivePort = Annotated[
 ]
 Checkpoint = Annotated[str, typer.Option(help="best (by held-out accuracy) | last | step-N.")]
 BaseModel = Annotated[str | None, typer.Option("--model", help="The base model's folder, where the run's is gone.")]
+Spans = Annotated[str, typer.Option(help="Lengths of spans by which novelty is measured, in words.")]
 ResetName = Annotated[str, typer.Argument(help="Name of the reset, as `prorl resets list` shows it.")]
 
 
@@ -297,14 +298,42 @@ def evaluate(
 def boundary(
     base: Annotated[Path, typer.Argument(help="The base model's results.jsonl.", show_default=False)],
     checkpoints: Annotated[list[Path], typer.Argument(help="Results of trained models.", show_default=False)],
+    k: Annotated[int | None, typer.Option(help="Samples of an item that count; default: all.", min=1, max=1024)] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Folder or file: show novelty against it, too.")] = None,
+    spans: Spans = "5-11",
+    page: Annotated[Path | None, typer.Option(help="Where to write one self-contained HTML page.")] = None,
     output: Annotated[Path | None, typer.Option(help="Where to write the same as JSON.")] = None,
 ) -> None:
     """Show what training lost and gained against the base model on the same items, with pass@k and intervals."""
-    from prorl_cli.evaluation.boundary import show_boundary
+    from prorl_cli.evaluation.boundary import BoundaryRequest, read_spans, show_boundary
     from prorl_cli.terminal import stdout_console
 
     with errors_for_people():
-        show_boundary(base, checkpoints, output, stdout_console())
+        request = BoundaryRequest(
+            base=base,
+            checkpoints=tuple(checkpoints),
+            k=k,
+            corpus=corpus,
+            spans=read_spans(spans),
+            page=page,
+            output=output,
+        )
+        show_boundary(request, stdout_console())
+
+
+@app.command()
+def novelty(
+    corpus: Annotated[Path, typer.Argument(help="Folder or file of text, or results of the base.", show_default=False)],
+    results: Annotated[list[Path], typer.Argument(help="results.jsonl of evaluations, in order.", show_default=False)],
+    spans: Spans = "5-11",
+    output: Annotated[Path | None, typer.Option(help="Where to write the same as JSON.")] = None,
+) -> None:
+    """Show how new completions are against a corpus: creativity index, distinct n-grams, entropy of answers."""
+    from prorl_cli.evaluation.boundary import read_spans, show_novelty
+    from prorl_cli.terminal import stdout_console
+
+    with errors_for_people():
+        show_novelty(corpus, results, read_spans(spans), output, stdout_console())
 
 
 @app.command()

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from prorl_analysis.boundary import Boundary, powers
 from prorl_analysis.estimators import Estimate, mean_over_items, pass_at_k
+from prorl_analysis.novelty import Novelty
 from prorl_analysis.results import Results
 
 
@@ -31,7 +32,7 @@ def moves(rows: Sequence[Boundary]) -> Table:
     """Show what was lost and gained, losses first."""
     table = Table("source", "shrunk", "expanded", "preserved", "out of reach", "SRR", "NDR", "NSCR", "regime")
     for row in rows:
-        counts = (len(row.shrunk), len(row.expanded), row.num_preserved, row.num_out_of_reach)
+        counts = (len(row.shrunk), len(row.expanded), len(row.preserved), len(row.out_of_reach))
         ratios = (row.support_retention, row.net_discovery, row.net_change)
         shown = ("-" if ratio is None else f"{ratio:.3f}" for ratio in ratios)
         table.add_row(row.source, *map(str, counts), *shown, row.regime.value)
@@ -44,6 +45,18 @@ def curves(rows: Sequence[Boundary]) -> Table:
     for row in rows:
         for k, before, after in row.curve:
             table.add_row(row.source, str(k), *_shown(before), *_shown(after))
+    return table
+
+
+def novelties(found: Sequence[Novelty]) -> Table:
+    """Show how new completions are."""
+    span = f"L = {found[0].shortest} to {found[0].longest}"
+    table = Table("results", f"creativity index ({span})", "95 %", "completions",
+                  *(f"distinct-{n}" for n, _ in found[0].distinct), "entropy of answers")  # fmt: skip
+    for each in found:
+        shares = (f"{share:.3f}" for _, share in each.distinct)
+        entropy = "-" if each.entropy is None else f"{each.entropy.value:.3f}"
+        table.add_row(each.path, *_shown(each.index), str(each.completions), *shares, entropy)
     return table
 
 

@@ -15,7 +15,8 @@ def test_items_are_preserved_expanded_shrunk_or_out_of_reach() -> None:
     found = boundary(BASE, AFTER, "math")
     assert found.shrunk == (("math", 0),)
     assert found.expanded == (("math", 1),)
-    assert (found.num_preserved, found.num_out_of_reach) == (1, 1)
+    assert found.preserved == (("math", 2),)
+    assert found.out_of_reach == (("math", 3),)
 
 
 def test_ratios_by_hand() -> None:

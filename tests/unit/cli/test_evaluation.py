@@ -7,15 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
-from prorl_analysis.results import write_results
+from prorl_analysis.results import Contamination, write_results
 from prorl_api.errors import SpecError
 from prorl_api.manifest import parse_job, validate_job
 from prorl_api.spec.data import DataSource
 from prorl_cli.evaluation.answers import answer_of
 from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, read_sizes, settings_of
 from prorl_cli.evaluation.overlap import contamination
+from prorl_cli.evaluation.page import short_names
 from prorl_cli.evaluation.presets import read_files, sources_of
 from prorl_cli.main import app
 from tests.unit.analysis.builders import SETTINGS, make_sample
@@ -110,13 +111,74 @@ def test_what_was_lost_is_shown_with_what_was_gained(tmp_path: Path) -> None:
             for number, reward in enumerate(values)
         ]
         write_results(path, SETTINGS, samples)
-    output = tmp_path / "boundary.json"
-    done = CliRunner().invoke(app, ["boundary", str(base), str(after), "--output", str(output)], terminal_width=200)
+    output, page = tmp_path / "boundary.json", tmp_path / "boundary.html"
+    done = prorl("boundary", base, after, "--output", output, "--page", page, "--corpus", base, "--spans", "1-2")
     assert done.exit_code == 0, done.output
     assert "below 77.64% (95 %), not an impossibility" in done.output
-    (row,) = json.loads(output.read_text())["checkpoints"][str(after)]
-    assert (row["shrunk"], row["expanded"]) == ([["math", 0]], [["math", 1]])
-    assert row["nscr"] == 0.0
+    found = json.loads(output.read_text())
+    (row,) = found["checkpoints"][str(after)]["rows"]
+    assert (row["boundary"]["shrunk"], row["boundary"]["expanded"]) == ([["math", 0]], [["math", 1]])
+    assert (row["boundary"]["nscr"], row["boundary"]["regime"]) == (0.0, "undecided")
+    assert row["gains"]["average"]["value"] == 0.0
+    assert [each["path"] for each in found["novelty"]] == [str(base), str(after)]
+    text = page.read_text()
+    head, moves, tasks = (text.index(f'data-part="boundary_{name}"') for name in ("head", "moves", "tasks"))
+    assert head < text.index("is the corpus itself", head) < moves, "what must be known first stands first"
+    assert moves < text.index("Shrunk", moves) < text.index("Expanded", moves) < tasks
+    assert "default-src &#39;none&#39;" in text, "the page may load nothing"
+
+
+def prorl(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], terminal_width=200)
+
+
+def test_items_that_were_trained_on_are_told_in_the_page_s_head(tmp_path: Path) -> None:
+    settings = SETTINGS.model_copy(update={"contamination": {"math": Contamination(items=1, touched=1)}})
+    paths = [tmp_path / "base.jsonl", tmp_path / "a" / "results.jsonl", tmp_path / "b" / "results.jsonl"]
+    for number, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        text = "<script>alert(1)</script>"
+        samples = [
+            make_sample(("math", item), n, float(n <= number), completion=text) for item in range(3) for n in (0, 1, 2)
+        ]
+        write_results(path, settings, samples)
+    page, output = tmp_path / "page.html", tmp_path / "out.json"
+    done = prorl("boundary", *paths, "--page", page, "--output", output)
+    assert done.exit_code == 0, done.output
+    warning = "math: 1 of 1 items stand in files that the job trains on"
+    assert f"warning: {warning}" in done.output
+    head, moves = (page.read_text().index(f'data-part="boundary_{name}"') for name in ("head", "moves"))
+    assert warning in page.read_text()[head:moves]
+    pairs = json.loads(output.read_text())["consecutive"]
+    assert [(pair["earlier"], pair["later"]) for pair in pairs] == [(str(paths[1]), str(paths[2]))]
+    assert short_names([str(path) for path in paths]) == dict(zip(map(str, paths), ("base", "a", "b"), strict=True))
+
+
+def test_fewer_samples_than_k_give_no_number(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write_results(tmp_path / name, SETTINGS, [make_sample(("math", 0), n, 1.0) for n in range(3)])
+    done = prorl("boundary", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--k", 4, "--page", tmp_path / "page.html")
+    assert done.exit_code == 0, done.output
+    assert "math: no numbers. An item has 3 judged samples, and 4 of every item are asked for." in done.output
+    assert "pass@" not in done.output
+
+
+@pytest.mark.parametrize("text", ["5", "5-", "-5", "6-5", "0-3", "5-99", "a-b"])
+def test_spans_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    done = prorl("novelty", tmp_path, tmp_path / "a.jsonl", "--spans", text)
+    assert done.exit_code == 64
+    assert "SHORTEST-LONGEST" in done.output
+
+
+def test_novelty_is_shown_over_evaluations(tmp_path: Path) -> None:
+    (tmp_path / "corpus.txt").write_text("a b c d e f")
+    for name, text in (("a", "a b c"), ("b", "x y z")):
+        write_results(tmp_path / f"{name}.jsonl", SETTINGS, [make_sample(("math", 0), 0, 1.0, completion=text)])
+    output = tmp_path / "out.json"
+    files = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    done = prorl("novelty", tmp_path / "corpus.txt", *files, "--spans", "2-3", "--output", output)
+    assert done.exit_code == 0, done.output
+    assert [each["index"]["value"] for each in json.loads(output.read_text())["novelty"]] == [0.0, 2.0]
 
 
 def rows_file(path: Path, *prompts: str) -> Path:
