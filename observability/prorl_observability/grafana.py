@@ -53,6 +53,10 @@ def _text(board: Board) -> str:
     built = _dashboard(board).build()
     built.schema_version = _SCHEMA_VERSION
     plain = json.loads(json.dumps(built, cls=JSONEncoder, sort_keys=True))
+    for panel in plain["panels"]:
+        if panel["type"] == "stat":
+            # Later ones than 11.0 demand it; 11.0 does not know it.
+            panel["options"]["percentChangeColorMode"] = "standard"
     return json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 

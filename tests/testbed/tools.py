@@ -112,7 +112,16 @@ PROMTOOL = Tool(
     modules="prometheus",
     minutes=0.5,
 )
-TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS, PROMETHEUS, PROMTOOL)
+DASHBOARD_CHECK = Tool(
+    name="dashboard-check",
+    package=".",
+    module="github.com/grafana/grafana-foundation-sdk/go",
+    commands=("dashboard-check",),
+    modules="grafana",
+    minutes=0.5,
+)
+"""Reads dashboards strictly, by Grafana's own SDK; Grafana itself is no Go module and in no package registry."""
+TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS, PROMETHEUS, PROMTOOL, DASHBOARD_CHECK)
 
 
 def version(tool: Tool) -> str:

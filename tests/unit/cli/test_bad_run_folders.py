@@ -30,10 +30,15 @@ def _torn(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:17])
 
 
+def _replaced(path: Path, make: Callable[[Path], object]) -> None:
+    shutil.rmtree(path)
+    make(path)
+
+
 NONE: dict[str, Callable[[RunFolder], object]] = {
     "nothing there": lambda run: shutil.rmtree(run.path),
-    "an empty folder": lambda run: (shutil.rmtree(run.path), run.path.mkdir()),
-    "a file": lambda run: (shutil.rmtree(run.path), run.path.touch()),
+    "an empty folder": lambda run: _replaced(run.path, Path.mkdir),
+    "a file": lambda run: _replaced(run.path, Path.touch),
     "a folder without an identity": lambda run: run.identity.unlink(),
 }
 DAMAGED: dict[str, tuple[Callable[[RunFolder], object], tuple[str, ...], str]] = {
