@@ -125,11 +125,7 @@ _REASONS = {
 def reason_of(error: Exception) -> str:
     """Return why a file could not be read, without numbers and class names of libraries."""
     if isinstance(error, ValidationError):
-        problems = error.errors(include_url=False)
-        if problems[0]["type"] == "json_invalid":
-            return "no JSON"
-        shown = [f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {wanted(problem)}" for problem in problems]
-        return "; ".join(shown[:_MAX_SHOWN]) + (f"; and {len(shown) - _MAX_SHOWN} more" * (len(shown) > _MAX_SHOWN))
+        return _of_fields(error)
     if isinstance(error, UnicodeDecodeError):
         return f"no UTF-8 text (byte {error.start})"
     if isinstance(error, json.JSONDecodeError):
@@ -139,3 +135,11 @@ def reason_of(error: Exception) -> str:
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"nothing that user {os.getuid()} may read"
     return _REASONS.get(error.errno or 0, (error.strerror or str(error)).lower())
+
+
+def _of_fields(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    if problems[0]["type"] == "json_invalid":
+        return "no JSON"
+    shown = [f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {wanted(problem)}" for problem in problems]
+    return "; ".join(shown[:_MAX_SHOWN]) + (f"; and {len(shown) - _MAX_SHOWN} more" * (len(shown) > _MAX_SHOWN))

@@ -81,12 +81,17 @@ def check_init_from(spec: ProRLJobSpec, num_ranks: int) -> None:
     """Judge whether the run that a job continues has what the job asks of it.
 
     Raises:
-        SpecError: It has no such checkpoint, or one of another shape.
-        CheckpointError: What is there is damaged.
+        SpecError: It has no such checkpoint, one of another shape, or what is there is not whole.
     """
     if spec.init_from is not None:
-        _, chosen = _other_run(spec.init_from)
+        other, chosen = _other_run(spec.init_from)
         _raise_if_foreign(chosen.state, spec, num_ranks)
+        references = ReferenceStore(other)
+        try:
+            for digest in {chosen.state.reference_digest, chosen.best_digest} - {None}:
+                references.file(str(digest))
+        except CheckpointError as error:
+            raise _not_whole(error) from error
 
 
 def initial_weights(init_from: InitFrom | None) -> Path | None:
@@ -123,6 +128,14 @@ def _other_run(init_from: InitFrom) -> tuple[RunFolder, ChosenCheckpoint]:
         return other, choose_checkpoint(other, init_from.checkpoint)
     except UnknownCheckpointError as error:
         raise SpecError([Fault(path=f"spec.initFrom.{error.field}", got=error.got, want=error.want)]) from error
+    except CheckpointError as error:
+        raise _not_whole(error) from error
+
+
+def _not_whole(error: CheckpointError) -> SpecError:
+    """Return a fault, not a failure: starting again would find the same."""
+    want = "a whole run folder: copy it again, or name another run or checkpoint"
+    return SpecError([Fault(path="spec.initFrom.run", got=f"a run that is damaged: {error}", want=want)])
 
 
 def _raise_if_foreign(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> None:

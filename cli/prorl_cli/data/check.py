@@ -6,6 +6,7 @@ Memory does not grow with the size of a line's content, only with the number of 
 from __future__ import annotations
 
 import asyncio
+import glob
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +28,7 @@ from prorl_cli.data.findings import CheckReport, FileFigures, Kind, Shape
 from prorl_cli.data.gold import CUSTOM_REWARD, Probe, fault_of, probes_of
 from prorl_cli.data.importers import importers_of
 from prorl_cli.data.judge import Judging, LocalJudge, local_judge
+from prorl_cli.data.lengths import SourceSettings, sources_of
 from prorl_cli.data.text import digest
 from prorl_cli.local.packages import raise_if_no_judge
 
@@ -35,13 +37,9 @@ _SHOWN_HITS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRequest:
-    """What to check."""
+class CheckOptions:
+    """How to check."""
 
-    files: tuple[Path, ...]
-    domain: Domain
-    reward: str | None = None
-    """Domain `custom`: `module:function`, from the current folder."""
     against: tuple[Path, ...] = ()
     """Evaluation files."""
     min_share: float = 0.0
@@ -56,6 +54,50 @@ class CheckRequest:
     """Near-duplicates are looked for."""
     max_findings: int = 50
     """Of each kind that are named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckRequest:
+    """What to check, and how."""
+
+    files: tuple[Path, ...]
+    domain: Domain
+    reward: str | None = None
+    """Domain `custom`: `module:function`, from the current folder."""
+    options: CheckOptions = CheckOptions()
+    settings: SourceSettings | None = None
+    """Of a manifest's source: its rows are judged as it uses them."""
+
+
+def requests_of(
+    options: CheckOptions, files: tuple[Path, ...], domain: Domain | None, reward: str | None, manifest: Path | None
+) -> dict[str, CheckRequest]:
+    """Return what to check by the names of a manifest's sources; of files that were named, the name is empty.
+
+    Raises:
+        SpecError: Both or neither were named, or the manifest has faults.
+    """
+    if manifest is None:
+        missing = {"FILES": not files, "--domain": domain is None}
+        want = "JSONL files and their domain, or --manifest job.yaml, whose sources say both"
+        if faults := [Fault(path=name, got="nothing", want=want) for name, lacks in missing.items() if lacks]:
+            raise SpecError(faults, source="the command line")
+        assert domain is not None
+        return {"": CheckRequest(files=files, domain=domain, reward=reward, options=options)}
+    given = {"FILES": bool(files), "--domain": domain is not None, "--reward": reward is not None}
+    want = "nothing beside --manifest, whose sources say it"
+    if faults := [Fault(path=name, got="a value", want=want) for name, is_given in given.items() if is_given]:
+        raise SpecError(faults, source="the command line")
+    return {
+        settings.source.name: CheckRequest(
+            files=tuple(Path(path) for path in sorted(glob.glob(settings.source.jsonl or "", recursive=True))),
+            domain=settings.source.domain,
+            reward=settings.source.reward,
+            options=options,
+            settings=settings,
+        )
+        for settings in sources_of(manifest)
+    }
 
 
 Progress = Callable[[int], None]
@@ -86,9 +128,9 @@ class _Check:
         self._tell = tell
         self._request = request
         self._progress = progress
-        warnings = [Kind.NEAR_DUPLICATE, *([Kind.DUPLICATE] if request.allows_duplicates else [])]
-        self._report = CheckReport(request.domain, request.max_findings, warnings)
-        self._prompts = PromptIndex(finds_near=request.finds_near)
+        warnings = [Kind.NEAR_DUPLICATE, *([Kind.DUPLICATE] if request.options.allows_duplicates else [])]
+        self._report = CheckReport(request.domain, request.options.max_findings, warnings)
+        self._prompts = PromptIndex(finds_near=request.options.finds_near)
         self._figures: dict[Path, FileFigures] = {}
         self._start_judging: Callable[[], Awaitable[LocalJudge]]
         self._judging: Judging | None = None
@@ -99,16 +141,17 @@ class _Check:
         started = time.monotonic()
         _refuse_bad_paths(self._request.files)
         rewards = _rewards(self._request)
-        evaluation = EvaluationIndex(list(self._request.against), min_share=self._request.min_share)
-        if self._request.verify_share > 0:
+        evaluation = EvaluationIndex(list(self._request.options.against), min_share=self._request.options.min_share)
+        if self._request.options.verify_share > 0:
             raise_if_no_judge()
         async with AsyncExitStack() as stack:
-            self._start_judging = lambda: stack.enter_async_context(local_judge(self._request.workers, rewards))
+            self._start_judging = lambda: stack.enter_async_context(local_judge(self._request.options.workers, rewards))
             for path in self._request.files:
                 await self._read(path, evaluation)
             if self._judging is not None:
                 self._take(await self._judging.finish())
         self._add_repeats()
+        self._add_settings()
         self._report.evaluation = evaluation.files
         self._report.seconds = time.monotonic() - started
         return self._report
@@ -139,6 +182,9 @@ class _Check:
 
     async def _take_line(self, figures: FileFigures, number: int, line: GoodLine, evaluation: EvaluationIndex) -> None:
         figures.good_lines += 1
+        settings = self._request.settings
+        if settings is not None and (fault := settings.fault(line)) is not None:
+            self._report.add(figures, Kind.SETTINGS, fault.path, f"got {fault.got}; {fault.want}")
         text = normalised(question_text(line.question))
         row = json.dumps(line.row, sort_keys=True)
         self._prompts.add(figures.path, number, line.offset, text, row)
@@ -150,13 +196,13 @@ class _Check:
             )
             more = f" and {len(hits) - _SHOWN_HITS} more" if len(hits) > _SHOWN_HITS else ""
             self._report.add(figures, Kind.CONTAMINATION, line.where, f"touches {places}{more}")
-        if digest(text + row)[0] < self._request.verify_share * 2**64:
+        if digest(text + row)[0] < self._request.options.verify_share * 2**64:
             found = probes_of(self._request.domain, line.row, line.where)
             figures.judged_rows += 1
             figures.unproven_rows += found.lacks_solution
             if self._judging is None:
                 self._tell("a reward sandbox starts, to judge the rows; usually about 10 s")
-                self._judging = Judging(await self._start_judging(), in_flight=2 * self._request.workers)
+                self._judging = Judging(await self._start_judging(), in_flight=2 * self._request.options.workers)
             self._take(await self._judging.submit(found.probes, len(row)))
 
     def _take(self, judged: Sequence[tuple[Probe, ScoreResult]]) -> None:
@@ -164,6 +210,16 @@ class _Check:
             fault = fault_of(probe, result)
             if fault:
                 self._report.add(self._figures[Path(probe.where.rpartition(":")[0])], Kind.JUDGE, probe.where, fault)
+
+    def _add_settings(self) -> None:
+        settings = self._request.settings
+        if settings is None:
+            return
+        self._report.prompt_tokens = settings.as_json()
+        rows = sum(figures.good_lines for figures in self._figures.values())
+        if (fault := settings.row_fault(rows)) is not None:
+            last = self._figures[self._request.files[-1]]
+            self._report.add(last, Kind.SETTINGS, fault.path, f"got {fault.got}; {fault.want}")
 
     def _add_repeats(self) -> None:
         for repeat in self._prompts.exact():
@@ -194,7 +250,7 @@ def _rewards(request: CheckRequest) -> dict[str, RewardFunction]:
 
 def _refuse_bad_paths(paths: Sequence[Path]) -> None:
     """Return every file that cannot be read, or is named more than once."""
-    faults = []
+    faults = [] if paths else [Fault(path="the files", got="no file", want="a path or glob that matches one")]
     seen: set[Path] = set()
     for path in paths:
         if path.resolve() in seen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(help="Data files: judge them before a run, make them from published sets.", no_args_is_help=True)
 
-DataFiles = Annotated[list[Path], typer.Argument(help="JSONL files of one domain.", show_default=False)]
+DataFiles = Annotated[
+    list[Path] | None, typer.Argument(help="JSONL files of one domain; none with --manifest.", show_default=False)
+]
 
 
 @data_app.command("check")
 def check_data(
-    files: DataFiles,
-    domain: Annotated[Domain, typer.Option(help="Domain of the rows.", show_default=False)],
+    files: DataFiles = None,
+    domain: Annotated[Domain | None, typer.Option(help="Domain of the rows.", show_default=False)] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Check the files of its sources, with their settings, and count tokens.", show_default=False),
+    ] = None,
     reward: Annotated[
         str | None, typer.Option(help="Domain custom: module:function, the function that judges.", show_default=False)
     ] = None,
@@ -46,14 +53,11 @@ def check_data(
     report: Annotated[Path | None, typer.Option(help="Write what was found as JSON, too.")] = None,
 ) -> None:
     """Check rows, duplicates, answers that verify against themselves, and overlap with evaluation sets."""
-    from prorl_cli.data.check import CheckRequest
+    from prorl_cli.data.check import CheckOptions, requests_of
     from prorl_cli.data.printing import print_report
     from prorl_cli.terminal import stdout_console
 
-    request = CheckRequest(
-        files=tuple(files),
-        domain=domain,
-        reward=reward,
+    options = CheckOptions(
         against=tuple(against or ()),
         min_share=min_share,
         verify_share=verify_share,
@@ -63,11 +67,16 @@ def check_data(
         max_findings=max_faults,
     )
     with errors_for_people():
-        found = _checked(request)
+        requests = requests_of(options, tuple(files or ()), domain, reward, manifest)
+        found = {name: _checked(request) for name, request in requests.items()}
         if report is not None:
             _write_report(found, report)
-    print_report(found, stdout_console())
-    raise typer.Exit(ExitCode.FAILED if found.num_faults else ExitCode.OK)
+    console = stdout_console()
+    for name, one in found.items():
+        if name:
+            console.print(f"source {name}:", markup=False, highlight=False)
+        print_report(one, console)
+    raise typer.Exit(ExitCode.FAILED if any(one.num_faults for one in found.values()) else ExitCode.OK)
 
 
 @data_app.command("import")
@@ -119,13 +128,14 @@ def _stderr_console() -> Console:
     return Console(stderr=True)
 
 
-def _write_report(found: CheckReport, path: Path) -> None:
+def _write_report(found: Mapping[str, CheckReport], path: Path) -> None:
     import json
 
     from prorl_cli.errors import storage_error
     from prorl_cli.local.files import write_atomically
 
+    reports = {name: one.as_json() for name, one in found.items()}
     try:
-        write_atomically(path, json.dumps(found.as_json(), indent=2, ensure_ascii=False) + "\n")
+        write_atomically(path, json.dumps(reports.get("", {"sources": reports}), indent=2, ensure_ascii=False) + "\n")
     except OSError as error:
         raise storage_error(error, path, "--report") from error

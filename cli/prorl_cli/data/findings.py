@@ -18,6 +18,8 @@ class Kind(StrEnum):
 
     SCHEMA = "schema"
     """The line is not a row of its domain."""
+    SETTINGS = "settings"
+    """The source that the manifest makes of the files cannot use the row, or asks for more rows."""
     JUDGE = "judge"
     """The row's own answer or solution is not judged right, or the row cannot be judged."""
     CONTRADICTION = "contradiction"
@@ -79,6 +81,8 @@ class CheckReport:
         self.findings: list[Finding] = []
         self.totals: Counter[Kind] = Counter()
         self.seconds = 0.0
+        self.prompt_tokens: dict[str, int] | None = None
+        """Figures of the prompts' lengths, where a manifest says how prompts are made."""
         self._max_findings = max_findings
         self._warnings = frozenset(warnings)
 
@@ -110,6 +114,7 @@ class CheckReport:
             "domain": self.domain.value,
             "faults": self.num_faults,
             "seconds": round(self.seconds, 3),
+            **({} if self.prompt_tokens is None else {"promptTokens": self.prompt_tokens}),
             "totals": {kind.value: self.totals[kind] for kind in Kind},
             "files": [
                 {

@@ -13,6 +13,7 @@ _MANY = 3
 """Lines with the same fault that are told together."""
 _EXPLANATIONS = {
     Kind.SCHEMA: "lines that are not rows of the domain",
+    Kind.SETTINGS: "rows that the manifest's source cannot use",
     Kind.JUDGE: "rows whose own answer or solution is not judged right, or that cannot be judged",
     Kind.CONTRADICTION: "same prompt, another row",
     Kind.DUPLICATE: "same prompt, same row",
@@ -29,6 +30,13 @@ def print_report(report: CheckReport, console: Console) -> None:
     console.print(_kinds(report))
     if report.evaluation:
         console.print(_evaluation(report))
+    if (tokens := report.prompt_tokens) is not None:
+        text = (
+            f"prompt tokens by the model's tokenizer: shortest {tokens['shortest']}, median {tokens['median']}, "
+            f"95 % up to {tokens['p95']}, longest {tokens['longest']}; maxPromptTokens is {tokens['limit']}, "
+            f"{tokens['above']} of {tokens['prompts']} are longer"
+        )
+        console.print(text, highlight=False, soft_wrap=True)
     warnings = sum(report.totals.values()) - report.num_faults
     text = f"{report.num_faults} faults, {warnings} warnings in {report.seconds:.1f} s"
     console.print(text, highlight=False)

@@ -168,9 +168,10 @@ def test_memory_does_not_grow_with_the_files_content(tmp_path: Path) -> None:
             file.write(json.dumps(line(f"{number} " + "x" * 200_000)) + "\n")
     code = (
         "import resource, sys; from pathlib import Path; from prorl_api.spec.values import Domain\n"
-        "from prorl_cli.data.check import CheckRequest, check\n"
+        "from prorl_cli.data.check import CheckOptions, CheckRequest, check\n"
+        "none = CheckOptions(verify_share=0)\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "def run(path): return check(CheckRequest(files=(Path(path),), domain=Domain.MATH, verify_share=0))\n"
+        "def run(path): return check(CheckRequest(files=(Path(path),), domain=Domain.MATH, options=none))\n"
         "run(sys.argv[1]); before = peak(); report = run(sys.argv[2]); print(report.num_faults, peak() - before)"
     )
     small = write(tmp_path, line("x" * 200_000), name="small.jsonl")

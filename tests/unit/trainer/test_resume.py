@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from prorl_api.errors import CheckpointError, SpecError
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_trainer.engines.ranks import RankedEngine
-from prorl_trainer.resume import initial_weights, resume_or_begin
+from prorl_trainer.resume import check_init_from, initial_weights, resume_or_begin
 from prorl_trainer.storage.checkpoints import BestPolicy, CheckpointStore, LearnerState, LineageEntry
 from prorl_trainer.storage.references import ReferenceStore
 from tests.unit.trainer.trainer_builders import begin_attempt, make_spec, make_state
@@ -139,6 +140,60 @@ def test_what_cannot_be_taken_over_is_named(
 def test_best_fits_every_engine(tmp_path: Path) -> None:
     other = other_run(tmp_path / "other", engine="deepspeed", precision="bfloat16", num_ranks=8)
     assert begin(tmp_path / "new", taking(other, "best"))[0].step == 0
+
+
+def damage_current(run: RunFolder) -> None:
+    run.current.write_text("{attempt")
+
+
+def no_text_in_current(run: RunFolder) -> None:
+    run.current.write_bytes(b"\xff\xfe")
+
+
+def current_is_a_folder(run: RunFolder) -> None:
+    run.current.unlink()
+    run.current.mkdir()
+
+
+def current_names_what_is_gone(run: RunFolder) -> None:
+    shutil.rmtree(run.attempts)
+
+
+def damage_state(run: RunFolder) -> None:
+    (run.checkpoint(1, 4) / "checkpoint.json").write_text("{")
+
+
+def no_text_in_state(run: RunFolder) -> None:
+    (run.checkpoint(1, 4) / "checkpoint.json").write_bytes(b"\xff\xfe")
+
+
+def references_are_gone(run: RunFolder) -> None:
+    shutil.rmtree(run.references)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_current,
+        no_text_in_current,
+        current_is_a_folder,
+        current_names_what_is_gone,
+        damage_state,
+        no_text_in_state,
+        references_are_gone,
+    ],
+)
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_a_damaged_run_to_continue_is_a_fault_with_path_and_remedy(
+    tmp_path: Path, damage: Callable[[RunFolder], None], checkpoint: str
+) -> None:
+    other = other_run(tmp_path / "other")
+    damage(RunFolder(other))
+    with pytest.raises(SpecError) as caught:
+        check_init_from(taking(other, checkpoint), 1)
+    (fault,) = caught.value.faults
+    assert fault.path == "spec.initFrom.run"
+    assert "copy it again" in fault.want
 
 
 def test_a_folder_without_a_run_is_named(tmp_path: Path) -> None:

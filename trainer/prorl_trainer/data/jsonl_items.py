@@ -158,7 +158,7 @@ def _read_rows(
                 line = judge_line(raw, f"{file}:{raw.number}", source.domain)
                 if isinstance(line, BadLine):
                     faults.add(*line.faults)
-                elif fault := _format_fault(line, source.prompt) or find_fault(line):
+                elif fault := format_fault(line, source.prompt) or find_fault(line):
                     faults.add(fault)
                 else:
                     digest = hashlib.sha256(raw.content).digest()
@@ -176,7 +176,7 @@ def _record(rows: list[_Row]) -> FilesRecord:
     return FilesRecord(rows=len(rows), sha256=digest.hexdigest())
 
 
-def _format_fault(line: GoodLine, form: PromptFormat) -> Fault | None:
+def format_fault(line: GoodLine, form: PromptFormat) -> Fault | None:
     """Name a setting of `prompt` that cannot take effect on this row's conversation."""
     if isinstance(line.question, str):
         return None

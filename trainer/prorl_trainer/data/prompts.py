@@ -24,7 +24,7 @@ from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.data.gym_items import ReasoningGymItems
 from prorl_trainer.data.items import Item, ItemSource
 from prorl_trainer.data.jsonl_items import ALL_ROWS, JsonlItems
-from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render
+from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render, tokenise
 from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.storage.prompt_store import PromptStore, StoredItem
 
@@ -227,7 +227,7 @@ class PromptSource:
         limit = self._spec.rollout.max_prompt_tokens
         if len(text.encode()) < limit:
             return None  # a token is at least a byte; most rows need no tokenizer
-        length = len(self._tokens(source, text))
+        length = len(tokenise(self._tokenizer, source.prompt, text))
         return length if length > limit else None
 
     @property
@@ -240,14 +240,11 @@ class PromptSource:
         want = "a limit that its prompts fit into, or a task with shorter ones"
         return Fault(path=f"source {names}", got=got, want=want)
 
-    def _tokens(self, source: DataSource, text: str) -> tuple[int, ...]:
-        return tuple(self._tokenizer(text, add_special_tokens=not source.prompt.chat)["input_ids"])
-
     def _prompt(self, index: int, name: str, item: Item) -> Prompt | None:
         source = self._by_name[name]
         question, row = item
         text = render(self._tokenizer, source.prompt, question)
-        token_ids = self._tokens(source, text)
+        token_ids = tokenise(self._tokenizer, source.prompt, text)
         if len(token_ids) > self._spec.rollout.max_prompt_tokens:
             return None
         return Prompt(

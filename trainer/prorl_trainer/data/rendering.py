@@ -30,3 +30,8 @@ def render(tokenizer: Any, form: PromptFormat, question: Question) -> str:
         messages = [{"role": "system", "content": form.system}, *messages]
     text: str = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return text + form.assistant_prefix
+
+
+def tokenise(tokenizer: Any, form: PromptFormat, text: str) -> tuple[int, ...]:
+    """Return the tokens of a prompt's text; a chat template has written the special ones already."""
+    return tuple(tokenizer(text, add_special_tokens=not form.chat)["input_ids"])

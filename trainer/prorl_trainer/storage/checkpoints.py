@@ -108,12 +108,10 @@ class CheckpointStore:
             CheckpointError: `CURRENT` cannot be understood.
         """
         try:
-            text = self._run.current.read_text(encoding="utf-8")
+            return Current.model_validate_json(self._run.current.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        try:
-            return Current.model_validate_json(text)
-        except ValidationError as error:
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise CheckpointError(
                 f"{self._run.current} is damaged ({reason_of(error)}); name the newest folder "
                 'attempts/K/checkpoints/step-N in it: {"attempt": K, "step": N}'
@@ -133,7 +131,7 @@ class CheckpointStore:
         path = self.folder(current) / _STATE_FILE
         try:
             return _STATE.validate_json(path.read_text(encoding="utf-8"))
-        except (OSError, ValidationError) as error:
+        except (OSError, ValidationError, UnicodeDecodeError) as error:
             raise CheckpointError(f"checkpoint {path.parent} cannot be read: {reason_of(error)}") from error
 
     def engine_folder(self, current: Current) -> Path:
