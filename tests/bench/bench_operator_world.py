@@ -200,8 +200,18 @@ class World:
         """The plain answer: wrapping hundreds of objects would cost more than what is measured."""
         path = self._dynamic.resources.get(api_version=api_version, kind=kind).path(namespace=namespace)
         url = f"{self._client.configuration.host}{path}{query}"
-        answer: Object = json.loads(self._client.call_api("GET", url, {"Accept": "application/json"}).read())
-        return answer
+
+        def ask() -> Object:
+            answer: Object = json.loads(self._client.call_api("GET", url, {"Accept": "application/json"}).read())
+            return answer
+
+        # A server that has too much to do says so in an object of kind Status.
+        patiently = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(300),
+            wait=tenacity.wait_fixed(1),
+            retry=tenacity.retry_if_result(lambda answer: "items" not in answer),
+        )
+        return patiently(ask)
 
 
 @contextlib.contextmanager
