@@ -55,7 +55,9 @@ NEED = (
     "self.validation.everySteps : "
     "has(item.validationDropped) ? "
     f"item.validationDropped.?validations.orValue({DEFAULT_DROP_VALIDATIONS}) * self.validation.everySteps : "
-    f"has(item.threshold) ? item.threshold.?forSteps.orValue({DEFAULT_FOR_STEPS}) : 1)"
+    f"!has(item.threshold) ? 1 : item.threshold.metric.startsWith('validation_') ? "
+    f"(item.threshold.?forSteps.orValue({DEFAULT_FOR_STEPS}) - 1) * self.validation.everySteps : "
+    f"item.threshold.?forSteps.orValue({DEFAULT_FOR_STEPS}))"
 )
 """Of `item`: the fewest steps in which it can fire."""
 

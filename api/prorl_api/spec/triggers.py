@@ -252,7 +252,11 @@ class Condition(SpecModel):
             return self.validation_stalled.patience * validation_every
         if self.validation_dropped is not None:
             return self.validation_dropped.validations * validation_every
-        return 1 if self.threshold is None else self.threshold.for_steps
+        if self.threshold is None:
+            return 1
+        if self.threshold.metric.startswith("validation_"):  # before training there is one
+            return max(1, (self.threshold.for_steps - 1) * validation_every)
+        return self.threshold.for_steps
 
     @rule(
         Cel(

@@ -352,6 +352,7 @@ ODD_POLICIES: list[tuple[dict[str, Any], str, str]] = [
             ({"name": "long", "klSpike": {"deviations": 4}}, 110),
             ({"name": "long", "validationStalled": {"patience": 6}}, 60),
             ({"name": "long", "validationDropped": {"belowBest": 0.1, "validations": 6}}, 60),
+            ({"name": "long", "threshold": {"metric": "validation_accuracy", "below": 0.5, "forSteps": 7}}, 60),
             (
                 {
                     "name": "long",
