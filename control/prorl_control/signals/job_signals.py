@@ -7,7 +7,7 @@ is decided before it is there: half a timeline has another best validation than 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prorl_api.resets import EvidenceOrigin
@@ -177,10 +177,18 @@ class JobSignals:
         lines = self._lines(learner)
         fault = self._blocking(now, learner if heard_now else None, lines)
         if fault is not None:
-            return Reading(name=self.wanted.prometheus, fault=fault)
+            return Reading(name=self.wanted.prometheus, fault=self._with_field(fault))
         passable = next((fault for fault in (*self._own_faults.values(), *self._faults)), None)
         origin = _Origin(self.wanted, self._timeline, lines)
-        return Reading(lines=lines, name=self.wanted.prometheus, fault=passable, origin=origin)
+        told = None if passable is None else self._with_field(passable)
+        return Reading(lines=lines, name=self.wanted.prometheus, fault=told, origin=origin)
+
+    def _with_field(self, fault: SignalFault) -> SignalFault:
+        """Return the fault with the field that names the Prometheus, unless it names one or passes by itself."""
+        if fault.is_for_a_moment or fault.message.startswith("spec."):
+            return fault
+        field = "prometheusUrl" if "://" in self.wanted.prometheus else "prometheus"
+        return replace(fault, message=f"{fault.message} (spec.monitoring.{field})")
 
     def _lines(self, learner: LearnerStatus | None) -> list[dict[str, Any]]:
         """Return the lines that the learner's attempt goes on from, and its own."""

@@ -321,9 +321,17 @@ def blocked(signals: JobSignals, learner_step: int = 100, **learner: Any) -> Sig
     found = reading(signals, learner_step, **learner)
     assert found.lines == []
     assert found.fault is not None
-    assert found.fault.message
+    if not found.fault.is_for_a_moment:
+        assert found.fault.message.endswith(" (spec.monitoring.prometheus)")
     reason: SignalReason = found.fault.reason
     return reason
+
+
+def test_a_fault_names_the_field_that_names_the_prometheus() -> None:
+    by_address = make_wanted(prometheus="http://p:9090")
+    assert reading(fed(wanted=by_address)).fault.message.endswith(" (spec.monitoring.prometheusUrl)")
+    signals = fed(result([(15, step(5, kl="NaN"))]))
+    assert reading(signals).fault.message.endswith("it is left out (spec.monitoring.prometheus)")
 
 
 def test_nothing_is_decided_on_before_the_first_answer() -> None:
@@ -389,7 +397,8 @@ def test_a_question_that_failed_leaves_what_is_known_until_it_is_stale() -> None
     signals.fail(AWAY)
     assert reading(signals).fault is None
     later = signals.read(NOW + 6 * INTERVAL, make_learner())
-    assert (later.fault, later.lines) == (AWAY, [])
+    told = "Prometheus main: connection refused (spec.monitoring.prometheus)"
+    assert (later.fault, later.lines) == (SignalFault(reason=R.UNREACHABLE, message=told), [])
 
 
 def test_while_a_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_asked_for() -> None:
