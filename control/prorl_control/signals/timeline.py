@@ -13,7 +13,7 @@ from prorl_control.signals.snapshots import Snapshot, line_of
 _KEPT_FOR_EVER = "validation_"
 """Metrics of validations: what is decided on looks back to the last reset, however long ago that was."""
 _MAX_OLD = 20_000
-_SLACK = 64
+_SLACK = 32
 """Lines that may come on top of those that are kept, so that not every scrape has all of them looked at."""
 
 _Place = tuple[int, int]

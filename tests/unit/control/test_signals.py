@@ -268,7 +268,7 @@ def test_lines_are_bounded_however_many_validations_are_kept() -> None:
         timeline.add([Snapshot(NOW + number, 1, number, None, values)])
         timeline.thin(103)
         most = max(most, len(timeline.lines) - number // 10)
-    assert most <= 103 + 64
+    assert most <= 103 + 32
     assert steps_of(timeline.lines)[-103:] == list(range(1898, 2001))
 
 
