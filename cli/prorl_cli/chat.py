@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from prorl_api.errors import ProRLError
 from prorl_api.run_folder import RunFolder
+from prorl_cli.terminal import waiting
 from prorl_cli.trained import require_learner_packages
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def chat(request: ChatRequest) -> None:
         ProRLError: There is no model at that place, or it cannot answer.
     """
     require_learner_packages()
-    asked = _opened(request)
+    with waiting("loading the model"):
+        asked = _opened(request)
     manner = _manner(request, asked)
     is_person = not request.prompts and sys.stdin.isatty()
     if is_person:

@@ -154,8 +154,10 @@ def validate(
             return
         job = load_local_job(manifest, model_argument(model), assignments=tuple(assignments or ()))
         from prorl_cli.looking import look
+        from prorl_cli.terminal import waiting
 
-        looked = look(job.effective)
+        with waiting("looking at the model and the data"):
+            looked = look(job.effective)
     typer.echo(describe_job(job))
     typer.echo(describe_looked(looked))
 
@@ -365,11 +367,14 @@ def export(
     secret: Annotated[str | None, typer.Option(help="In a cluster: Secret with HF_TOKEN, for --push.")] = None,
 ) -> None:
     """Write a run's policy as a Hugging Face folder, which transformers and vLLM load."""
+    from prorl_cli.terminal import waiting
     from prorl_cli.trained import ClusterOptions, export_anywhere
 
     cluster = ClusterOptions(namespace=namespace, should_apply=apply, image=image, secret=secret)
     with errors_for_people():
-        typer.echo(export_anywhere(run, output, checkpoint=checkpoint, model=model, push=push, cluster=cluster))
+        with waiting("reading the run's weights and writing the model"):
+            written = export_anywhere(run, output, checkpoint=checkpoint, model=model, push=push, cluster=cluster)
+        typer.echo(written)
 
 
 @app.command()

@@ -13,8 +13,6 @@ from prorl_api.spec.values import Domain
 from prorl_cli.errors import errors_for_people
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from prorl_cli.data.check import CheckRequest
     from prorl_cli.data.findings import CheckReport
 
@@ -109,8 +107,9 @@ def _checked(request: CheckRequest) -> CheckReport:
     from rich.progress import Progress
 
     from prorl_cli.data.check import check
+    from prorl_cli.terminal import stderr_console
 
-    console = _stderr_console()
+    console = stderr_console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         total = sum(path.stat().st_size for path in request.files if path.is_file())
         task = progress.add_task("checking", total=total)
@@ -120,12 +119,6 @@ def _checked(request: CheckRequest) -> CheckReport:
                 console.print(text)
 
         return check(request, lambda size: progress.advance(task, size), tell)
-
-
-def _stderr_console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 def _write_report(found: Mapping[str, CheckReport], path: Path) -> None:
