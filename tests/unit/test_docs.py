@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from prorl_api.manifest import read_job
 from prorl_api.metrics import TABLE
 from prorl_api.metrics_reference import page as metrics_page
 from prorl_api.reference import page
 from prorl_api.spec.merge import on_one_machine
+from prorl_cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -50,6 +53,40 @@ def test_make_targets_that_are_named_exist(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     named = set(re.findall(r"`?\bmake ([a-z]+)\b(?=[ `]|$)", "\n".join(_commands(document))))
     assert named <= targets
+
+
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_of_prorl_that_are_shown_exist_with_their_options(document: Path) -> None:
+    text = document.read_text().replace("\\\n", " ")
+    fenced = [line for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL) for line in block.splitlines()]
+    spans = re.findall(r"`((?:\.venv/bin/)?prorl [^`\n]+)`", text)
+    unknown = [
+        f"{part}: {fault}"
+        for line in (*fenced, *spans)
+        for part in re.split(r"[;|]|&&", line.partition(" #")[0])
+        if re.match(r"(?:\.venv/bin/)?prorl\b", part.strip())
+        for fault in _unknown(part.split()[1:])
+    ]
+    assert unknown == []
+
+
+def _unknown(words: list[str]) -> list[str]:
+    """Walk from `prorl` to the command that words name; the words and options that do not exist there."""
+    command: Any = get_command(app)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return [words[0]]
+        command, words = command.commands[words[0]], words[1:]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+    options = [word.strip("[]").partition("=")[0] for word in words if word.lstrip("[").startswith("-")]
+    return [option for option in options if option not in known]
+
+
+def test_a_command_that_does_not_exist_is_found() -> None:
+    assert _unknown(["resets", "list", "runs/x"]) == []
+    assert _unknown(["reset", "list"]) == ["reset"]
+    assert _unknown(["resets", "lists"]) == ["lists"]
+    assert _unknown(["run", "job.yaml", "--plain", "--quiet=1"]) == ["--quiet"]
 
 
 def _commands(document: Path) -> list[str]:

@@ -65,7 +65,10 @@ ENTROPY_COLLAPSED = (
     f"< {bounds.ENTROPY_LEFT:g}"
 )
 LITTLE_SIGNAL = f"min by ({RUN}) ({_name('groups_kept_recent_ratio')}) < {bounds.LEAST_SIGNAL:g}"
-TRUNCATION = f"max by ({RUN}) ({_name('truncated_recent_ratio')}) > {bounds.MOST_TRUNCATED:g}"
+TRUNCATION = (
+    f"max by ({RUN}) ({_name('truncated_recent_ratio')}) > {bounds.MOST_TRUNCATED:g} "
+    f"unless on ({RUN}) max by ({RUN}) ({_name('truncated_recent_ratio')} + {_name('reward_recent')}) > 1"
+)
 REWARD_GAMED = (
     f"max by ({RUN}) ({_name('validation_best')} - {_name('validation_recent')}) > {bounds.VALIDATION_FALL:g} "
     f"and on ({RUN}) max by ({RUN}) ({_name('reward_recent')} - {_name('reward_at_best')}) > {bounds.REWARD_RISE:g}"

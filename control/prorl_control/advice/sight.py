@@ -86,9 +86,9 @@ def little_signal(sight: Sight) -> Iterator[str]:
 
 
 def truncation(sight: Sight) -> Iterator[str]:
-    """Completions are cut."""
-    value = sight.vitals.get("truncated_recent")
-    if value is not None and value > bounds.MOST_TRUNCATED:
+    """Completions are cut, and not behind their answer: more reward than complete ones can have earned shows that."""
+    value, reward = sight.vitals.get("truncated_recent"), sight.vitals.get("reward_recent", 0.0)
+    if value is not None and value > bounds.MOST_TRUNCATED and value + reward <= 1:
         yield f"{value:.0%} of the completions of the last {WINDOW_STEPS} steps were cut at the limit"
 
 

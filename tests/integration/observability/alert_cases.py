@@ -237,6 +237,13 @@ CASES: dict[str, list[AlertCase]] = {
     "Truncation": [
         AlertCase(series=learner(truncated_recent_ratio="0.5x200"), at="11m", fires=RUN, shows="50%"),
         AlertCase(series=learner(truncated_recent_ratio="0.25x200"), at="11m"),
+        AlertCase(
+            series=learner(truncated_recent_ratio="0.75x200", reward_recent="0.25x200"),
+            at="11m",
+            fires=RUN,
+            shows="75%",
+        ),
+        AlertCase(series=learner(truncated_recent_ratio="0.75x200", reward_recent="0.3x200"), at="11m"),
     ],
     "OperatorDown": [
         AlertCase(series={}, at="6m", fires={}),

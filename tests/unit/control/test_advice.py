@@ -146,6 +146,8 @@ CASES: dict[str, list[Case]] = {
     "Truncation": [
         Case(vitals={"truncated_recent": 0.26}, says="26% of the completions"),
         Case(vitals={"truncated_recent": 0.25}),
+        Case(vitals={"truncated_recent": 0.75, "reward_recent": 0.25}, says="75% of the completions"),
+        Case(vitals={"truncated_recent": 0.75, "reward_recent": 0.26}),
     ],
 }
 ROWS = [(name, case) for name, cases in CASES.items() for case in cases]

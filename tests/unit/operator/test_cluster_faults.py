@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from manifest_builders import all_objects, make_cluster_job, make_context
+from manifest_builders import all_objects, main_container, make_cluster_job, make_context, templates
 
 from prorl_api.manifest import read_job
 from prorl_operator.manifests import cluster_faults
@@ -197,4 +197,14 @@ def test_a_reward_function_in_a_mounted_config_map_can_be_read() -> None:
     mounts = main("learner", volumeMounts=[{"name": "rewards", "mountPath": "/rewards"}])
     template = {"spec": {**mounts["spec"], "volumes": volumes}}
     own = make_source("own", domain="custom", jsonl="/runs/x.jsonl", reward="/rewards/grade.py:score")
-    assert cluster_faults(make_cluster_job({"spec.data.sources.1": own, LEARNER: template})) == []
+    changes = {"spec.data.sources.1": own, LEARNER: template}
+    assert cluster_faults(make_cluster_job(changes)) == []
+    pods = templates(make_context(changes))
+    mounted = {
+        role: [mount["mountPath"] for mount in main_container(pod, role)["volumeMounts"] if mount["name"] == "rewards"]
+        for role, pod in pods.items()
+    }
+    assert mounted == {"learner": ["/rewards"], "rollout": [], "sandbox": []}, (
+        "the function travels; the judges mount none"
+    )
+    assert volumes[0] in pods["learner"]["spec"]["volumes"]
