@@ -80,11 +80,23 @@ def prune(
 
 @app.command()
 def init(
-    kind: Annotated[Kind, typer.Argument(help="What to begin with.", show_default=False)],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            help="math: questions with one right answer; code: problems with tests; instructions: what can be checked "
+            "about a text; own: a reward function of yours judges.",
+            show_default=False,
+        ),
+    ],
     model: Annotated[str, typer.Option(help="Base model: a Hugging Face folder or name.", show_default=False)],
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("job.yaml"),
     data: Annotated[
-        Path | None, typer.Option(help="Your JSONL file; default: a small one is written, too.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Your file: questions with answers, or rows in our form, as .jsonl, .json, .csv or .parquet; default: "
+            "a small one is written, too.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:

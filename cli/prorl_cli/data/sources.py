@@ -40,6 +40,11 @@ def records(path: Path) -> Iterator[Record | None]:
         raise _fault(path, reason_of(error), "a readable file") from error
 
 
+def is_lines(path: Path) -> bool:
+    """Tell whether a file holds plain JSON Lines, judging by its name: what is no other form that can be read."""
+    return path.suffix not in _OTHER_SUFFIXES
+
+
 def _gzipped_lines(path: Path) -> Iterator[Record | None]:
     with gzip.open(path, "rb") as file:
         for line in file:
@@ -104,6 +109,7 @@ _READERS: Mapping[str, Callable[[Path], Iterator[Record | None]]] = {
     ".csv": _table,
     ".parquet": _parquet,
 }
+_OTHER_SUFFIXES = frozenset({".json", ".csv", ".parquet", ".gz"})
 
 
 def _fault(path: Path, got: str, want: str) -> SpecError:

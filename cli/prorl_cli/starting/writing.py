@@ -15,6 +15,7 @@ from prorl_api.jsonl import LineError, parse_object, raw_lines
 from prorl_api.spec.values import Domain
 from prorl_api.wording import reason_of
 from prorl_cli.data.importing import import_files, summary
+from prorl_cli.data.sources import is_lines
 from prorl_cli.errors import storage_error
 from prorl_cli.local.files import write_atomically
 from prorl_cli.local.gpus import find_gpus
@@ -136,16 +137,19 @@ def _has_prompts(data: Path) -> bool:
     """Tell whether a file's first line is in our form.
 
     Raises:
-        SpecError: It holds no JSON object in its first line.
+        SpecError: It is named as JSON Lines and holds no JSON object in its first line.
     """
+    if data.is_file() and not is_lines(data):
+        return False
     try:
         first = next(iter(raw_lines(data)), None)
         if first is None:
             raise SpecError([Fault(path=str(data), got="no line", want="at least one")], source="the data")
         value = parse_object(first.content)
     except (OSError, LineError) as error:
-        want = "a JSONL file: one JSON object a line"
-        raise SpecError([Fault(path=str(data), got=reason_of(error), want=want)], source="the data") from error
+        got = error.got if isinstance(error, LineError) else reason_of(error)
+        want = "JSON Lines, one object a line; or a file whose name says what it is: .json, .csv, .parquet, .jsonl.gz"
+        raise SpecError([Fault(path=str(data), got=got, want=want)], source="the data") from error
     return "prompt" in value and "row" in value
 
 

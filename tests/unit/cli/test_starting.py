@@ -169,6 +169,7 @@ def test_data_that_is_none_is_named(folder: Path, content: str) -> None:
     result = init(folder, "math", "--data", folder / "own.jsonl")
     assert result.exit_code == 64
     assert "own.jsonl" in result.output
+    assert "got got" not in result.output
     assert not (folder / "first.yaml").exists()
 
 
@@ -274,6 +275,21 @@ def test_data_of_another_kind_is_refused_at_once(folder: Path, kind: str, line: 
     assert result.exit_code == 64
     assert said in " ".join(result.output.split())
     assert not (folder / "first.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.csv", "question,answer\n1 + 1?,2\n"),
+        ("own.json", '[{"question": "1 + 1?", "answer": "2"}]'),
+        ("own.jsonl", '{"question": "1 + 1?", "answer": "2"}\n'),
+    ],
+)
+def test_questions_are_read_in_the_usual_forms_of_files(folder: Path, name: str, content: str) -> None:
+    (folder / name).write_text(content)
+    result = init(folder, "math", "--data", folder / name)
+    assert result.exit_code == 0, result.output
+    assert json.loads((folder / "first.jsonl").read_text())["row"] == {"answer": "2"}
 
 
 def test_records_that_are_left_out_are_counted(folder: Path) -> None:
