@@ -23,6 +23,7 @@ from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, tokens_per_second, warnings
 from prorl_cli.looking import Looked
+from prorl_cli.program import command
 from prorl_control.advice import Advice, advise_on
 from prorl_control.plan import plan
 from prorl_control.resets.words import described
@@ -107,7 +108,7 @@ def describe_run(run: RunFolder) -> str:
         f"  step        {status.step}/{status.total_steps}" + (f", stage {status.stage}" if status.stage else ""),
         f"  attempt     {status.attempt}; restarts: {_restarts(status.restarts)}",
         f"  checkpoint  {'none yet' if status.last_checkpoint_step is None else f'step {status.last_checkpoint_step}'}",
-        f"  held-out    {status.last_accuracy or 'unknown'};  KL {status.last_kl or 'unknown'}",
+        f"  held-out    {_rounded(status.last_accuracy, 3)};  KL {_rounded(status.last_kl, 4)}",
         *_progress(lines_of(run), status.total_steps, status.step),
         f"  resets      {_resets(run)}",
     ]
@@ -122,8 +123,16 @@ def describe_run(run: RunFolder) -> str:
     if not driven:
         lines += [f"  advice      {advice.text}" for advice in _advice(run)]
     if not driven and not _has_succeeded(status.conditions):
-        lines.append("  `prorl run` with the same manifest and folder resumes it")
+        lines.append(f"  resume      `{command('run', run.manifest, '--run-dir', run.path)}` resumes it")
     return "\n".join(lines)
+
+
+def _rounded(text: str, digits: int) -> str:
+    """Return a figure with as many digits as the console and the report show of it."""
+    try:
+        return f"{float(text):.{digits}f}"
+    except ValueError:
+        return text or "unknown"
 
 
 def _advice(run: RunFolder) -> tuple[Advice, ...]:

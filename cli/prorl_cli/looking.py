@@ -45,7 +45,7 @@ def look(job: ProRLJob) -> Looked:
         from prorl_trainer.setup import quiet_libraries
 
         quiet_libraries()
-        model, faults = _model(job.spec)
+        model, faults = find_model(job.spec)
         try:
             found = prepare(job.spec, model, Path(), Unwritten(), has_checkpoint=False, max_rows=MAX_ROWS)
         except SpecError as error:
@@ -60,7 +60,7 @@ def look(job: ProRLJob) -> Looked:
     )
 
 
-def _model(spec: ProRLJobSpec) -> tuple[Path | None, list[Fault]]:
+def find_model(spec: ProRLJobSpec) -> tuple[Path | None, list[Fault]]:
     """Return the model's folder if it is on this machine; a fault if it is neither here nor to be had."""
     if Path(spec.model.path).is_absolute():
         return Path(spec.model.path), []

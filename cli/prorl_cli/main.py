@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 from prorl_cli.data.commands import data_app
 from prorl_cli.errors import errors_for_people
 from prorl_cli.evaluation.kinds import Preset
+from prorl_cli.program import command
 from prorl_cli.starting.kinds import Kind
 
 app = typer.Typer(
@@ -112,8 +112,7 @@ def init(
             if line:
                 typer.echo(line)
         load_local_job(output, None)
-    place = shlex.quote(str(output))
-    typer.echo(f"next: prorl validate {place}, then prorl run {place}")
+    typer.echo(f"next: {command('validate', output)}, then {command('run', output)}")
 
 
 @app.command()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prorl_api.errors import Fault, ProRLError, SpecError
 from prorl_api.run_folder import RunFolder
+from prorl_cli.program import command
 
 if TYPE_CHECKING:
     from prorl_api.export_record import ExportRecord
@@ -96,7 +96,7 @@ def _export_here(run: Path, checkpoint: str, output: Path, model: str | None, re
     if repository is not None:
         require_token(repository)
     record = export(find_policy(RunFolder(run), checkpoint, model), output)
-    said = f"{_described(record)}\nwritten to {output}; ask it with: prorl chat {shlex.quote(str(output))}"
+    said = f"{_described(record)}\nwritten to {output}; ask it with: {command('chat', output)}"
     return said if repository is None else f"{said}\npushed to {push(output, repository, record)}"
 
 

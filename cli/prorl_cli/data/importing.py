@@ -17,6 +17,7 @@ from prorl_cli.data.importers.base import Imported, Importer, Skipped
 from prorl_cli.data.sources import Record, records
 from prorl_cli.errors import storage_error
 from prorl_cli.local.files import written_beside
+from prorl_cli.program import command
 
 
 @dataclass(slots=True)
@@ -98,5 +99,5 @@ def summary(counts: ImportCounts, output: Path) -> str:
     lines = [f"{counts.written} of {counts.records} records written to {output}"]
     lines += [f"  {count:>8}  left out: {reason}" for reason, count in counts.skipped.most_common()]
     lines += [f"  {count:>8}  {note}" for note, count in counts.notes.most_common()]
-    lines.append("next: prorl data check, which shows whether the answers verify")
+    lines.append(f"next: {command('data', 'check', output)} --domain ..., which shows whether the answers verify")
     return "\n".join(lines)

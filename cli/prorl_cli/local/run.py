@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shlex
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from prorl_cli.local.live import LiveProgress
 from prorl_cli.local.manifest_watch import ManifestWatch, write_effective
 from prorl_cli.local.plain import PlainProgress, Unbreakable
 from prorl_cli.local.supervisor import Supervisor, SupervisorParts
+from prorl_cli.program import command
 from prorl_cli.watch.serving import beside_the_run
 from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import MemberKey
@@ -220,12 +220,12 @@ def _conclude(
 
 def resume_command(request: RunRequest) -> str:
     """Return the command line that continues the run."""
-    parts = ["prorl", "run", str(request.manifest)]
+    parts = ["run", str(request.manifest)]
     if request.run_dir is not None:
         parts += ["--run-dir", str(request.run_dir)]
     for assignment in request.assignments:
         parts += ["--set", assignment]
-    return shlex.join(parts)
+    return command(*parts)
 
 
 def conclude_report(run: RunFolder, console: Console) -> None:
@@ -237,6 +237,6 @@ def conclude_report(run: RunFolder, console: Console) -> None:
         print_summary(run, console)
         console.print(f"report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
     except Exception as error:  # noqa: BLE001 - a process edge: the run itself has succeeded
-        command, why = shlex.join(["prorl", "report", str(run.path)]), f"{type(error).__name__}: {error}"
-        text = f"the run has finished, but its report could not be made ({why}); try `{command}`"
+        again, why = command("report", run.path), f"{type(error).__name__}: {error}"
+        text = f"the run has finished, but its report could not be made ({why}); try `{again}`"
         console.print(text, markup=False, highlight=False, soft_wrap=True)

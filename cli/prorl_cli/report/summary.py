@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
+from prorl_cli.program import command
 from prorl_cli.report import summarise
 from prorl_cli.report.results import RunState, RunSummary
 from prorl_cli.report.words import between, count, duration, score, share, signed
@@ -127,12 +128,12 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
     from rich.text import Text
 
     report, has_report = shlex.quote(str(run.report.resolve())), run.report.exists()
-    text, place = Text("What next\n", style="bold"), shlex.quote(str(run.path))
+    text = Text("What next\n", style="bold")
     steps = [
-        f"open {report} in a browser" if has_report else f"prorl report {place}   writes {report}",
-        f"prorl resets list {place}   shows {count(len(summary.resets), 'reset')} with evidence",
+        f"open {report} in a browser" if has_report else f"{command('report', run.path)}   writes {report}",
+        f"{command('resets', 'list', run.path)}   shows {count(len(summary.resets), 'reset')} with evidence",
         *_trained_model(run, summary),
-        "another task: change spec.data.sources; another model: prorl run MANIFEST --model FOLDER",
+        "another task: change spec.data.sources; another model: `prorl run MANIFEST --model FOLDER`",
         "go on: raise spec.schedule.totalSteps and run the same command again",
     ]
     if summary.state not in (RunState.SUCCEEDED, RunState.RUNNING):
@@ -145,9 +146,8 @@ def _trained_model(run: RunFolder, summary: RunSummary) -> list[str]:
     """Say how to try the trained model, and how to take it along; `best` needs a validation."""
     if not run.current.exists():
         return []
-    place, option = shlex.quote(str(run.path)), "" if summary.held_out else " --checkpoint last"
-    output = shlex.quote(f"{run.path}-model")
+    asked = (run.path, *(() if summary.held_out else ("--checkpoint", "last")))
     return [
-        f"prorl chat {place}{option}   asks the trained model",
-        f"prorl export {place}{option} --output {output}   writes it as a Hugging Face folder",
+        f"{command('chat', *asked)}   asks the trained model",
+        f"{command('export', *asked, '--output', f'{run.path}-model')}   writes it as a Hugging Face folder",
     ]

@@ -146,6 +146,21 @@ def test_status_tells_where_the_run_stands(folder: Path) -> None:
     assert prorl("status", folder).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "kl", "shown"),
+    [
+        ("0.15500000000000003", "0.02", "held-out    0.155;  KL 0.0200"),
+        ("0.0", "0.0", "held-out    0.000;  KL 0.0000"),
+        ("", "", "held-out    unknown;  KL unknown"),
+    ],
+)
+def test_status_rounds_as_the_console_does(folder: Path, accuracy: str, kl: str, shown: str) -> None:
+    run = RunFolder(folder / "run")
+    status = JobStatus(step=3, total_steps=9, attempt=2, updated=1.0, last_accuracy=accuracy, last_kl=kl)
+    run.status.write_text(status.model_dump_json())
+    assert shown in prorl("status", run.path).output
+
+
 def test_status_of_a_run_that_is_not_running_gives_advice_on_its_lines(folder: Path) -> None:
     run = RunFolder(folder / "run")
     run.status.write_text(JobStatus(step=10, total_steps=20, attempt=1, updated=1.0).model_dump_json())
