@@ -97,15 +97,17 @@ class CorpusIndex:
             asked: [places, longest], the first of each row known to the corpus.
         """
         first = asked[:, 0].astype(np.int64)
-        low, high = self._starts[first], self._starts[first + 1]
-        begin = low.copy()
-        while (open_ := low < high).any():
-            middle = (low + high) // 2
-            less = open_ & self._is_less(middle, asked)
-            low = np.where(less, middle + 1, low)
-            high = np.where(open_ & ~less, middle, high)
+        begin, end = self._starts[first], self._starts[first + 1]
+        low, high = begin.copy(), end.copy()
+        searching = np.flatnonzero(low < high)
+        while searching.size:
+            middle = (low[searching] + high[searching]) // 2
+            less = self._is_less(middle, asked[searching])
+            low[searching[less]] = middle[less] + 1
+            high[searching[~less]] = middle[~less]
+            searching = searching[low[searching] < high[searching]]
         before = np.maximum(low - 1, begin)
-        after = np.minimum(low, self._starts[first + 1] - 1)
+        after = np.minimum(low, end - 1)
         return np.maximum(self._shared(before, asked), self._shared(after, asked))
 
     def _window(self, places: NDArray[np.int64], width: int) -> Ids:
@@ -114,7 +116,7 @@ class CorpusIndex:
         return np.where(at < len(self._ids), self._ids[np.minimum(at, len(self._ids) - 1)], np.uint32(_BETWEEN))
 
     def _is_less(self, places: NDArray[np.int64], asked: Ids) -> NDArray[np.bool_]:
-        window = self._window(np.minimum(places, len(self._order) - 1), asked.shape[1])
+        window = self._window(places, asked.shape[1])
         differs = window != asked
         at = (np.arange(len(asked)), differs.argmax(axis=1))
         less: NDArray[np.bool_] = differs[at] & (window[at] < asked[at])
