@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from prorl_analysis.estimators import Estimate, mean_over_items, paired_difference, pass_at_k
 from prorl_analysis.results import Item, Results
 from prorl_api.wire.sandbox import CORRECT_REWARD
@@ -40,6 +42,8 @@ class Boundary:
     """Solved by neither: within so many samples, which is a bound and no more."""
     curve: tuple[tuple[int, Estimate, Estimate], ...]
     """(k, base's pass@k, the checkpoint's) at powers of two and K."""
+    means: tuple[tuple[float, float], ...]
+    """Base's pass@k and the checkpoint's at every k from 1 to K."""
     first_gain: Estimate
     """pass@1, checkpoint less base, paired."""
     last_gain: Estimate
@@ -107,6 +111,9 @@ def boundary(
         preserved=tuple(item for item in items if solved[item] == (True, True)),
         out_of_reach=tuple(item for item in items if solved[item] == (False, False)),
         curve=tuple((size, mean_over_items(before), mean_over_items(after)) for size, (before, after) in at.items()),
+        means=tuple(
+            (float(np.mean(_pass(first, size))), float(np.mean(_pass(second, size)))) for size in range(1, k + 1)
+        ),
         first_gain=paired_difference(*at[1]),
         last_gain=paired_difference(*at[k]),
     )

@@ -56,11 +56,11 @@ def compare(base: Results, checkpoint: Results, *, k: int | None = None) -> Comp
     warnings = _warnings(base, checkpoint)
     rows = []
     judged: dict[str, tuple[Item, ...]] = {}
-    for name, items in groups.items():
-        num = min(min(base.counts(item)[0], checkpoint.counts(item)[0]) for item in items)
-        if num < max(1, k or 1):
-            wanted = f"{k} of every item are asked for" if k and k > 1 else "every item needs one in both"
-            warnings.append(f"{name}: no numbers. An item has {num} judged samples, and {wanted}.")
+    for name, every in groups.items():
+        items = tuple(item for item in every if base.counts(item)[0] and checkpoint.counts(item)[0])
+        fewest = min((min(base.counts(item)[0], checkpoint.counts(item)[0]) for item in items), default=0)
+        warnings += _sample_warnings(name, len(every) - len(items), fewest, base.settings.samples, k)
+        if fewest < max(1, k or 1):
             continue
         judged[name] = items
         rows.append(
@@ -86,6 +86,18 @@ def compare(base: Results, checkpoint: Results, *, k: int | None = None) -> Comp
     )
 
 
+def _sample_warnings(name: str, num_unjudged: int, fewest: int, samples: int, k: int | None) -> list[str]:
+    """Return what missing judgements do to a group."""
+    if not fewest:
+        return [f"{name}: no numbers. No item has a judged sample in both evaluations."]
+    found = [f"{name}: {num_unjudged} items without a judged sample are left out."] if num_unjudged else []
+    if k is not None and fewest < k:
+        found.append(f"{name}: no numbers. An item has {fewest} judged samples, and {k} of every item are asked for.")
+    elif k is None and fewest * 10 < samples * 9:
+        found.append(f"{name}: k ends at {fewest}: an item has no more judged samples; {samples} were asked for.")
+    return found
+
+
 def _warnings(base: Results, checkpoint: Results) -> list[str]:
     """Return what a reader must know before any number."""
     found = []
@@ -97,8 +109,9 @@ def _warnings(base: Results, checkpoint: Results) -> list[str]:
                 f"{source}: {worst.touched} of {worst.items} items stand in files that the job trains on; "
                 "what is gained on them may be memory."
             )
-    if base.settings.weights and base.settings.weights == checkpoint.settings.weights:
-        found.append(f"Both evaluations sampled the same weights ({base.settings.weights}).")
+    digests = [side.settings.weights.rpartition("-")[2] for side in (base, checkpoint)]
+    if digests[0] and digests[0] == digests[1]:
+        found.append(f"Both evaluations sampled the same weights ({digests[0]}).")
     for side in (base, checkpoint):
         samples = [sample for found_samples in side.samples.values() for sample in found_samples]
         masked = sum(sample.reward is None for sample in samples)

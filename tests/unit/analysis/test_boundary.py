@@ -54,6 +54,12 @@ def test_the_curve_goes_by_powers_of_two_to_the_last() -> None:
     assert [size for size, _, _ in boundary(BASE, AFTER, "math").curve] == [1, 2, 4]
 
 
+def test_every_k_has_its_number() -> None:
+    """By hand: c of four are 1, 0, 3, 0 in the base and 0, 1, 4, 0 in the checkpoint."""
+    assert [base for base, _ in boundary(BASE, AFTER, "math").means] == pytest.approx([1 / 4, 1.5 / 4, 1.75 / 4, 2 / 4])
+    assert boundary(BASE, AFTER, "math").means[0][1] == pytest.approx(5 / 16)
+
+
 def rates(*by_item: int) -> dict[int, list[float | None]]:
     """So many correct of eight."""
     return {index: [*[1.0] * correct, *[0.0] * (8 - correct)] for index, correct in enumerate(by_item * 5)}

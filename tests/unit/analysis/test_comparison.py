@@ -168,6 +168,16 @@ def test_fewer_samples_than_k_give_no_number() -> None:
     assert "math: no numbers. An item has 2 judged samples, and 3 of every item are asked for." in found.warnings
 
 
+def test_items_that_nobody_could_judge_are_left_out_and_counted() -> None:
+    found = compare(make_results({0: [0, 1], 1: [None, None]}), make_results({0: [1, 1], 1: [1, 1]}))
+    assert found.rows[0].base.average.num_items == 1
+    assert "math: 1 items without a judged sample are left out." in found.warnings
+    assert "math: k ends at 2: an item has no more judged samples; 4 were asked for." in found.warnings
+    nothing = compare(make_results({0: [None]}), make_results({0: [1]}))
+    assert nothing.rows == ()
+    assert "math: no numbers. No item has a judged sample in both evaluations." in nothing.warnings
+
+
 def test_what_a_reader_must_know_first_is_told() -> None:
     results = make_results({0: [0, 1, None], 1: [1, 1, 1]})
     settings = results.settings.model_copy(
@@ -180,7 +190,7 @@ def test_what_a_reader_must_know_first_is_told() -> None:
     found = compare(replace(results, settings=settings), replace(results, settings=settings))
     text = "\n".join(found.warnings)
     assert "math: 1 of 2 items stand in files that the job trains on" in text
-    assert "Both evaluations sampled the same weights (1-0-abc)" in text
+    assert "Both evaluations sampled the same weights (abc)" in text
     assert "1 of 6 samples could not be judged" in text
     assert found.rows[0].is_trained is False
     assert compare(results, results).rows[0].is_trained is None
