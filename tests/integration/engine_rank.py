@@ -1,4 +1,4 @@
-"""One rank of a world of processes: `python -m tests.integration.engine_rank MODEL OUT STAGE PRECISION`.
+"""One rank of a world of processes: `python -m tests.integration.engine_rank MODEL OUT STAGE PRECISION [REFERENCE]`.
 
 Rank 0 trains through `RankedEngine`, saves and loads in between, and writes what it saw; the others follow.
 """
@@ -23,12 +23,13 @@ def main() -> None:
     torch.set_num_threads(1)
     fused_head._LOGITS_ALIVE = 4 * WIDE["vocab_size"]  # slices of four rows: no two packs have the same number of them
     join_ranks(CPU)
-    engine = make_engine(model, learner_spec("deepspeed", stage=stage, precision=precision))
+    ranks, place = int(os.environ["WORLD_SIZE"]), sys.argv[5] if len(sys.argv) > 5 else "resident"
+    spec = learner_spec("deepspeed", stage=stage, precision=precision, reference=place, processesPerReplica=ranks)
+    engine = make_engine(model, spec)
     if os.environ["RANK"] != "0":
         follow(engine)
         return
     ranked = RankedEngine(engine)
-    ranks = torch.distributed.get_world_size()
     sums = train(ranked, [1, 2], ranks=ranks)
     ranked.save(out / "saved")
     save_file(weights_of(ranked), out / "as_saved.safetensors")

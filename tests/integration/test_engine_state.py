@@ -15,13 +15,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from prorl_api.errors import CheckpointError
+from prorl_api.errors import CheckpointError, SpecError
 from prorl_api.process.listen import bind
+from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.roles import DeepSpeedSpec
+from prorl_trainer.engines.build import build_engine, load_policy
+from prorl_trainer.engines.reference import OffloadedReference, ShardedReference
+from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.export.policy_weights import engine_weights
 from prorl_trainer.storage.checkpoints import LearnerState
 from tests.integration.engine_kit import (
     ALGORITHM,
+    CPU,
     RATE,
     WIDE,
     assert_sums_agree,
@@ -43,6 +48,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.distributed.* is deprecated:FutureWarning"),
 ]
 REPOSITORY = Path(__file__).parents[2]
+FREE = AlgorithmSpec.model_validate({"kl": {"coefficient": 0}})
 BOTH = pytest.mark.parametrize("kind", ["plain", "deepspeed"])
 
 
@@ -108,13 +114,14 @@ def test_a_reference_reset_brings_the_kl_back_to_zero(model: Path, kind: str) ->
     assert train(engine, [3])[0]["kl"] == pytest.approx(0.0, abs=1e-6)
 
 
-def run_two_ranks(model: Path, out: Path, stage: int) -> dict[str, Any]:
+def run_two_ranks(model: Path, out: Path, stage: int, reference: str) -> dict[str, Any]:
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     listening.close()
     (out / "saved").mkdir()
     base = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "tests.integration.engine_rank", str(model), str(out), str(stage), "float32"]
+    module, settings = "tests.integration.engine_rank", [str(stage), "float32", reference]
+    command = [sys.executable, "-m", module, str(model), str(out), *settings]
     ranks = [subprocess.Popen(command, cwd=REPOSITORY, env={**base, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
     try:
         assert [rank.wait(timeout=500) for rank in ranks] == [0, 0]
@@ -137,12 +144,21 @@ def test_two_ranks_have_packs_of_different_length() -> None:
     assert any(0 in second for _, second in slices), "one has nothing but padding"
 
 
-@pytest.mark.parametrize(("stage", "tied"), [(0, True), (1, True), (2, False), (3, True), (3, False)])
+@pytest.mark.parametrize(
+    ("stage", "tied", "reference"),
+    [
+        (0, True, "resident"),
+        (1, True, "resident"),
+        (2, False, "resident"),
+        (3, True, "sharded"),
+        (3, False, "resident"),
+    ],
+)
 def test_two_processes_equal_one_on_the_same_global_batch(
-    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, stage: int, tied: bool
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, stage: int, tied: bool, reference: str
 ) -> None:
     wide = write_model(tmp_path_factory.mktemp("wide"), tokenizer=False, tie_word_embeddings=tied, **WIDE)
-    seen = run_two_ranks(wide, tmp_path, stage)
+    seen = run_two_ranks(wide, tmp_path, stage, reference)
     plain = make_engine(wide)
     assert min(tensor.numel() for _, tensor in plain.weights() if tensor.dim() > 1) > 100_000
     assert_sums_agree(seen["sums"], [*train(plain, [1, 2]), *train(plain, [3], count=1)], 1e-4)
@@ -155,6 +171,48 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     plain.reference_from_policy()
     plain.clear_optimizer()
     assert_sums_agree(seen["reset"], train(plain, [4]), 1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("place", ["sharded", "offloaded"])
+def test_where_the_reference_lies_changes_no_number(
+    model: Path, tmp_path: Path, place: str, dtype: torch.dtype
+) -> None:
+    """On one rank; `sharded` on two is in the test above. Its weights come from the model, a file and a policy."""
+    spec = learner_spec(precision="float32" if dtype is torch.float32 else "bfloat16")
+    engine, twin = make_engine(model, spec), make_engine(model, spec)
+    whole = load_policy(str(model), spec, CPU)
+    twin._reference = ShardedReference(whole, CPU) if place == "sharded" else OffloadedReference(whole, CPU)
+    assert train(engine, [1]) == train(twin, [1])
+    write_weights(tmp_path / "weights", engine.weights())
+    for one in (engine, twin):
+        one.reference_from_file(tmp_path / "weights")
+    assert train(engine, [2]) == train(twin, [2])
+    for one in (engine, twin):
+        one.reference_from_policy()
+    assert train(engine, [3]) == train(twin, [3])
+
+
+def test_a_reference_that_nobody_asked_for_is_built_when_somebody_does(model: Path, tmp_path: Path) -> None:
+    whole, engine = make_engine(model), build_engine(str(model), learner_spec(), CPU, None, with_reference=False)
+    beats: list[int] = []
+    engine.on_progress(lambda: beats.append(1))
+    for one in (whole, engine):
+        one.prepare(make_batch(1), with_reference=False)
+        one.update(0, FREE, RATE, 1)
+    assert engine._reference is None
+    write_weights(tmp_path / "weights", whole.weights())
+    for one in (whole, engine):
+        one.reference_from_file(tmp_path / "weights")
+    assert engine._reference is None, "only the file is remembered"
+    assert train(whole, [2]) == train(engine, [2])
+    num_packs = sum(len(minibatch.packs_by_rank[0]) for minibatch in make_batch(2).minibatches)
+    assert len(beats) > 2 * num_packs, "its passes are signs of life, too"
+
+
+def test_an_offloaded_reference_needs_a_gpu(model: Path) -> None:
+    with pytest.raises(SpecError, match=r"spec.learner.reference: got offloaded; resident .*there is no GPU here"):
+        make_engine(model, learner_spec(reference="offloaded"))
 
 
 def two_ranks(stage: int) -> LearnerState:

@@ -24,6 +24,8 @@ from prorl_trainer.algorithm.types import Prompt
 from prorl_trainer.data.jsonl_items import ALL_ROWS
 from prorl_trainer.data.prompts import PromptSource
 from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render
+from prorl_trainer.engines.build import training_device
+from prorl_trainer.engines.reference import place_faults
 from prorl_trainer.model_folder import load_tokenizer
 from prorl_trainer.resume import check_init_from
 from prorl_trainer.storage.lines import LineFile
@@ -113,6 +115,7 @@ def prepare(
         tokenizer = None
     if not has_checkpoint:
         faults.of(lambda: check_init_from(spec, spec.learner.replicas * spec.learner.processes_per_replica))
+    faults.found += place_faults(spec.learner, has_gpu=training_device().type == "cuda")
     rewards = faults.of(lambda: reward_functions(spec.data, base))
     prompts = faults.of(lambda: PromptSource(spec, tokenizer, base, store, max_rows=max_rows))
     held_out = None

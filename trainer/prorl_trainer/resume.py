@@ -10,6 +10,7 @@ from pathlib import Path
 from prorl_api.errors import CheckpointError, Fault, SpecError
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.merge import ever_measures_kl
 from prorl_api.spec.roles import InitFrom
 from prorl_api.spec.values import EngineKind
 from prorl_trainer.engines.ranks import RankedEngine
@@ -58,6 +59,8 @@ def resume_or_begin(
         optimizer_steps = chosen.state.optimizer_steps_since_clear if spec.init_from.optimizer else 0
     else:
         digest = references.add(engine.weights(), attempt=attempt)
+        if not ever_measures_kl(spec):  # there is no reference yet; an edit of the manifest may ask for one later
+            engine.reference_from_file(references.file(digest))
         lineage = (LineageEntry(digest=digest, since_step=0, trigger="base model"),)
     return LearnerState(
         step=0,

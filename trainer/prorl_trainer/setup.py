@@ -15,6 +15,7 @@ from prorl_api.process.fence import OwnAttempt
 from prorl_api.process.listen import address_of
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.merge import ever_measures_kl
 from prorl_api.spec.values import EngineKind
 from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.engine_mismatch import probe_tokens
@@ -93,7 +94,7 @@ def build_rank_engine(settings: LearnerSettings, spec: ProRLJobSpec, model: Path
         join_ranks(device)
     # A run that has begun loads its own checkpoint: the run it began from may be gone by now.
     initial = None if settings.run.current.exists() else initial_weights(spec.init_from)
-    return build_engine(str(model), spec.learner, device, initial)
+    return build_engine(str(model), spec.learner, device, initial, with_reference=ever_measures_kl(spec))
 
 
 def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front: ApiServer) -> Learner:

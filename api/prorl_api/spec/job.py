@@ -32,13 +32,14 @@ from prorl_api.spec.trigger_cel import (
     NAMES_UNVALIDATED,
     NEED,
     READS_UNVALIDATED,
+    WATCHES_KL,
     WATCHES_KL_TERM,
     WATCHES_VALIDATION,
     any_of,
     some_condition,
 )
 from prorl_api.spec.triggers import DEFAULT_TRIGGERS, Condition
-from prorl_api.spec.values import KLEstimator, ResetMode, ResetSource, Role
+from prorl_api.spec.values import KLEstimator, ReferencePlace, ResetMode, ResetSource, Role
 
 _WEIGHT = f"source.?weight.orValue({DEFAULT_WEIGHT})"
 _LENGTH = "stage.?overrides.?maxCompletionTokens"
@@ -321,6 +322,25 @@ class ProRLJobSpec(SpecModel):
                     f"`referenceReset`: trigger {trigger} watches the KL term of the loss, which has none at any "
                     "stage; set `algorithm.kl.coefficient`, or watch `kl`"
                 )
+
+    @rule(
+        Cel(
+            "self.learner.reference == 'resident' || self.algorithm.kl.coefficient > 0.0 || "
+            "self.schedule.stages.exists(stage, stage.?overrides.?klCoefficient.orValue(0.0) > 0.0) || "
+            "(self.referenceReset.mode != 'disabled' && " + some_condition(WATCHES_KL) + ")",
+            "`learner.reference` has no effect: with `algorithm.kl.coefficient: 0` at every stage and no trigger of "
+            "`referenceReset` on the KL there is no reference; remove it",
+        ),
+    )
+    def the_reference_exists_where_it_is_placed(self) -> None:
+        """Nobody asks for the KL, and no reference is built."""
+        stages = [stage.overrides.kl_coefficient or 0.0 for stage in self.schedule.stages]
+        is_used = self.measures_kl or max(stages, default=0.0) > 0
+        if self.learner.reference is not ReferencePlace.RESIDENT and not is_used:
+            raise ValueError(
+                "`learner.reference` has no effect: with `algorithm.kl.coefficient: 0` at every stage and no trigger "
+                "of `referenceReset` on the KL there is no reference; remove it"
+            )
 
     @rule(
         Cel(

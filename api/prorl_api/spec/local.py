@@ -8,7 +8,7 @@ from pydantic import Field
 
 from prorl_api.spec.base import Change, SpecModel
 from prorl_api.spec.roles import Path
-from prorl_api.spec.values import EngineKind, Precision
+from prorl_api.spec.values import EngineKind, Precision, ReferencePlace
 
 
 class LocalRollout(SpecModel):
@@ -38,6 +38,7 @@ class LocalLearner(SpecModel):
     """Ranks on this machine."""
     precision: Annotated[Precision | None, Change.IMMUTABLE] = None
     engine: Annotated[EngineKind | None, Change.IMMUTABLE] = None
+    reference: ReferencePlace | None = None
     microbatch_tokens: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     """Positions in one packed sequence of the forward pass."""
     threads: Annotated[int, Field(ge=0, le=1024)] | None = None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from prorl_api.spec.base import Cel, Change, Name, SpecModel, rule
-from prorl_api.spec.values import LIBRARIES, EngineKind, IsolationLevel, Libraries, Precision, Role
+from prorl_api.spec.values import LIBRARIES, EngineKind, IsolationLevel, Libraries, Precision, ReferencePlace, Role
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 _QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
@@ -162,6 +162,7 @@ class LearnerSpec(SpecModel):
     """Number format of the logits; bfloat16 rounds them to 8 bits, as much error as all the layers before add."""
     engine: Annotated[EngineKind, Change.IMMUTABLE] = EngineKind.DEEPSPEED
     deepspeed: DeepSpeedSpec = DeepSpeedSpec()
+    reference: ReferencePlace = ReferencePlace.RESIDENT
     prompts_per_step: Annotated[int, Field(ge=1, le=65536), Change.STEP_BOUNDARY] = 256
     """Groups in a batch, after dynamic sampling."""
     group_size: Annotated[int, Field(ge=2, le=4096), Change.STEP_BOUNDARY] = 16
@@ -217,6 +218,24 @@ class LearnerSpec(SpecModel):
             raise ValueError(
                 f"`minibatchPrompts` must divide `promptsPerStep`, got {self.minibatch_prompts} and "
                 f"{self.prompts_per_step}"
+            )
+
+    @rule(
+        Cel(
+            "self.reference != 'sharded' || (self.engine == 'deepspeed' && self.deepspeed.zeroStage == 3 && "
+            "self.replicas * self.processesPerReplica > 1)",
+            "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank; use "
+            "`resident`, or `offloaded` with GPUs",
+        ),
+    )
+    def ranks_share_a_sharded_reference(self) -> None:
+        """One rank has nobody to share with, and below stage 3 each holds the whole policy anyway."""
+        ranks = self.replicas * self.processes_per_replica
+        shards = self.engine is EngineKind.DEEPSPEED and self.deepspeed.zero_stage == 3 and ranks > 1
+        if self.reference is ReferencePlace.SHARDED and not shards:
+            raise ValueError(
+                "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank; "
+                "use `resident`, or `offloaded` with GPUs"
             )
 
     @rule(

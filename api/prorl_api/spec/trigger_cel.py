@@ -94,6 +94,10 @@ WATCHES_VALIDATION = (
     f"(has(item.threshold) && {_METRIC}.startsWith('validation_'))"
 )
 """Of `item`: it looks at validation."""
+WATCHES_KL = (
+    f"(has(item.klSpike) && item.klSpike.?metric.orValue('kl') == 'kl') || (has(item.threshold) && {_METRIC} == 'kl')"
+)
+"""Of `item`: it looks at the KL itself."""
 WATCHES_KL_TERM = (
     "(has(item.klSpike) && has(item.klSpike.metric) && item.klSpike.metric == 'klLossShare') || "
     f"(has(item.threshold) && ({_METRIC} == 'kl_loss' || {_METRIC} == 'kl_loss_share'))"

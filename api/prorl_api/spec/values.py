@@ -60,6 +60,17 @@ class EngineKind(StrEnum):
     """PyTorch alone, one process: the numerical reference."""
 
 
+class ReferencePlace(StrEnum):
+    """Where the reference's weights lie. The numbers are the same."""
+
+    RESIDENT = "resident"
+    """A whole copy on each rank's device."""
+    SHARDED = "sharded"
+    """A part on each rank, gathered layer by layer during its pass, as the policy's are with `zeroStage: 3`."""
+    OFFLOADED = "offloaded"
+    """In host memory, on the GPU during its pass alone."""
+
+
 class AdvantageKind(StrEnum):
     """How rewards of a group become advantages."""
 

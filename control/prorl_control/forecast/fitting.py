@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from prorl_api.errors import Fault
 from prorl_api.model.config import length_faults
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.values import ReferencePlace
 from prorl_control.forecast.batches import StageBatch
 from prorl_control.forecast.memory import ModelSize, RankMemory, ServerMemory, num_ranks
 
@@ -66,7 +67,7 @@ def _memory_faults(spec: ProRLJobSpec, rank: RankMemory, server: ServerMemory, d
             f" beside {size_text(taken)} of rollout servers" if taken else ""
         )
         want = f"at most {size_text(room)}, nine tenths of what is left of {size_text(devices.memory)}"
-        yield Fault(path="spec.learner", got=got, want=f"{want}: {_remedies(spec, devices)}")
+        yield Fault(path="spec.learner", got=got, want=f"{want}: {_remedies(spec, rank, devices)}")
 
 
 def cache_bytes(spec: ProRLJobSpec, server: ServerMemory, devices: Devices) -> int | None:
@@ -78,7 +79,7 @@ def cache_bytes(spec: ProRLJobSpec, server: ServerMemory, devices: Devices) -> i
     return int(devices.memory * spec.rollout.gpu_memory_utilization) - server.weights
 
 
-def _remedies(spec: ProRLJobSpec, devices: Devices) -> str:
+def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
     learner = spec.learner
     found = []
     if not learner.gradient_checkpointing:
@@ -87,6 +88,8 @@ def _remedies(spec: ProRLJobSpec, devices: Devices) -> str:
         found.append("a higher deepspeed.zeroStage")
     if devices.on_gpu and not learner.deepspeed.offload_optimizer:
         found.append("deepspeed.offloadOptimizer")
+    if rank.reference and learner.reference is ReferencePlace.RESIDENT and (devices.on_gpu or num_ranks(spec) > 1):
+        found.append("reference: sharded or offloaded" if learner.deepspeed.zero_stage == 3 else "reference: offloaded")
     if devices.shares:
         found.append("a lower rollout.gpuMemoryUtilization")
     found += ["fewer microbatchTokens", "more ranks"]

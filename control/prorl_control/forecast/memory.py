@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prorl_api.model.config import ModelConfig
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import ever_measures_kl
-from prorl_api.spec.values import EngineKind, Precision
+from prorl_api.spec.values import EngineKind, Precision, ReferencePlace
 
 BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
 _FLOAT32 = 4
@@ -42,12 +42,14 @@ class RankMemory:
     optimizer: int
     """Moments and master copy."""
     reference: int
+    """Where an offloaded one is on the device, activations are not."""
     activations: int | None
     """Of the longest pack, the head included; None: unknown."""
     buffers: int
     """DeepSpeed's, on a GPU."""
     on_host: int
-    """In host memory although there is a GPU: the optimizer's state, if offloaded."""
+    """In host memory although there is a GPU: optimizer's state and reference, if offloaded."""
+    is_reference_offloaded: bool = False
 
     @property
     def state(self) -> int:
@@ -57,7 +59,10 @@ class RankMemory:
     @property
     def device(self) -> int:
         """All of it on the device; without activations where they are unknown."""
-        return self.state + self.reference + (self.activations or 0) + self.buffers
+        activations = self.activations or 0
+        if self.is_reference_offloaded:
+            return self.state + max(self.reference, activations) + self.buffers
+        return self.state + self.reference + activations + self.buffers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +87,18 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
     has_master = stage > 0 or learner.precision is Precision.BFLOAT16
     gradients = _share(_FLOAT32 * count, ranks if stage >= 2 else 1)
     optimizer = _share((_MOMENTS + (_FLOAT32 if has_master else 0)) * count, ranks if stage >= 1 else 1)
+    place, reference = learner.reference, item * count if ever_measures_kl(spec) else 0
+    is_away = place is ReferencePlace.OFFLOADED and reference > 0
     is_offloaded = learner.deepspeed.offload_optimizer and on_gpu
     return RankMemory(
         weights=_share(item * count, ranks if stage == 3 else 1),
         gradients=gradients,
         optimizer=0 if is_offloaded else optimizer,
-        reference=item * count if ever_measures_kl(spec) else 0,
+        reference=_share(reference, ranks if place is ReferencePlace.SHARDED else 1),
         activations=_activations(spec, size.config, pack_positions),
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
-        on_host=optimizer if is_offloaded else 0,
+        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0),
+        is_reference_offloaded=is_away,
     )
 
 

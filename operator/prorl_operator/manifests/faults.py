@@ -10,7 +10,7 @@ from prorl_api.metrics import BY_NAME
 from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import Volume
-from prorl_api.spec.values import Role
+from prorl_api.spec.values import ReferencePlace, Role
 from prorl_control.signals import promql
 from prorl_operator.manifests.paths import OURS, is_hub_name, is_under
 from prorl_operator.manifests.pods import num_gpus, section_of
@@ -107,6 +107,10 @@ def _gpu_faults(job: ProRLJob) -> Iterator[Fault]:
             section = field.partition(".")[0]
             want = f"as many as the GPUs in `spec.{section}.resources.limits`, {gpus}: each process uses one"
             yield Fault(path=f"spec.{field}", got=str(wanted), want=want)
+    learner = job.spec.learner
+    if learner.reference is ReferencePlace.OFFLOADED and not num_gpus(learner.resources):
+        want = "resident: the learner's pods have no GPU to offload it from (spec.learner.resources.limits)"
+        yield Fault(path="spec.learner.reference", got="offloaded", want=want)
 
 
 def _runtime_class_faults(job: ProRLJob) -> Iterator[Fault]:

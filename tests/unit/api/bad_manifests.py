@@ -412,6 +412,22 @@ ODD_POLICIES: list[tuple[dict[str, Any], str, str]] = [
     ),
     *(
         (
+            {
+                "spec.algorithm.kl.coefficient": 0,
+                "spec.referenceReset": reset,
+                "spec.learner.reference": "offloaded",
+            },
+            "`learner.reference` has no effect: with `algorithm.kl.coefficient: 0` at every stage and no trigger",
+            "the_reference_exists_where_it_is_placed",
+        )
+        for reset in (
+            {"mode": "disabled"},
+            {"triggers": [{"name": "often", "interval": {"everySteps": 100}}]},
+            {"triggers": [{"name": "odd", "threshold": {"metric": "entropy", "below": 0.1}}]},
+        )
+    ),
+    *(
+        (
             {"spec.algorithm.kl.coefficient": 0, "spec.referenceReset.triggers": [{"name": "odd", **trigger}]},
             "trigger odd watches the KL term of the loss, which has none at any stage",
             "the_kl_term_exists_where_it_is_watched",
@@ -591,6 +607,21 @@ BROKEN_RULES: list[Bad] = [
         "= 6; use `deepspeed`",
         Tier.CEL,
         "LearnerSpec.plain_engine_is_one_process",
+    ),
+    *(
+        Bad(
+            {"spec.learner": {"reference": "sharded", **learner}},
+            "spec.learner",
+            "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank",
+            Tier.CEL,
+            "LearnerSpec.ranks_share_a_sharded_reference",
+        )
+        for learner in (
+            {"replicas": 2},
+            {"replicas": 2, "deepspeed": {"zeroStage": 0}},
+            {"deepspeed": {"zeroStage": 3}},
+            {"engine": "plain", "deepspeed": {"zeroStage": 3}},
+        )
     ),
     *(
         Bad(

@@ -215,6 +215,30 @@ def test_an_offloaded_optimizer_lies_on_the_host_of_a_gpu() -> None:
     assert (rank.optimizer, rank.on_host) == (0, 12_000)
 
 
+@pytest.mark.parametrize(
+    ("place", "on_device", "on_host", "device"),
+    [
+        ("resident", 2000, 0, 4500 + 2000 + 2000),
+        ("sharded", 500, 0, 4500 + 500 + 2000),
+        ("offloaded", 2000, 2000, 8500),
+    ],
+)
+def test_the_reference_is_forecast_where_it_lies(place: str, on_device: int, on_host: int, device: int) -> None:
+    """Of 1,000 parameters in bfloat16 on four ranks with ZeRO-3: state 18 / 4 a parameter, buffers 2."""
+    learner = {"processesPerReplica": 4, "deepspeed": {"zeroStage": 3}, "reference": place}
+    rank = rank_memory(make_job(learner=learner).spec, ModelSize(parameters=1000), 0, on_gpu=True)
+    assert (rank.reference, rank.on_host, rank.device) == (on_device, on_host, device)
+
+
+def test_an_offloaded_reference_is_not_beside_the_activations() -> None:
+    learner = {"reference": "offloaded", "engine": "plain"}
+    spec, size = make_job(learner=learner).spec, size_of(SMOLLM)
+    rank = rank_memory(spec, size, 1008, on_gpu=True)
+    assert rank.activations is not None
+    assert rank.activations > rank.reference
+    assert rank.device == rank.state + rank.activations
+
+
 def test_no_reference_is_forecast_where_nobody_asks_for_the_kl() -> None:
     spec = make_job(algorithm={"kl": {"coefficient": 0}}, referenceReset={"mode": "disabled"}).spec
     assert rank_memory(spec, ModelSize(parameters=1000), 0, on_gpu=False).reference == 0

@@ -6,7 +6,8 @@ first is the numerical reference for the second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,8 +77,13 @@ def use_settings(param_groups: Iterable[dict[str, Any]], settings: OptimizerSpec
 
 
 @torch.no_grad()
-def copy_weights(source: Backend, target: PackedPolicy) -> None:
-    """Overwrite a whole, unsharded model with a backend's weights. Collective."""
+def copy_weights(
+    source: Backend,
+    target: PackedPolicy,
+    whole: Callable[[torch.nn.Parameter], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Overwrite a model with a backend's weights; `whole` as in `read_weights`. Collective."""
     parameters = dict(target.model.named_parameters())
     for name, tensor in source.weights():
-        parameters[name].copy_(tensor)
+        with whole(parameters[name]):
+            parameters[name].copy_(tensor)

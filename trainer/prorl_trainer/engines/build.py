@@ -21,6 +21,7 @@ from prorl_trainer.engines.masks import Way
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.packing_proof import prove_packing
 from prorl_trainer.engines.plain import PlainBackend
+from prorl_trainer.engines.reference import Reference, make_reference, raise_if_misplaced
 from prorl_trainer.engines.weight_files import read_weights
 
 _logger = logging.getLogger(__name__)
@@ -96,27 +97,45 @@ def _raise_if_refused(model_path: str, reasons: Iterable[str]) -> None:
 
 
 def build_engine(
-    model_path: str, learner: LearnerSpec, device: torch.device, initial_weights: Path | None
+    model_path: str,
+    learner: LearnerSpec,
+    device: torch.device,
+    initial_weights: Path | None,
+    *,
+    with_reference: bool = True,
 ) -> TrainingEngine:
     """Return the engine of this rank, policy and reference both at the base model (or at `initial_weights`).
 
-    `torch.distributed` must be initialised for engine `deepspeed`.
+    `torch.distributed` must be initialised for engine `deepspeed`. Without a reference, one is built once asked for.
 
     Raises:
-        SpecError: The model cannot be loaded, or reads differently when packed.
+        SpecError: The model cannot be loaded, or reads differently when packed, or the reference cannot lie where it is
+            wanted.
     """
-    policy = load_policy(model_path, learner, device)
-    if initial_weights is not None:
-        read_weights(initial_weights, policy)
+    raise_if_misplaced(learner, device)
+
+    def whole_policy() -> PackedPolicy:
+        loaded = load_policy(model_path, learner, device)
+        if initial_weights is not None:
+            read_weights(initial_weights, loaded)
+        return loaded
+
+    def late_reference() -> Reference:
+        loaded = whole_policy()
+        if policy.family.masks.way is Way.DENSE:  # the two read the same masks
+            loaded.attend_densely()
+        return make_reference(loaded, learner, device)
+
+    policy = whole_policy()
     difference = _proven(policy, model_path)
     _logger.info(
         "packed log-probabilities are the model's own",
         extra={"mean_difference_nats": difference, "attention": policy.family.masks.way.value},
     )
-    reference = copy.deepcopy(policy)
+    reference = make_reference(copy.deepcopy(policy), learner, device) if with_reference else None
     if learner.gradient_checkpointing:
         policy.recompute_activations()
-    return TrainingEngine(_backend(policy, learner, device), reference)
+    return TrainingEngine(_backend(policy, learner, device), reference, late_reference)
 
 
 def _proven(policy: PackedPolicy, model_path: str) -> float:

@@ -103,6 +103,20 @@ class DeepSpeedBackend:
         return optimizer
 
 
+def frozen_engine(policy: PackedPolicy, device: torch.device) -> Any:
+    """Return a policy that is not trained, its parameters sharded over ranks. Collective."""
+    deepspeed = import_deepspeed(device)
+    zero: dict[str, Any] = {"stage": 3}
+    if device.type == "cpu":
+        zero["reduce_bucket_size"] = _CPU_BUCKET_ELEMENTS
+    config: dict[str, Any] = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": zero, "steps_per_print": 2**31}
+    if next(policy.parameters()).dtype == torch.bfloat16:
+        config["bf16"] = {"enabled": True}
+    engine = deepspeed.initialize(model=policy, config=config, dist_init_required=False)[0]
+    engine.eval()
+    return engine
+
+
 def import_deepspeed(device: torch.device) -> Any:
     """Return DeepSpeed, set up for this device: it must be told before it is imported."""
     if device.type == "cpu":

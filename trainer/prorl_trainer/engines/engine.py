@@ -17,12 +17,11 @@ from torch import Tensor
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import LossInputs, entropy_slopes, loss_sums, token_losses
 from prorl_trainer.algorithm.types import Batch
-from prorl_trainer.engines.backend import Backend, copy_weights
+from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
 from prorl_trainer.engines.fused_head import Slope, SlopeOfLoss
-from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.reference import Forward, Reference
 from prorl_trainer.engines.staging import StagedBatch
-from prorl_trainer.engines.weight_files import read_weights
 
 Sums = dict[str, float]
 
@@ -30,10 +29,13 @@ Sums = dict[str, float]
 class TrainingEngine:
     """A policy that can be trained and a reference that can be replaced."""
 
-    def __init__(self, backend: Backend, reference: PackedPolicy) -> None:
-        """Own a backend, and a whole copy of the model on the same device as the reference."""
+    def __init__(self, backend: Backend, reference: Reference | None, build: Callable[[], Reference]) -> None:
+        """Own a backend and a reference; without one, `build` makes it, at the base model, if it is asked for."""
         self._backend = backend
-        self._reference = reference.requires_grad_(False)
+        self._reference = reference
+        self._build_reference = build
+        self._reference_file: Path | None = None
+        self._on_progress: Callable[..., None] | None = None
         self._batch: StagedBatch | None = None
         self._ref_logprobs: list[list[Tensor | None]] = []
         self._old_logprobs: list[list[Tensor | None]] = []
@@ -51,14 +53,17 @@ class TrainingEngine:
         Returns:
             Seconds of this rank: `seconds_reference`, `seconds_old_logprobs`.
         """
-        family = self._reference.family
-        staged = self._batch = StagedBatch(batch, self._backend.rank, family.masks, self._backend.device)
+        plan = self._backend.policy.family.masks
+        staged = self._batch = StagedBatch(batch, self._backend.rank, plan, self._backend.device)
         started = time.monotonic()
         steps = [(index, range(staged.num_packs(index))) for index in range(staged.num_minibatches)]
-        self._ref_logprobs = [
-            [self._reference_logprobs(index, pack) if with_reference else None for pack in packs]
-            for index, packs in steps
-        ]
+        if with_reference:
+            with self._asked_reference().during_pass() as forward:
+                self._ref_logprobs = [
+                    [self._reference_logprobs(forward, index, pack) for pack in packs] for index, packs in steps
+                ]
+        else:
+            self._ref_logprobs = [[None for _ in packs] for _, packs in steps]
         middle = self._finished()
         self._old_logprobs = [
             [self._policy_logprobs(index, pack) if index else None for pack in packs] for index, packs in steps
@@ -87,7 +92,7 @@ class TrainingEngine:
     @torch.no_grad()
     def logprobs(self, batch: Batch) -> list[float]:
         """Compute the policy's log-probabilities of the one pack of `batch`, which is the same on every rank."""
-        staged = StagedBatch(batch, 0, self._reference.family.masks, self._backend.device)
+        staged = StagedBatch(batch, 0, self._backend.policy.family.masks, self._backend.device)
         values: list[float] = self._backend.forward(staged.inputs(0, 0), batch.temperature).logprobs.tolist()
         return values
 
@@ -106,11 +111,13 @@ class TrainingEngine:
 
     def reference_from_policy(self) -> None:
         """Set reference := policy."""
-        copy_weights(self._backend, self._reference)
+        self._asked_reference().copy(self._backend)
 
     def reference_from_file(self, file: Path) -> None:
-        """Set reference := the weights of a safetensors file."""
-        read_weights(file, self._reference)
+        """Set reference := the weights of a safetensors file; while nobody asks for it, only the file is remembered."""
+        self._reference_file = file
+        if self._reference is not None:
+            self._reference.read(file)
 
     def clear_optimizer(self) -> None:
         """Make the optimizer's state that of a new one."""
@@ -130,8 +137,10 @@ class TrainingEngine:
         def hook(*_: object) -> None:
             action()
 
-        for module in (self._backend.policy, self._reference):
-            module.register_forward_hook(hook)
+        self._on_progress = hook
+        self._backend.policy.register_forward_hook(hook)
+        if self._reference is not None:
+            self._reference.module.register_forward_hook(hook)
 
     def _staged(self) -> StagedBatch:
         assert self._batch is not None, "prepare comes before update"
@@ -143,10 +152,20 @@ class TrainingEngine:
             torch.cuda.synchronize(self._backend.device)
         return time.monotonic()
 
+    def _asked_reference(self) -> Reference:
+        """Return the reference; it is built when an edit of the manifest is the first to ask for it."""
+        if self._reference is None:
+            self._reference = self._build_reference()
+            if self._reference_file is not None:
+                self._reference.read(self._reference_file)
+            if self._on_progress is not None:
+                self._reference.module.register_forward_hook(self._on_progress)
+        return self._reference
+
     @torch.no_grad()
-    def _reference_logprobs(self, minibatch: int, index: int) -> Tensor:
+    def _reference_logprobs(self, forward: Forward, minibatch: int, index: int) -> Tensor:
         batch = self._staged()
-        logprobs: Tensor = self._reference(**batch.inputs(minibatch, index), temperature=batch.temperature).logprobs
+        logprobs: Tensor = forward(**batch.inputs(minibatch, index), temperature=batch.temperature).logprobs
         return logprobs
 
     @torch.no_grad()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -41,8 +42,17 @@ def file_digest(file: Path) -> str:
 
 
 @torch.no_grad()
-def read_weights(file: Path, target: PackedPolicy) -> None:
-    """Overwrite every parameter of a whole model with those of a safetensors file.
+def read_weights(
+    file: Path,
+    target: PackedPolicy,
+    whole: Callable[[torch.nn.Parameter], AbstractContextManager[object]] = nullcontext,
+) -> None:
+    """Overwrite every parameter of a model with those of a safetensors file.
+
+    Args:
+        file: With all of them, by the names of `named_parameters`.
+        target: The model.
+        whole: Within what it gives, a parameter is whole: of a sharded model they are not by themselves.
 
     Raises:
         WeightsError: A parameter is missing, left over, or of another shape; nothing is promised about the model then.
@@ -55,6 +65,8 @@ def read_weights(file: Path, target: PackedPolicy) -> None:
             raise WeightsError(f"{file} does not fit the model: missing {missing}, not expected {extra}")
         for name, parameter in parameters.items():
             tensor = stored.get_tensor(name)
-            if tensor.shape != parameter.shape:
-                raise WeightsError(f"{file}: {name} has shape {tuple(tensor.shape)}, wanted {tuple(parameter.shape)}")
-            parameter.copy_(tensor)
+            with whole(parameter):
+                wanted = tuple(parameter.shape)
+                if tuple(tensor.shape) != wanted:
+                    raise WeightsError(f"{file}: {name} has shape {tuple(tensor.shape)}, wanted {wanted}")
+                parameter.copy_(tensor)

@@ -1,0 +1,136 @@
+"""The reference policy: a frozen model whose log-probabilities the KL is measured to, and where its weights lie.
+
+`resident`: a whole copy beside the policy. `sharded`: each rank holds a part, gathered layer by layer, as the policy's
+are under ZeRO-3. `offloaded`: in host memory, on the GPU during its pass alone. The numbers are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from prorl_api.errors import Fault, SpecError
+from prorl_api.spec.roles import LearnerSpec
+from prorl_api.spec.values import ReferencePlace
+from prorl_trainer.engines.backend import Backend, copy_weights
+from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.weight_files import read_weights
+
+Forward = Callable[..., Any]
+"""`PackedPolicy.forward`."""
+
+
+class Reference(Protocol):
+    """A frozen policy. Every method is collective."""
+
+    @property
+    def module(self) -> PackedPolicy:
+        """The policy itself, for hooks: its weights may lie elsewhere."""
+
+    def during_pass(self) -> AbstractContextManager[Forward]:
+        """Make the policy ready for the packs of a batch."""
+
+    def read(self, file: Path) -> None:
+        """Take over the weights of a safetensors file."""
+
+    def copy(self, backend: Backend) -> None:
+        """Take over a backend's weights."""
+
+
+class ResidentReference:
+    """A whole copy on the device."""
+
+    def __init__(self, policy: PackedPolicy) -> None:
+        self.module = policy.requires_grad_(False)
+
+    def during_pass(self) -> AbstractContextManager[Forward]:
+        """See `Reference.during_pass`."""
+        return nullcontext(self.module)
+
+    def read(self, file: Path) -> None:
+        """See `Reference.read`."""
+        read_weights(file, self.module)
+
+    def copy(self, backend: Backend) -> None:
+        """See `Reference.copy`."""
+        copy_weights(backend, self.module)
+
+
+class OffloadedReference(ResidentReference):
+    """A whole copy in host memory, and on the device during a batch's pass."""
+
+    def __init__(self, policy: PackedPolicy, device: torch.device) -> None:
+        """Take over `policy`, wherever it is."""
+        super().__init__(policy.to("cpu"))
+        self._device = device
+        if torch.cuda.is_available():
+            for parameter in policy.parameters():
+                parameter.data = parameter.data.pin_memory()
+
+    @contextmanager
+    def during_pass(self) -> Iterator[Forward]:
+        """See `Reference.during_pass`. Nothing is copied back: the weights do not change."""
+        held = [*self.module.parameters(), *self.module.buffers()]
+        at_home = [tensor.data for tensor in held]
+        try:
+            for tensor in held:
+                tensor.data = tensor.data.to(self._device, non_blocking=True)
+            yield self.module
+        finally:
+            for tensor, home in zip(held, at_home, strict=True):
+                tensor.data = home
+
+
+class ShardedReference:
+    """A part on each rank, by DeepSpeed's ZeRO-3 without an optimizer."""
+
+    def __init__(self, policy: PackedPolicy, device: torch.device) -> None:
+        """Shard `policy`, which must be on `device`. Collective; `torch.distributed` must be initialised."""
+        from prorl_trainer.engines.deepspeed_backend import frozen_engine, import_deepspeed
+
+        self.module = policy.requires_grad_(False)
+        self._zero = import_deepspeed(device).zero
+        self._engine = frozen_engine(policy, device)
+
+    def during_pass(self) -> AbstractContextManager[Forward]:
+        """See `Reference.during_pass`. Layers are gathered one by one."""
+        return nullcontext(self._engine)
+
+    def read(self, file: Path) -> None:
+        """See `Reference.read`. One whole parameter at a time."""
+        read_weights(file, self.module, self._whole)
+
+    def copy(self, backend: Backend) -> None:
+        """See `Reference.copy`."""
+        copy_weights(backend, self.module, self._whole)
+
+    def _whole(self, parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
+        gathered: AbstractContextManager[object] = self._zero.GatheredParameters([parameter], modifier_rank=0)
+        return gathered
+
+
+def make_reference(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Reference:
+    """Return `policy`, which is whole and on `device`, as the reference where the manifest wants it."""
+    if learner.reference is ReferencePlace.SHARDED:
+        return ShardedReference(policy, device)
+    if learner.reference is ReferencePlace.OFFLOADED:
+        return OffloadedReference(policy, device)
+    return ResidentReference(policy)
+
+
+def place_faults(learner: LearnerSpec, *, has_gpu: bool) -> list[Fault]:
+    """Refuse to offload a reference from a device whose memory is the host's."""
+    if learner.reference is not ReferencePlace.OFFLOADED or has_gpu:
+        return []
+    want = "resident (spec.local.learner.reference): there is no GPU here, and a copy lies in host memory either way"
+    return [Fault(path="spec.learner.reference", got="offloaded", want=want)]
+
+
+def raise_if_misplaced(learner: LearnerSpec, device: torch.device) -> None:
+    """Raise SpecError if the reference cannot lie where the manifest wants it."""
+    if faults := place_faults(learner, has_gpu=device.type == "cuda"):
+        raise SpecError(faults, source="the learner")
