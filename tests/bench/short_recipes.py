@@ -10,7 +10,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
-STEPS = 16
+STEPS = 10
 """Enough for each of ProRL v1's eight runs to have some."""
 _LONGEST = 6
 """Completion tokens of the quickstart; a stage with twice the recipe's context gets twice as many."""
