@@ -112,7 +112,10 @@ def init(
             if line:
                 typer.echo(line)
         load_local_job(output, None)
-    typer.echo(f"next: {command('validate', output)}, then {command('run', output)}")
+    if kind is Kind.OWN:
+        typer.echo("next: change the function `score` to what is right for you")
+    checks = f"{command('data', 'check', '--manifest', output)}, {command('validate', output)}"
+    typer.echo(f"next: {checks}, then {command('run', output)}")
 
 
 @app.command()

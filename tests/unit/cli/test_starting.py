@@ -214,7 +214,9 @@ def test_the_sample_reward_pays_its_solutions(folder: Path, monkeypatch: pytest.
 
 def test_the_next_commands_can_be_copied_whatever_the_path_is(folder: Path) -> None:
     result = init(folder, "math", output="my first job.yaml")
-    assert f"prorl run '{folder}/my first job.yaml'" in result.output.replace("\n", " ")
+    said = result.output.replace("\n", " ")
+    for named in ("data check --manifest", "validate", "run"):
+        assert f"prorl {named} '{folder}/my first job.yaml'" in said
     assert read_job(folder / "my first job.yaml").metadata.name == "my-first-job"
 
 
