@@ -420,13 +420,11 @@ def chat(
 @resets_app.command("list")
 def list_resets(run: Run) -> None:
     """Return every reset of a run, with its evidence and what came of it."""
-    from prorl_cli.local.folder import existing
-    from prorl_cli.local.reset_files import ResetFiles
-    from prorl_cli.resets import print_records
+    from prorl_cli.resets import print_records, records_of
     from prorl_cli.terminal import stdout_console
 
     with errors_for_people():
-        print_records(ResetFiles(existing(run)).read(), stdout_console())
+        print_records(records_of(run), stdout_console())
 
 
 @resets_app.command("approve")

@@ -17,6 +17,7 @@ from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.values import OptimizerAction, ResetSource
+from prorl_cli.errors import RunFolderError
 from prorl_cli.local.folder import existing, is_driven, read_status
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.replaying import StoredSeries, outcome, print_notes, print_outcome, print_sweep, stored_series, swept
@@ -60,6 +61,21 @@ def request(path: Path, source: str | None, optimizer: str | None) -> str:
         )
     )
     return f"{record.name} recorded; {_when(run)}"
+
+
+def records_of(path: Path) -> tuple[ResetRecord, ...]:
+    """Return every record of a run; of one in a cluster, whose records are objects, what its learner noted.
+
+    Raises:
+        RunFolderError: There is no run, or what it holds cannot be read.
+    """
+    from prorl_cli.report.loading import noted_resets
+
+    run, notes = existing(path), list[str]()
+    found = ResetFiles(run).read() or tuple(noted_resets(run, notes))
+    if notes:
+        raise RunFolderError(notes[0])
+    return found
 
 
 def print_records(records: tuple[ResetRecord, ...], console: Console) -> None:

@@ -206,10 +206,10 @@ def _resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
     """Return the body's records; of a run in a cluster, whose body keeps objects instead, what the learner noted."""
     found = [_parsed(path, ResetRecord, notes) for path in sorted(run.resets.glob("*.json"))]
     records = [record for record in found if record is not None]
-    return records or _noted_resets(run, notes)
+    return records or noted_resets(run, notes)
 
 
-def _noted_resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
+def noted_resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
     """Return the resets of the learner's own log, which has their names, steps and reasons, but no values."""
     try:
         outcomes = {outcome.uid: outcome for outcome in intended_resets(run.reset_log)}

@@ -6,9 +6,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from prorl_api.run_folder import RunFolder
+from prorl_cli.errors import RunFolderError
 from prorl_cli.report.loading import load, series, sources_of, value
 from prorl_cli.report.samples import training_groups, validation_completions, validation_rewards
+from prorl_cli.resets import records_of
 
 MakeRun = Callable[..., RunFolder]
 
@@ -117,6 +121,7 @@ def test_resets_of_a_run_in_a_cluster_come_from_the_learner_s_log_by_their_names
     (record,) = load(run).resets
     assert (record.name, record.applied_step, record.digest_after) == ("job-reset-4", 9, "a" * 64)
     assert (record.evidence.trigger, record.evidence.reason) == ("kl-spike", "KL averaged 0.5 nats over steps 2-4")
+    assert records_of(run.path) == (record,), "`prorl resets list` tells the same"
 
 
 def test_a_body_s_own_records_are_preferred_to_the_learner_s_log(make_run: MakeRun) -> None:
@@ -132,3 +137,5 @@ def test_a_log_of_resets_that_cannot_be_understood_costs_the_resets_alone(make_r
     data = load(run)
     assert data.resets == ()
     assert any(run.reset_log.name in note for note in data.notes)
+    with pytest.raises(RunFolderError, match=run.reset_log.name):
+        records_of(run.path)
