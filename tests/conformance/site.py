@@ -38,14 +38,14 @@ FAST_NODE_LOSS = {
 class Site:
     """Starts operators and says what they said. `site` makes one."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
-        """Install everything but the operator."""
+    def __init__(self, cluster: ControlPlane, component: Path = COMPONENT) -> None:
+        """Install everything but the operator; `component` is the program of every role."""
         self.cluster = cluster
         self.api: Api = cluster.api()
         self.definitions = install(cluster.client())
         self.control = cluster.folder / "control"
         """Holds a control folder for the components of each namespace."""
-        commands = {role: [sys.executable, str(COMPONENT), role, str(self.control / "{namespace}")] for role in ROLES}
+        commands = {role: [sys.executable, str(component), role, str(self.control / "{namespace}")] for role in ROLES}
         self.nodes = ProcessNodes(cluster, commands)
         self.kubelet = self.nodes.add(NODE)
         cluster.create_namespace(NAMESPACE)
@@ -154,14 +154,16 @@ def _rights() -> list[dict[str, Any]]:
 
 
 @contextmanager
-def site(folder: Path, changed_flags: Mapping[str, Mapping[str, str]] | None = None) -> Iterator[Site]:
+def site(
+    folder: Path, changed_flags: Mapping[str, Mapping[str, str]] | None = None, component: Path = COMPONENT
+) -> Iterator[Site]:
     """A cluster with everything but an operator; all of it is gone afterwards.
 
     With TESTBED_KEEP=1 the folder stays: `logs/` tells what every part did.
     """
     keep = "TESTBED_KEEP" in os.environ
     with control_plane(folder, changed_flags=changed_flags or FAST_NODE_LOSS, keep_folder=keep) as cluster:
-        made = Site(cluster)
+        made = Site(cluster, component)
         try:
             yield made
         finally:

@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from fastapi import FastAPI
@@ -163,23 +164,31 @@ class World:
     def beat(self) -> None:
         """Heartbeats, as a rollout server sends them, until the world ends."""
         while not self._over.wait(0.1):
-            body = MemberHeartbeat(
-                address=self.url,
-                ready=self._held is not None,
-                weights_id=self._held,
-                refused=None
-                if self._asked is None
-                else RefusedWeights(weights_id=self._asked, message=self.refusal or ""),
-            )
-            with suppress(httpx.HTTPError):
-                answer = httpx.put(
-                    f"{self.learner_url}/v1/members/one", json=body.model_dump(mode="json"), timeout=5, trust_env=False
-                )
-                wanted = MemberAnswer.model_validate_json(answer.content).weights_id
-                if self.refusal is None:
-                    self._held = wanted or self._held
-                else:
-                    self._asked = wanted
+            self.beat_once(self.learner_url, self.url, {})
+
+    def beat_once(self, learner_url: str, address: str, headers: Mapping[str, str]) -> None:
+        """Register at a learner, and take up which weights it wants."""
+        body = MemberHeartbeat(
+            address=address,
+            ready=self.holds_weights,
+            weights_id=self._held,
+            refused=None if self._asked is None else RefusedWeights(weights_id=self._asked, message=self.refusal or ""),
+        )
+        # From where it serves, as a pod's calls come: a learner believes no other address.
+        calling = httpx.HTTPTransport(local_address=urlsplit(address).hostname)
+        with httpx.Client(transport=calling, timeout=5) as client, suppress(httpx.HTTPError):
+            url = f"{learner_url}/v1/members/one"
+            answer = client.put(url, json=body.model_dump(mode="json"), headers=dict(headers)).raise_for_status()
+            wanted = MemberAnswer.model_validate_json(answer.content).weights_id
+            if self.refusal is None:
+                self._held = wanted or self._held
+            else:
+                self._asked = wanted
+
+    @property
+    def holds_weights(self) -> bool:
+        """Whether it could generate."""
+        return self._held is not None
 
     def start(self, attempt: int, document: dict[str, Any], **variables: str) -> subprocess.Popen[str]:
         """Start an attempt of the learner."""

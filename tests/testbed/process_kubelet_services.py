@@ -89,8 +89,10 @@ class ServiceProxy:
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
+    caller: str = writer.get_extra_info("peername")[0]
     try:
-        to_reader, to_writer = await asyncio.open_connection(host, port)
+        # From the caller's own loopback address: in a cluster a Service hides nobody from its pods.
+        to_reader, to_writer = await asyncio.open_connection(host, port, local_addr=(caller, 0))
     except OSError:
         writer.transport.abort()
         return
