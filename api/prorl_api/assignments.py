@@ -1,5 +1,5 @@
 """`path=value` of a command line, set in a manifest's document before it is judged: `learner.groupSize=16`,
-`spec.data.sources[math].weight=2`, `schedule.stages[0].fromStep=100`. Pure.
+`spec.data.sources[math].weight=2`, `schedule.stages[0].fromStep=100` or `schedule.stages.0.fromStep=100`. Pure.
 
 A value is read as YAML 1.2, as in the manifest, which judges whether the field exists and what it may hold.
 """
@@ -15,6 +15,7 @@ from prorl_api import yaml12
 from prorl_api.errors import Fault, SpecError
 
 _STEP = re.compile(r"([A-Za-z][A-Za-z0-9_-]*)((?:\[[^\[\]]+\])*)(\.(?!$)|$)")
+_NUMBER = re.compile(r"\.([0-9]+)(?=[.\[]|$)")
 _TOPS = ("apiVersion", "kind", "metadata", "spec")
 _OPTION = "--set"
 
@@ -47,7 +48,8 @@ def _assign(document: dict[str, Any], text: str) -> Fault | None:
 
 
 def _steps(path: str) -> list[str]:
-    """Return the names and items that a path goes through, from `spec` on; none if it is no path."""
+    """Return the names and items that a path goes through, from `spec` on; none if it is no path. `a.0` is `a[0]`."""
+    path = _NUMBER.sub(r"[\1]", path)
     steps: list[str] = []
     end = 0
     while end < len(path):
