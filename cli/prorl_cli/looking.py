@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import psutil
 from prorl_api.errors import Fault, SpecError
 from prorl_api.model.folder import look_at
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
+from prorl_cli.local.machine import check_machine
+from prorl_cli.local.packages import missing_packages
 from prorl_control.estimate import estimate
 from prorl_control.forecast.fitting import size_text
 
@@ -34,11 +36,47 @@ class Looked:
 
 
 def look(job: ProRLJob) -> Looked:
-    """Open model and data of a job whose paths are absolute.
+    """Judge a job whose paths are absolute on this machine, then open its model and data: all faults in one round.
 
     Raises:
-        SpecError: With every fault that the learner would find at its start.
+        SpecError: With every fault that `prorl run` would find, and the learner at its start.
     """
+    faults: list[Fault] = []
+    try:
+        check_machine(job)
+    except SpecError as error:
+        faults += error.faults
+        if missing_packages(job.spec):
+            raise
+    try:
+        looked = _opened(job)
+    except SpecError as error:
+        faults += _unsaid(job, error.faults, faults)
+    if faults:
+        raise SpecError(faults, source=f"job {job.metadata.name} on this machine, with its model and its data,")
+    return looked
+
+
+def _unsaid(job: ProRLJob, found: Sequence[Fault], said: Sequence[Fault]) -> list[Fault]:
+    """Return the faults at places that nothing was said of; the learner names sources where a manifest counts them."""
+    numbers: dict[str, str] = {}
+    for number, source in enumerate(job.spec.data.sources):
+        numbers[f"sources[{source.name}]"] = f"sources[{number}]"
+        for index, task in enumerate(source.reasoning_gym.tasks if source.reasoning_gym is not None else ()):
+            numbers[f"sources[{number}].reasoningGym.tasks[{task.name}]"] = (
+                f"sources[{number}].reasoningGym.tasks[{index}]"
+            )
+    places = {fault.path for fault in said}
+    return [fault for fault in found if _counted(fault.path, numbers) not in places]
+
+
+def _counted(path: str, numbers: Mapping[str, str]) -> str:
+    for name, number in numbers.items():
+        path = path.replace(name, number)
+    return path
+
+
+def _opened(job: ProRLJob) -> Looked:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that are imported for the first time
         from prorl_trainer.preflight import Unwritten, prepare

@@ -157,7 +157,7 @@ def validate(
     """Judge a manifest, its model and its data: every fault at once, or what would run."""
     from prorl_api.reset_manifest import read_reset
     from prorl_cli.inspection import describe_cluster_job, describe_job, describe_looked, describe_reset
-    from prorl_cli.local.job import load_cluster_job, load_local_job, model_argument
+    from prorl_cli.local.job import load_cluster_job, model_argument, read_local_job
 
     with errors_for_people():
         if (reset := read_reset(manifest)) is not None:
@@ -166,7 +166,7 @@ def validate(
         if cluster:
             typer.echo(describe_cluster_job(load_cluster_job(manifest, model, tuple(assignments or ()))))
             return
-        job = load_local_job(manifest, model_argument(model), assignments=tuple(assignments or ()))
+        job = read_local_job(manifest, model_argument(model), tuple(assignments or ()))
         from prorl_cli.looking import look
         from prorl_cli.terminal import waiting
 

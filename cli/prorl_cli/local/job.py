@@ -45,13 +45,23 @@ def load_local_job(
     Raises:
         SpecError: With every fault that one stage of checking finds.
     """
+    job = read_local_job(path, model, assignments)
+    has_checkpoint = run_dir is not None and RunFolder(run_dir(job.accepted.metadata.name)).current.exists()
+    check_machine(job.effective, has_checkpoint=has_checkpoint)
+    return job
+
+
+def read_local_job(path: Path, model: str | None, assignments: Sequence[str] = ()) -> LocalJob:
+    """Read a manifest as `load_local_job` does, without a look at this machine.
+
+    Raises:
+        SpecError: With every fault of the manifest itself.
+    """
     accepted = read_job(path, assignments)
     if model is not None:
         accepted = with_model(accepted, model)
     folder = _base_folder(path.resolve())
     effective = with_absolute_paths(on_one_machine(accepted), folder)
-    has_checkpoint = run_dir is not None and RunFolder(run_dir(accepted.metadata.name)).current.exists()
-    check_machine(effective, has_checkpoint=has_checkpoint)
     return LocalJob(
         accepted=accepted, effective=effective, text=path.read_text(encoding="utf-8"), manifest_folder=folder
     )

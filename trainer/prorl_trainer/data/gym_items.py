@@ -8,11 +8,13 @@ it would be in one endless dataset.
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
 import hashlib
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from typing import Any
 
 from prorl_api.data_lines import Question
@@ -142,12 +144,33 @@ class _Stream:
 
     def _dataset(self, seed: int) -> Any:
         import reasoning_gym
+        from reasoning_gym.factory import DATASETS
 
+        if self._task not in DATASETS:
+            want = f"a task of reasoning-gym{_near(self._task, DATASETS)}"
+            raise SpecError([Fault(path=f"{self._path}.name", got=self._task, want=want)])
+        known = {field.name for field in dataclasses.fields(DATASETS[self._task][1])} - {"size", "seed"}
+        if unknown := [
+            Fault(path=f"{self._path}.config.{name}", got=str(value), want=_settings(self._task, name, known))
+            for name, value in self._config.items()
+            if name not in known
+        ]:
+            raise SpecError(unknown)
         try:
             return reasoning_gym.create_dataset(self._task, size=_CHUNK_ITEMS, seed=seed, **self._config)
         except (ValueError, TypeError, AssertionError) as error:
-            want = "a task of reasoning-gym with settings it accepts"
-            raise SpecError([Fault(path=self._path, got=str(error) or repr(error), want=want)]) from error
+            got = f"{json.dumps(self._config)}: {error or type(error).__name__}"
+            want = f"settings that {self._task} takes together"
+            raise SpecError([Fault(path=f"{self._path}.config", got=got, want=want)]) from error
+
+
+def _settings(task: str, name: str, known: Set[str]) -> str:
+    return f"a setting of {task}{_near(name, known) or ': ' + (', '.join(sorted(known)) or 'it has none')}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean `{near[0]}`?" if near else ""
 
 
 def _stream_seed(seed: int, task: str, purpose: str) -> int:
