@@ -128,6 +128,30 @@ def test_a_job_of_no_steps_is_an_evaluation_and_leaves_no_checkpoint(model: Path
         assert not made.run.current.exists()
 
 
+def test_a_killed_evaluation_samples_again_only_what_was_in_flight(model: Path, tmp_path: Path) -> None:
+    wanted = {"samplesPerPrompt": 2, "sources": [{"name": "sums", "size": 12}]}
+    document = manifest(model, schedule={"totalSteps": 0}, validation=wanted, algorithm={"kl": {"coefficient": 0}})
+
+    def index(request: str) -> int:
+        return int(request.rpartition(".")[2])
+
+    with world(tmp_path) as made:
+        made.hold = lambda request: index(request) >= 8
+        process = made.start(1, document)
+        journal = made.run.journal(1) / "validation-0.jsonl"
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 8, 240)
+        process.kill()
+        process.wait()
+        made.hold = lambda _: False
+        made.requests.clear()
+        assert made.start(2, document).wait(timeout=240) == ExitCode.OK, made.log(2)
+        assert sorted(map(index, made.requests)) == [8, 9, 10, 11], "what was journalled is asked for no more"
+        samples = [json.loads(text) for text in (made.run.samples / "validation-0.jsonl").read_text().splitlines()]
+        assert {(sample["index"], sample["sample"]) for sample in samples} == {
+            (item, number) for item in range(12) for number in (0, 1)
+        }
+
+
 def kill_at_random(made: World, process: Any, dice: random.Random) -> None:
     """SIGKILL in the middle of sampling, or some milliseconds after a step was recorded."""
     if dice.random() < 0.5:
