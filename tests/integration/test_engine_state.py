@@ -210,6 +210,17 @@ def test_a_reference_that_nobody_asked_for_is_built_when_somebody_does(model: Pa
     assert len(beats) > 2 * num_packs, "its passes are signs of life, too"
 
 
+def test_the_best_weights_of_another_models_run_are_refused(
+    model: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    other = write_model(tmp_path_factory.mktemp("other"), tokenizer=False, num_hidden_layers=1)
+    engine = make_engine(other)
+    write_weights(tmp_path / "best", engine.weights())
+    assert engine.shapes() == {name: tuple(tensor.shape) for name, tensor in engine.weights()}
+    with pytest.raises(SpecError, match=r"spec.initFrom.run: got .* does not fit the model: missing .*layers\.1"):
+        build_engine(str(model), learner_spec(), CPU, tmp_path / "best")
+
+
 def test_an_offloaded_reference_needs_a_gpu(model: Path) -> None:
     with pytest.raises(SpecError, match=r"spec.learner.reference: got offloaded; resident .*there is no GPU here"):
         make_engine(model, learner_spec(reference="offloaded"))

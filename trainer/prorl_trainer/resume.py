@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from prorl_api.errors import CheckpointError, Fault, SpecError
+from prorl_api.model.weight_files import header
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import ever_measures_kl
@@ -47,8 +48,10 @@ def resume_or_begin(
     if current is not None:
         state = checkpoints.read_state(current)
         _raise_if_incompatible(state, spec, num_ranks)
+        reference = references.verified_file(state.reference_digest)
+        _raise_if_other_model(engine, reference, "spec.model.path", "the model that the run began with; another one")
         engine.load(checkpoints.engine_folder(current))
-        engine.reference_from_file(references.verified_file(state.reference_digest))
+        engine.reference_from_file(reference)
         _logger.info("resumed", extra={"step": state.step, "from_attempt": current.attempt})
         return replace(state, attempt=attempt, spec_revision=revision, zero_stage=zero_stage(spec))
     optimizer_steps = 0
@@ -115,11 +118,12 @@ def _take_over(
 ) -> tuple[LineageEntry, ...]:
     """Take the other run's policy into the engine and its reference into ours; the lineage continues."""
     state = chosen.state
+    source = ReferenceStore(other).verified_file(state.reference_digest)
+    _raise_if_other_model(engine, source, "spec.initFrom.run", "a run of the model in spec.model.path; another model")
     if chosen.best_digest is None:
         engine.load(CheckpointStore(Fence(other, chosen.current.attempt)).engine_folder(chosen.current))
     if not init_from.optimizer:
         engine.clear_optimizer()
-    source = ReferenceStore(other).verified_file(state.reference_digest)
     engine.reference_from_file(source)
     copied = references.copy(source, state.reference_digest, attempt=attempt)
     return (*state.lineage, LineageEntry(digest=copied, since_step=0, trigger=f"continues {init_from.run}"))
@@ -158,6 +162,23 @@ def _raise_if_incompatible(state: LearnerState, spec: ProRLJobSpec, num_ranks: i
     )
     if not state.lineage:
         raise CheckpointError("the checkpoint has no reference; it is damaged")
+
+
+def _raise_if_other_model(engine: RankedEngine, reference: Path, path: str, want: str) -> None:
+    """Refuse a run of a model with other parameters, before its weights are touched: its reference has them all."""
+    theirs = {name: tuple(entry["shape"]) for name, entry in header(reference).items()}
+    ours = engine.shapes()
+    if theirs == ours:
+        return
+    name = min(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
+    found, wanted = _shaped(theirs.get(name)), _shaped(ours.get(name))
+    got = f"a checkpoint in which {name} has {found}, and a model in which it has {wanted}"
+    fault = Fault(path=path, got=got, want=f"{want} needs a run of its own")
+    raise SpecError([fault], source="the checkpoint")
+
+
+def _shaped(shape: tuple[int, ...] | None) -> str:
+    return "no place" if shape is None else f"shape {'x'.join(map(str, shape))}"
 
 
 def zero_stage(spec: ProRLJobSpec) -> int | None:

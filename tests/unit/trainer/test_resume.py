@@ -28,6 +28,9 @@ class FakeEngine:
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         yield "w", torch.ones(3)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"w": (3,)}
+
     def load(self, folder: Path) -> None:
         self.calls.append(("load", folder))
 
@@ -91,6 +94,40 @@ def test_the_next_attempt_continues_at_the_checkpoint(tmp_path: Path) -> None:
         ("load", RunFolder(tmp_path).checkpoint(1, 4) / "engine"),
         ("reference", reference),
     ]
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [
+        ([("w", torch.zeros(4))], "w has shape 4, and a model in which it has shape 3"),
+        ([("w", torch.zeros(3, 1))], "w has shape 3x1, and a model in which it has shape 3"),
+        ([("v", torch.zeros(3)), ("w", torch.zeros(3))], "v has shape 3, and a model in which it has no place"),
+        ([("x", torch.zeros(3))], "w has no place, and a model in which it has shape 3"),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False], ids=["its own checkpoint", "initFrom"])
+def test_a_checkpoint_of_another_model_is_refused_before_anything_is_loaded(
+    tmp_path: Path, own: bool, weights: list[tuple[str, Tensor]], said: str
+) -> None:
+    fence, engine = begin_attempt(tmp_path / "other", 1), FakeEngine()
+    fence.run.references.mkdir()
+    digest = ReferenceStore(fence.run).add(weights, attempt=1)
+    lineage = (LineageEntry(digest=digest, since_step=0, trigger="base model"),)
+    CheckpointStore(fence).write(make_state(reference_digest=digest, lineage=lineage), lambda path: None)
+    folder = tmp_path / ("other" if own else "new")
+    fence = begin_attempt(folder, 2)
+    fence.run.references.mkdir(exist_ok=True)
+    with pytest.raises(SpecError, match=f"{'spec.model.path' if own else 'spec.initFrom.run'}: got .*{said}"):
+        resume_or_begin(
+            make_spec() if own else taking(tmp_path / "other"),
+            attempt=2,
+            num_ranks=1,
+            engine=cast(RankedEngine, engine),
+            checkpoints=CheckpointStore(fence),
+            references=ReferenceStore(fence.run),
+        )
+    assert engine.calls == []
+    assert CheckpointStore(begin_attempt(tmp_path / "other", 3)).current() is not None, "nothing is lost"
 
 
 @pytest.mark.parametrize("checkpoint", ["last", "step-4"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from prorl_api.errors import Fault, SpecError
+from prorl_api.errors import Fault, SpecError, WeightsError
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import EngineKind, Precision
 from prorl_trainer.engines.backend import Backend
@@ -117,7 +117,7 @@ def build_engine(
     def whole_policy() -> PackedPolicy:
         loaded = load_policy(model_path, learner, device)
         if initial_weights is not None:
-            read_weights(initial_weights, loaded)
+            _begin_at(initial_weights, loaded)
         return loaded
 
     def late_reference() -> Reference:
@@ -136,6 +136,15 @@ def build_engine(
     if learner.gradient_checkpointing:
         policy.recompute_activations()
     return TrainingEngine(_backend(policy, learner, device), reference, late_reference)
+
+
+def _begin_at(weights: Path, policy: PackedPolicy) -> None:
+    """Overwrite the base model with another run's weights."""
+    try:
+        read_weights(weights, policy)
+    except WeightsError as error:
+        want = "a run of the model in spec.model.path"
+        raise SpecError([Fault(path="spec.initFrom.run", got=str(error), want=want)], source="the job") from error
 
 
 def _proven(policy: PackedPolicy, model_path: str) -> float:

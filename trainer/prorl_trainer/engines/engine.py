@@ -100,6 +100,11 @@ class TrainingEngine:
         """Whole policy parameters by name, in a fixed order."""
         return self._backend.weights()
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the whole parameters by name. Of this rank alone: not collective."""
+        named = self._backend.policy.model.named_parameters()
+        return {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in named}
+
     def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """Give the whole policy as a checkpoint of it names and shapes it, persistent buffers included."""
         return in_checkpoint_form(self._backend.policy.model, self._backend.weights(), dtype)

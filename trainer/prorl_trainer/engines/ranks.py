@@ -69,6 +69,10 @@ class RankedEngine:
         self._announce("export_weights")
         return self._engine.weights()
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """See `TrainingEngine.shapes`."""
+        return self._engine.shapes()
+
     def served_weights(self, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
         """See `TrainingEngine.served_weights`; must be iterated to the end."""
         self._announce("export_weights")
