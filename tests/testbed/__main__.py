@@ -15,6 +15,7 @@ import typer
 from tests.testbed.build import build, folder_of
 from tests.testbed.errors import TestbedError
 from tests.testbed.kubeconfig import ADMIN_KUBECONFIG
+from tests.testbed.modules import fetch_monitoring_definitions
 from tests.testbed.network import MAX_NODES
 from tests.testbed.packages import install_command, install_packages, missing_packages
 from tests.testbed.processes import processes_of
@@ -50,6 +51,7 @@ def build_tools() -> None:
         for tool in TOOLS:
             build(tool)
             typer.echo(f"{tool.name} {version(tool)} is ready")
+        typer.echo(f"{fetch_monitoring_definitions()} are ready")
 
 
 @app.command()

@@ -39,7 +39,8 @@ class ProcessNodes:
 
         Args:
             cluster: Whose nodes.
-            commands: Container name to program; `{namespace}` and `{pod}` in its words are filled in.
+            commands: Container name to program; `{namespace}` and `{pod}` in its words are filled in. `OWN_COMMAND`
+                runs what the container itself says.
         """
         self._cluster = cluster
         self._commands = {name: list(words) for name, words in commands.items()}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 Object = dict[str, Any]
+OWN_COMMAND = ("{own}",)
+"""Instead of a stand-in's words: the container's own command and arguments."""
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]+)\))")
 _MAP_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 _SERVICE_URL = re.compile(r"\b([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.[a-z0-9.-]+)?:")
@@ -35,6 +38,8 @@ def environment_of(
         secret: Decoded content of a Secret of the namespace by name; raises NotYetError.
     """
     found: dict[str, str] = {}
+    for name in secrets_of(container):
+        found |= secret(name)
     for item in container.get("env") or []:
         source = item.get("valueFrom") or {}
         if "secretKeyRef" in source:
@@ -49,6 +54,36 @@ def environment_of(
     return found
 
 
+def secrets_of(container: Object) -> dict[str, bool]:
+    """Return the Secrets that become variables as a whole, each with whether it may be missing."""
+    sources = container.get("envFrom") or []
+    if any("secretRef" not in item or item.get("prefix") for item in sources):
+        raise NotYetError("variables from something else than a whole Secret are not supported")
+    return {item["secretRef"]["name"]: bool(item["secretRef"].get("optional")) for item in sources}
+
+
+def command_of(pod: Object, container: Object, words: Sequence[str], folders: Mapping[str, Path]) -> list[str]:
+    """Return the words of a program; for `OWN_COMMAND` the container's own, by this Python and in folders of here."""
+    if tuple(words) == OWN_COMMAND:
+        own = [*(container.get("command") or []), *(container.get("args") or [])]
+        return [sys.executable if word == "python" else place(word, folders) for word in own]
+    names = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
+    return [word.format(**names) for word in words]
+
+
+def place(path: str, folders: Mapping[str, Path]) -> str:
+    """Return where a path in a pod is here; what is in none of its mounts stays.
+
+    Args:
+        path: Or any other word.
+        folders: Mount path to folder.
+    """
+    for mount, folder in sorted(folders.items(), key=lambda pair: -len(pair[0])):
+        if path == mount or path.startswith(mount.rstrip("/") + "/"):
+            return str(folder) + path[len(mount.rstrip("/")) :]
+    return path
+
+
 def on_this_machine(
     variables: Mapping[str, str], folders: Mapping[str, Path], service: Callable[[str, str], str | None]
 ) -> dict[str, str]:
@@ -59,19 +94,12 @@ def on_this_machine(
         folders: Mount path to folder.
         service: The address that stands for a Service, by namespace and name; None if there is no such Service.
     """
-    by_depth = sorted(folders.items(), key=lambda pair: -len(pair[0]))
-
-    def path(value: str) -> str:
-        for mount, folder in by_depth:
-            if value == mount or value.startswith(mount.rstrip("/") + "/"):
-                return str(folder) + value[len(mount.rstrip("/")) :]
-        return value
 
     def url(match: re.Match[str]) -> str:
         address = service(match[2], match[1])
         return match[0] if address is None else f"{address}:"
 
-    return {name: _SERVICE_URL.sub(url, path(value)) for name, value in variables.items()}
+    return {name: _SERVICE_URL.sub(url, place(value, folders)) for name, value in variables.items()}
 
 
 def volume_of(pod: Object, name: str) -> Object:

@@ -45,16 +45,16 @@ class Volumes:
             if "configMap" in volume:
                 await self._project(volume["name"], volume["configMap"]["name"])
 
-    async def secret(self, name: str) -> Mapping[str, str]:
-        """A Secret's content, decoded.
+    async def secret(self, name: str, *, is_optional: bool = False) -> Mapping[str, str]:
+        """A Secret's content, decoded; nothing of one that may be missing and is.
 
         Raises:
             NotYetError: There is none.
         """
         found = await read(self._api, f"/api/v1/namespaces/{self._namespace}/secrets/{name}")
-        if found is None:
+        if found is None and not is_optional:
             raise NotYetError(f'secret "{name}" not found')
-        return {key: base64.b64decode(text).decode() for key, text in (found.get("data") or {}).items()}
+        return {key: base64.b64decode(text).decode() for key, text in ((found or {}).get("data") or {}).items()}
 
     def _place(self, volume: Object) -> Path:
         if "persistentVolumeClaim" in volume:

@@ -14,10 +14,12 @@ from tests.testbed.process_kubelet_api import patiently
 from tests.testbed.process_kubelet_pod import (
     NotYetError,
     Object,
+    command_of,
     environment_of,
     on_this_machine,
     pod_status,
     running_state,
+    secrets_of,
     terminated_state,
     timestamp,
     waiting_state,
@@ -41,7 +43,8 @@ class Host:
     folder: Path
     claims: Path
     commands: Mapping[str, Sequence[str]]
-    """Container name to what is started for it; `{namespace}` and `{pod}` are filled in."""
+    """Container name to what is started for it: words in which `{namespace}` and `{pod}` are filled in, or
+    `OWN_COMMAND`."""
     service: Callable[[str, str], str | None]
 
 
@@ -63,6 +66,7 @@ class PodWorker:
         self._state = waiting_state("ContainerCreating")
         self._last_state: Object | None = None
         self._restarts = 0
+        self._command: Sequence[str] = ()
         self._phase = "Pending"
 
     def update(self, pod: Object | None) -> None:
@@ -111,9 +115,12 @@ class PodWorker:
         if len(self._pod["spec"]["containers"]) != 1 or self._container["name"] not in self._host.commands:
             raise NotYetError(f"no program is known for container {self._container['name']}, or it is not the only one")
         folders = await self._volumes.mount()
+        self._command = command_of(self._pod, self._container, self._host.commands[self._container["name"]], folders)
         sources = (item.get("valueFrom") or {} for item in self._container.get("env") or [])
         names = {source["secretKeyRef"]["name"] for source in sources if "secretKeyRef" in source}
         secrets = {name: await self._volumes.secret(name) for name in names}
+        for name, is_optional in secrets_of(self._container).items():
+            secrets[name] = await self._volumes.secret(name, is_optional=is_optional)
         variables = environment_of(self._pod, self._container, pod_ip=self._ip, secret=secrets.__getitem__)
         variables = on_this_machine(variables, folders, self._host.service)
         port = variables.get(LISTEN_ADDRESS, ":0").rpartition(":")[2]
@@ -127,10 +134,10 @@ class PodWorker:
 
     async def _run_once(self, environment: dict[str, str]) -> int:
         meta = self._pod["metadata"]
-        names = {"namespace": meta["namespace"], "pod": meta["name"]}
-        command = [word.format(**names) for word in self._host.commands[self._container["name"]]]
         log = self._host.folder / "logs" / meta["namespace"] / f"{meta['name']}.log"
-        process = await ContainerProcess.start(command, environment, pod_uid=self._uid, folder=self._folder, log=log)
+        process = await ContainerProcess.start(
+            self._command, environment, pod_uid=self._uid, folder=self._folder, log=log
+        )
         (self._folder / "pid").write_text(str(process.pid))
         started = timestamp()
         self._phase, self._state = "Running", running_state(started)
