@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,8 +25,13 @@ _META = "__meta_kubernetes_pod_"
 class PrometheusServer:
     """The process, its settings and what it holds."""
 
-    def __init__(self, cluster: ControlPlane, rule_groups: Sequence[dict[str, Any]] = ()) -> None:
-        """Write the settings; nothing runs yet."""
+    def __init__(
+        self,
+        cluster: ControlPlane,
+        rule_groups: Sequence[dict[str, Any]] = (),
+        scrapes: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
+        """Write the settings; nothing runs yet. Scrapes are by the chart's PodMonitor, unless they are given."""
         self._port = ReservedPort()
         self._port.release()  # it binds the port alone
         self.url = f"http://127.0.0.1:{self._port.number}"
@@ -33,7 +39,8 @@ class PrometheusServer:
         rules = cluster.folder / "prometheus-rules.yaml"
         rules.write_text(yaml.safe_dump({"groups": list(rule_groups)}))
         told = {"global": {"evaluation_interval": INTERVAL}, "rule_files": [str(rules)]}
-        settings.write_text(yaml.safe_dump(told | settings_of(pod_monitor(), cluster.kubeconfig)))
+        wanted = [scrape_of(pod_monitor(), cluster.kubeconfig)] if scrapes is None else list(scrapes)
+        settings.write_text(yaml.safe_dump(told | {"scrape_configs": wanted}))
         words = [
             str(command_path(PROMETHEUS, "prometheus")),
             f"--config.file={settings}",
@@ -52,6 +59,20 @@ class PrometheusServer:
     def alerts(self) -> list[dict[str, Any]]:
         """Every alert that waits or fires."""
         found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v1/alerts", timeout=10).json()["data"]["alerts"]
+        return found
+
+    def rules(self) -> list[dict[str, Any]]:
+        """Every group of rules, with how each fares."""
+        found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v1/rules", timeout=10).json()["data"]["groups"]
+        return found
+
+    def over_time(self, query: str, seconds: float = 3600.0) -> list[dict[str, Any]]:
+        """The series of a range query over the last so many seconds."""
+        now = time.time()
+        told = {"query": query, "start": now - seconds, "end": now, "step": 1.0}
+        answer = httpx.post(f"{self.url}/api/v1/query_range", data=told, timeout=60).json()
+        assert answer["status"] == "success", (query, answer)
+        found: list[dict[str, Any]] = answer["data"]["result"]
         return found
 
     def query(self, query: str) -> list[dict[str, Any]]:
@@ -76,8 +97,8 @@ def pod_monitor() -> dict[str, Any]:
     return found
 
 
-def settings_of(monitor: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
-    """Prometheus' settings, as the Prometheus operator makes them of a PodMonitor (its `generatePodMonitorConfig`).
+def scrape_of(monitor: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
+    """A scrape configuration, as the Prometheus operator makes it of a PodMonitor (its `generatePodMonitorConfig`).
 
     As far as this one goes: anything in it that is not known here is an error, so that nothing is passed over.
     """
@@ -101,7 +122,7 @@ def settings_of(monitor: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
         {"target_label": "endpoint", "replacement": endpoint["port"]},
         *(_relabeling(item) for item in endpoint["relabelings"]),
     ]
-    scrape = {
+    return {
         "job_name": f"podMonitor/{meta['namespace']}/{meta['name']}/0",
         "honor_labels": endpoint["honorLabels"],
         "metrics_path": endpoint["path"],
@@ -111,7 +132,6 @@ def settings_of(monitor: dict[str, Any], kubeconfig: Path) -> dict[str, Any]:
         "relabel_configs": relabelings,
         "metric_relabel_configs": [_relabeling(item) for item in endpoint["metricRelabelings"]],
     }
-    return {"scrape_configs": [scrape]}
 
 
 def _relabeling(item: dict[str, Any]) -> dict[str, Any]:

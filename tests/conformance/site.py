@@ -38,15 +38,26 @@ FAST_NODE_LOSS = {
 class Site:
     """Starts operators and says what they said. `site` makes one."""
 
-    def __init__(self, cluster: ControlPlane, component: Path = COMPONENT) -> None:
-        """Install everything but the operator; `component` is the program of every role."""
+    def __init__(
+        self,
+        cluster: ControlPlane,
+        component: Path = COMPONENT,
+        commands: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Install everything but the operator.
+
+        Args:
+            cluster: Where.
+            component: The program of every role, told which.
+            commands: As of `ProcessNodes`, instead of it.
+        """
         self.cluster = cluster
         self.api: Api = cluster.api()
         self.definitions = install(cluster.client())
         self.control = cluster.folder / "control"
         """Holds a control folder for the components of each namespace."""
-        commands = {role: [sys.executable, str(component), role, str(self.control / "{namespace}")] for role in ROLES}
-        self.nodes = ProcessNodes(cluster, commands)
+        programs = {role: [sys.executable, str(component), role, str(self.control / "{namespace}")] for role in ROLES}
+        self.nodes = ProcessNodes(cluster, commands or programs)
         self.kubelet = self.nodes.add(NODE)
         cluster.create_namespace(NAMESPACE)
         self.rights = [self.api.create(item, item["metadata"].get("namespace")) for item in _rights()]
@@ -155,7 +166,10 @@ def _rights() -> list[dict[str, Any]]:
 
 @contextmanager
 def site(
-    folder: Path, changed_flags: Mapping[str, Mapping[str, str]] | None = None, component: Path = COMPONENT
+    folder: Path,
+    changed_flags: Mapping[str, Mapping[str, str]] | None = None,
+    component: Path = COMPONENT,
+    commands: Mapping[str, Sequence[str]] | None = None,
 ) -> Iterator[Site]:
     """A cluster with everything but an operator; all of it is gone afterwards.
 
@@ -163,7 +177,7 @@ def site(
     """
     keep = "TESTBED_KEEP" in os.environ
     with control_plane(folder, changed_flags=changed_flags or FAST_NODE_LOSS, keep_folder=keep) as cluster:
-        made = Site(cluster, component)
+        made = Site(cluster, component, commands)
         try:
             yield made
         finally:
