@@ -39,6 +39,13 @@ TABLE: tuple[Metric, ...] = (
     _m("policy_version", "", "Step of the weights that sampled this batch.", "Staleness."),
     _m("reward_mean", "", "Mean verifier reward of all sampled rollouts, 0 to 1, before dynamic sampling."),
     _m("reward_shaped_mean", "", "Mean reward of the trained rollouts after length shaping."),
+    _m(
+        "reward_sampled",
+        "",
+        "Mean verifier reward of sampled rollouts of one source, 0 to 1, before dynamic sampling.",
+        "Where rewards are partial it moves before accuracy does.",
+        by_source=True,
+    ),
     _m("accuracy_sampled", "", "Share of sampled rollouts with reward at least 0.99.", by_source=True),
     _m("validation_accuracy", "", "Mean reward on held-out prompts, over sources by size.", "Drives resets."),
     _m(

@@ -32,8 +32,9 @@ def sampling_metrics(sampled: SampledStep) -> dict[str, float]:
     if scored:
         values["reward_mean"] = _mean([reward for _, reward in scored])
     for source in sorted({source for source, _ in scored}):
-        correct = [float(reward >= CORRECT_REWARD) for name, reward in scored if name == source]
-        values[f"accuracy_sampled/{source}"] = _mean(correct)
+        rewards = [reward for name, reward in scored if name == source]
+        values[f"reward_sampled/{source}"] = _mean(rewards)
+        values[f"accuracy_sampled/{source}"] = _mean([float(reward >= CORRECT_REWARD) for reward in rewards])
     return values | _entropy(groups)
 
 

@@ -59,6 +59,7 @@ LEARNING = Row(
             queries=(
                 newest("reward_mean", "sampled, before dynamic sampling"),
                 newest("reward_shaped_mean", "trained, after length shaping"),
+                each_source("reward_sampled"),
             ),
         ),
         Panel(

@@ -52,6 +52,8 @@ def test_sampling_metrics_by_hand() -> None:
             "tokens_prompt": 5,
             "seconds_scoring": 0.75,
             "reward_mean": 2.5 / 4,
+            "reward_sampled/a": 0.5,
+            "reward_sampled/b": 0.75,
             "accuracy_sampled/a": 0.5,
             "accuracy_sampled/b": 0.5,
             "entropy_sampled/a": 0.5,
