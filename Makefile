@@ -142,7 +142,7 @@ browser: ## Install Debian's chromium and its driver, which the browser tests ne
 	apt-get install --yes --no-install-recommends chromium chromium-driver fonts-dejavu-core
 
 .PHONY: test-browser
-test-browser: setup ## Tests of the live page in a real browser, by clicks (after make browser; SCREENSHOTS=folder keeps pictures)
+test-browser: setup model ## Tests of the live page in a real browser, by clicks, and of a real run in it (after make browser; 15 minutes; SCREENSHOTS=folder keeps pictures)
 	SCREENSHOTS=$(SCREENSHOTS) $(BIN)/pytest tests/browser
 
 CHART := charts/prorl-operator
