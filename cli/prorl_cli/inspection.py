@@ -209,10 +209,7 @@ def _resets(run: RunFolder) -> str:
 
 
 def _source(source: DataSource) -> str:
-    if source.reasoning_gym is not None:
-        tasks = ", ".join(task.name for task in source.reasoning_gym.tasks)
-        return f"{source.name} (reasoning-gym: {tasks})"
-    return f"{source.name} ({source.jsonl})"
+    return f"{source.name} ({source.generator or source.jsonl})"
 
 
 def _trigger(trigger: Trigger) -> str:

@@ -30,6 +30,23 @@ class ReasoningGymSource(SpecModel):
     """Seed of the generated items. Training and validation draw from streams of their own derived from it."""
 
 
+class CompositionSource(SpecModel):
+    """Chains of hidden functions that rewrite words: a world in which the truth is known (docs/toy-world.md)."""
+
+    depths: Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=64)]
+    """Lengths of the chains, drawn evenly: the difficulty."""
+    seed: Seed = 0
+    """Seed of the items. Training and validation draw from streams of their own derived from it."""
+    world_seed: Seed = 0
+    """Seed of the functions. Sources of one world share it, and the four settings below."""
+    num_functions: Annotated[int, Field(ge=1, le=26)] = 12
+    """Functions of the world, named A, B, C, ..."""
+    num_letters: Annotated[int, Field(ge=2, le=26)] = 10
+    """Letters that words are made of, from a on."""
+    word_length: Annotated[int, Field(ge=2, le=64)] = 5
+    """Letters of a word."""
+
+
 class PromptFormat(SpecModel):
     """How a question becomes the model's prompt: the tokenizer's chat template, then a prefix of the answer."""
 
@@ -54,7 +71,9 @@ class DataSource(SpecModel):
     domain: Domain
     """Chooses the verifier."""
     reasoning_gym: ReasoningGymSource | None = None
-    """Generate prompts. Exactly one of `reasoningGym` and `jsonl`."""
+    """Generate prompts. Exactly one of `reasoningGym`, `composition` and `jsonl`."""
+    composition: CompositionSource | None = None
+    """Generate prompts of a toy world."""
     jsonl: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
     """Path or glob of JSONL files, relative to the manifest's folder: one row a line with `prompt` (text or a list of
     messages) and `row` (what the verifier needs)."""
@@ -71,27 +90,38 @@ class DataSource(SpecModel):
     """jsonl: the first rows of the (seeded) shuffle, this many, are kept for validation and never trained on. 0: the
     source is not validated."""
 
-    @rule(
-        Cel(
-            "has(self.reasoningGym) != has(self.jsonl)",
-            "set exactly one of `reasoningGym` and `jsonl`",
-        ),
-    )
-    def exactly_one_origin(self) -> None:
-        """A source is generated or read, not both and not neither."""
-        if (self.reasoning_gym is None) == (self.jsonl is None):
-            raise ValueError("set exactly one of `reasoningGym` and `jsonl`")
+    @property
+    def generator(self) -> str | None:
+        """What makes its items, in words; None if they are read."""
+        if self.reasoning_gym is not None:
+            return "reasoning-gym: " + ", ".join(task.name for task in self.reasoning_gym.tasks)
+        if self.composition is not None:
+            return "composition of depth " + ", ".join(map(str, self.composition.depths))
+        return None
 
     @rule(
         Cel(
-            "!has(self.reasoningGym) || self.domain == 'logic'",
-            "`reasoningGym` items are judged in domain `logic`, got `{self.domain}`",
+            "[has(self.reasoningGym), has(self.composition), has(self.jsonl)].exists_one(given, given)",
+            "set exactly one of `reasoningGym`, `composition` and `jsonl`",
         ),
     )
-    def reasoning_gym_is_logic(self) -> None:
-        """reasoning-gym's items are judged by reasoning-gym's scorers."""
-        if self.reasoning_gym is not None and self.domain is not Domain.LOGIC:
-            raise ValueError(f"`reasoningGym` items are judged in domain `logic`, got `{self.domain}`")
+    def exactly_one_origin(self) -> None:
+        """A source is generated in one way or read, not two of these and not neither."""
+        if [self.reasoning_gym, self.composition, self.jsonl].count(None) != 2:
+            raise ValueError("set exactly one of `reasoningGym`, `composition` and `jsonl`")
+
+    @rule(
+        Cel(
+            "!(has(self.reasoningGym) || has(self.composition)) || self.domain == 'logic'",
+            "`reasoningGym` and `composition` items are judged in domain `logic`, got `{self.domain}`",
+        ),
+    )
+    def generated_items_are_logic(self) -> None:
+        """reasoning-gym's items are judged by reasoning-gym's scorers, and those of a toy world beside them."""
+        if self.generator is not None and self.domain is not Domain.LOGIC:
+            raise ValueError(
+                f"`reasoningGym` and `composition` items are judged in domain `logic`, got `{self.domain}`"
+            )
 
     @rule(
         Cel(

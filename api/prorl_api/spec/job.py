@@ -100,7 +100,7 @@ class ProRLJobSpec(SpecModel):
         return self.validation.sources or tuple(
             ValidationSource(name=source.name, size=source.held_out or DEFAULT_VALIDATION_SIZE)
             for source in self.data.sources
-            if source.reasoning_gym is not None or source.held_out
+            if source.generator is not None or source.held_out
         )
 
     @property
@@ -214,8 +214,8 @@ class ProRLJobSpec(SpecModel):
         Cel(
             f"self.data.sources.all(source, {_WEIGHT} > 0.0 || (self.validation.sources.size() > 0 "
             "? self.validation.sources.exists(named, named.name == source.name) "
-            ": has(source.reasoningGym) || source.?heldOut.orValue(0) > 0) || self.schedule.stages.exists(stage, "
-            "stage.?overrides.?sourceWeights[?source.name].orValue(0.0) > 0.0))",
+            ": has(source.reasoningGym) || has(source.composition) || source.?heldOut.orValue(0) > 0) || "
+            "self.schedule.stages.exists(stage, stage.?overrides.?sourceWeights[?source.name].orValue(0.0) > 0.0))",
             "a source of `data.sources` has `weight` 0 at every stage and is not validated; give it a weight, or "
             "name it in `validation.sources` (a jsonl source needs `heldOut` too)",
         ),
@@ -233,10 +233,12 @@ class ProRLJobSpec(SpecModel):
     @rule(
         Cel(
             "self.referenceReset.mode == 'disabled' || self.validation.sources.size() > 0 || "
-            "self.data.sources.exists(source, has(source.reasoningGym) || source.?heldOut.orValue(0) > 0) || "
+            "self.data.sources.exists(source, has(source.reasoningGym) || has(source.composition) || "
+            "source.?heldOut.orValue(0) > 0) || "
             "(self.referenceReset.source != 'best' && !" + some_condition(WATCHES_VALIDATION) + ")",
             "`referenceReset` has a trigger on validation or `source: best`, which needs validation, and no source is "
-            "validated; set `heldOut` of a `jsonl` source, add a `reasoningGym` source, or choose other `triggers`",
+            "validated; set `heldOut` of a `jsonl` source, add a `reasoningGym` or `composition` source, or choose "
+            "other `triggers`",
         ),
     )
     def validation_is_measured_where_it_is_watched(self) -> None:
@@ -249,7 +251,7 @@ class ProRLJobSpec(SpecModel):
         if watching:
             raise ValueError(
                 f"`referenceReset`: {', '.join(watching)} needs validation, and no source is validated; set `heldOut` "
-                "of a `jsonl` source, add a `reasoningGym` source, or choose other `triggers`"
+                "of a `jsonl` source, add a `reasoningGym` or `composition` source, or choose other `triggers`"
             )
 
     @rule(

@@ -64,7 +64,7 @@ NEED = (
 _IS_VALIDATED = (
     "(self.validation.sources.size() > 0 ? self.validation.sources.exists(named, named.name == {name}) : "
     "self.data.sources.exists(source, source.name == {name} && "
-    "(has(source.reasoningGym) || source.?heldOut.orValue(0) > 0)))"
+    "(has(source.reasoningGym) || has(source.composition) || source.?heldOut.orValue(0) > 0)))"
 )
 _NAMED = "(has(item.{kind}) && has(item.{kind}.sources) && item.{kind}.sources.exists(wanted, !{validated}))"
 _METRIC = "item.threshold.metric"

@@ -50,11 +50,7 @@ def _data(spec: ProRLJobSpec) -> dict[str, str]:
 
 
 def _source(source: DataSource) -> str:
-    if source.reasoning_gym is not None:
-        origin = "reasoning-gym " + ", ".join(task.name for task in source.reasoning_gym.tasks)
-    else:
-        origin = str(source.jsonl)
-    return f"{origin} ({source.domain}, weight {source.weight:g})"
+    return f"{source.generator or source.jsonl} ({source.domain}, weight {source.weight:g})"
 
 
 def _sampling(spec: ProRLJobSpec) -> dict[str, str]:

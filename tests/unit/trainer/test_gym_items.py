@@ -26,7 +26,7 @@ def test_an_item_is_what_one_endless_dataset_would_give(task: str, index: int) -
     import reasoning_gym
 
     made = items(task)
-    endless = reasoning_gym.create_dataset(task, size=2**31 - 1, seed=made._train[0]._seed)
+    endless = reasoning_gym.create_dataset(task, size=2**31 - 1, seed=made._streams["train"][0]._seed)
     assert made.train(index)[0] == endless[index]["question"]
 
 
@@ -67,7 +67,7 @@ def test_an_item_that_a_task_fails_to_make_is_replaced_and_the_later_ones_are_ma
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = failing(monkeypatch)
-    base = made._train[0]._seed
+    base = made._streams["train"][0]._seed
     questions = [made.train(index)[0] for index in range(20)]
     kept = [index for index in range(20) if index % 10 != 3]
     assert [questions[index] for index in kept] == [f"question {base + index}" for index in kept]
@@ -88,5 +88,5 @@ def test_a_chunk_that_was_not_used_for_a_while_is_built_again_with_the_same_item
     before = made.train(5)
     for number in range(1, 7):
         made.train(1000 * number)
-    assert len(made._train[0]._chunks) == 4
+    assert len(made._streams["train"][0]._chunks) == 4
     assert made.train(5) == before

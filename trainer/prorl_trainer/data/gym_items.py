@@ -14,28 +14,23 @@ import hashlib
 import json
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Iterable, Set
 from typing import Any
 
-from prorl_api.data_lines import Question
 from prorl_api.errors import Fault, SpecError
-from prorl_api.questions import question_digest
 from prorl_api.spec.data import DataSource, ReasoningGymSource
-from prorl_trainer.data.items import Item
+from prorl_trainer.data.generated_items import PURPOSES, GeneratedItem, GeneratedItems, Purpose
 
 _CHUNK_ITEMS = 1000
 """Small enough that the slowest task builds one in a fifth of a second, large enough that this is rare."""
 _KEPT_CHUNKS = 4
 """Chunks of a stream in memory: the one in use, and those that replacements come from."""
-_MAX_REPLACEMENTS = 1000
-"""So many items in a row that cannot be used mean that the task has no more."""
-_REPLACEMENT_DISTANCE = 1_000_003
 _UNBOUNDED = 2**31 - 1
 _GENERATOR_FAILURES = (ArithmeticError, AssertionError, LookupError, RuntimeError, ValueError)
 """What the library's generators raise for an item that they cannot make."""
 
 
-class ReasoningGymItems:
+class ReasoningGymItems(GeneratedItems):
     """Items of one source; item i depends on the seed and i alone."""
 
     def __init__(self, source: DataSource, spec: ReasoningGymSource) -> None:
@@ -44,65 +39,23 @@ class ReasoningGymItems:
         Raises:
             SpecError: A task is unknown, or its settings are refused by the library.
         """
-        self._name = source.name
+        super().__init__(source.name)
         self._seed = spec.seed
         self._tasks = [task.name for task in spec.tasks]
         self._weights = [task.weight for task in spec.tasks]
-        self._train, self._held = (
-            [
+        self._streams: dict[Purpose, list[_Stream]] = {
+            purpose: [
                 _Stream(source.name, task.name, _stream_seed(spec.seed, task.name, purpose), task.config)
                 for task in spec.tasks
             ]
-            for purpose in ("train", "validation")
-        )
-        self._reserved: set[bytes] = set()
-        self.num_kept_out = 0
-        """See `ItemSource`; since the learner started, items read back from the run folder not counted again."""
+            for purpose in PURPOSES
+        }
 
-    def train(self, index: int) -> Item:
-        """See `ItemSource.train`."""
-        for replacement in range(_MAX_REPLACEMENTS):
-            item = self._item(self._train, index + replacement * _REPLACEMENT_DISTANCE)
-            if item is None:
-                continue
-            if question_digest(item[0]) not in self._reserved:
-                return item
-            self.num_kept_out += 1
-        want = "a task with more distinct items, or a smaller size in spec.validation.sources"
-        got = f"{_MAX_REPLACEMENTS} items in a row that are held out for validation, or that the task fails to make"
-        raise SpecError([Fault(path=f"source {self._name}", got=got, want=want)])
-
-    def held_out(self, size: int, is_usable: Callable[[Question], bool]) -> list[Item]:
-        """See `ItemSource.held_out`."""
-        items: dict[str, Item] = {}
-        unusable: set[str] = set()
-        in_vain = index = 0
-        while len(items) < size and in_vain < _MAX_REPLACEMENTS:
-            item = self._item(self._held, index)
-            index += 1
-            if item is None or item[0] in items or item[0] in unusable:
-                in_vain += 1
-            elif is_usable(item[0]):
-                items[item[0]], in_vain = item, 0
-            else:
-                unusable.add(item[0])
-                in_vain += 1
-        if len(items) < size:
-            want = f"at most {len(items)} in spec.validation.sources, or a task with more items"
-            if unusable:
-                want += f"; {len(unusable)} were longer than spec.rollout.maxPromptTokens"
-            raise SpecError([Fault(path=f"source {self._name}", got=f"size {size}", want=want)])
-        return list(items.values())
-
-    def reserve(self, questions: Set[bytes]) -> None:
-        """See `ItemSource.reserve`."""
-        self._reserved |= questions
-
-    def _item(self, streams: list[_Stream], index: int) -> tuple[str, dict[str, Any]] | None:
+    def _made(self, purpose: Purpose, index: int) -> GeneratedItem | None:
         # Its own name in the seed: the stream's choice of the source must not decide the task as well.
         chooser = random.Random(f"{self._seed}/task/{index}")  # noqa: S311 - reproducible choice, no secret
-        position = chooser.choices(range(len(streams)), weights=self._weights)[0]
-        entry = streams[position].entry(index)
+        position = chooser.choices(range(len(self._tasks)), weights=self._weights)[0]
+        entry = self._streams[purpose][position].entry(index)
         if entry is None:
             return None
         # Through JSON, so that an item is the same whether it was just generated or read back from the run folder.

@@ -21,6 +21,7 @@ from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_trainer.algorithm.types import Prompt
+from prorl_trainer.data.composition_items import CompositionItems
 from prorl_trainer.data.gym_items import ReasoningGymItems
 from prorl_trainer.data.items import Item, ItemSource
 from prorl_trainer.data.jsonl_items import ALL_ROWS, JsonlItems
@@ -188,6 +189,8 @@ class PromptSource:
     def _open(self, source: DataSource, base: Path) -> ItemSource:
         if source.reasoning_gym is not None:
             return ReasoningGymItems(source, source.reasoning_gym)
+        if source.composition is not None:
+            return CompositionItems(source, source.composition)
         items = JsonlItems(
             source,
             base,

@@ -124,9 +124,7 @@ def _data(spec: ProRLJobSpec | None) -> str:
 
 
 def _origin(source: DataSource) -> str:
-    if source.reasoning_gym is not None:
-        return "reasoning-gym: " + ", ".join(task.name for task in source.reasoning_gym.tasks)
-    return f"`{str(source.jsonl).rpartition('/')[2]}`"
+    return source.generator or f"`{str(source.jsonl).rpartition('/')[2]}`"
 
 
 def _recipe(facts: CardFacts) -> str:

@@ -115,6 +115,11 @@ TASK_RULES: Mapping[str, TaskRule] = {
 }
 """Every task whose rule does not follow from who wrote its scorer."""
 
+OWN_TASKS: Mapping[str, TaskRule] = {
+    "composition": TaskRule(rule=Rule.EXACT, reason="a chain has one result, and nothing else is worth anything"),
+}
+"""Tasks that are not of the library: rows of the manifest's `composition` sources."""
+
 NON_FINITE_ANSWERS = ("nan", "inf")
 """An answer with one of these and without a letter in the expected answer is wrong: complex_arithmetic's scorer pays
 1.0 for "nan", because `min(1.0, nan)` is 1.0."""

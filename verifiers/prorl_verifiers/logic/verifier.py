@@ -1,4 +1,4 @@
-"""The logic verifier: reasoning-gym's scorers, as far as `rules` trusts them.
+"""The logic verifier: reasoning-gym's scorers, as far as `rules` trusts them, and a task of our own.
 
 Row: `{"task": name, "entry": {question, answer, metadata}}`, the entry as reasoning-gym made it and JSON carried it.
 A scorer that raises on the model's answer is the model's failure; one that raises on the expected answer too shows a
@@ -21,6 +21,7 @@ from prorl_verifiers.logic.forms import has_form
 from prorl_verifiers.logic.repairs import REPAIRS
 from prorl_verifiers.logic.rules import (
     NON_FINITE_ANSWERS,
+    OWN_TASKS,
     PARTICIPATION,
     Rule,
     TaskRule,
@@ -34,7 +35,7 @@ Scorer = Callable[..., float]
 
 
 class LogicVerifier:
-    """Judges reasoning-gym entries."""
+    """Judges reasoning-gym entries, and those of the toy world."""
 
     def __init__(self) -> None:
         from reasoning_gym.dataset import ProceduralDataset
@@ -55,10 +56,9 @@ class LogicVerifier:
         if fault:
             return Judgement.unsupported(fault)
         task, entry = row["task"], row["entry"]
-        if task not in self._datasets:
+        task_rule = OWN_TASKS.get(task) or self._library_rule(task)
+        if task_rule is None:
             return Judgement.unsupported(f"reasoning-gym has no task {shorten(task)!r}")
-        uses_base_scorer = getattr(self._datasets[task][0], "score_answer", None) is self._base_scorer
-        task_rule = rule_for(task, uses_base_scorer=uses_base_scorer)
         needs_answer = task_rule.rule is Rule.EXACT
         if task_rule.rule is Rule.REFUSED or (needs_answer and entry["answer"] is None):
             reason = "the entry's answer is null" if needs_answer else task_rule.reason
@@ -67,6 +67,13 @@ class LogicVerifier:
         if answer is None:
             return Judgement.failed(Verdict.FORMAT_ERROR, f"no answer in the form {answer_format.value!r} was found")
         return self._apply(task, task_rule, entry, answer)
+
+    def _library_rule(self, task: str) -> TaskRule | None:
+        """Return the rule of one of reasoning-gym's tasks; None if it has no such task."""
+        if task not in self._datasets:
+            return None
+        uses_base_scorer = getattr(self._datasets[task][0], "score_answer", None) is self._base_scorer
+        return rule_for(task, uses_base_scorer=uses_base_scorer)
 
     def _apply(self, task: str, task_rule: TaskRule, entry: Mapping[str, Any], answer: str) -> Judgement:
         """Apply a rule that is not `REFUSED` to an extracted answer."""
