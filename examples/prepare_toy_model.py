@@ -1,8 +1,8 @@
 """Train the toy world's base model from nothing, once: a small Llama that knows chains of one and two hidden functions.
 
-`examples/prolonged.yaml` trains it on with reinforcement learning. It has met every function, and never a longer chain,
-so what is beyond it is known by construction. The run is deterministic for a number of threads; it writes its state
-every minute and goes on from there when it is started again; the folder appears only when it is whole.
+It has met every function, and never a longer chain: what lies beyond what it was taught is known. The run is
+deterministic for a number of threads; it writes its state every minute and goes on from there when it is started again;
+the folder appears only when it is whole.
 
 Usage: python examples/prepare_toy_model.py FOLDER [--size small|tiny] [--threads N]
 """
