@@ -89,7 +89,7 @@ def test_a_plan_that_does_not_fit_says_why_and_exits_with_1(folder: Path) -> Non
     result = prorl("plan", folder / "job.yaml", "--parameters", "7e9", "--gpu-memory", "24")
     assert result.exit_code == 1, result.output
     assert "does not fit spec.learner: got" in result.output
-    assert "deepspeed.offloadOptimizer, a lower rollout.gpuMemoryUtilization" in result.output
+    assert "deepspeed.offloadOptimizer, reference: offloaded, a lower rollout.gpuMemoryUtilization" in result.output
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
