@@ -47,18 +47,20 @@ def evaluate(manifest: Path, output: Path, request: EvaluationRequest, *, is_pla
         return code
     job = load_local_job(path, None).effective
     evaluated = set(settings_of(job).sources)
-    settings = settings_of(job, weights=_weights(run), contaminated=contamination(job, evaluated))
-    write_results(output / RESULTS, settings, _samples(run, job))
+    settings = settings_of(job, weights=weights_of(run), contaminated=contamination(job, evaluated))
+    write_results(output / RESULTS, settings, samples_of(run, job))
     console.print(summary(read_results(output / RESULTS)))
     console.print(f"results: {output / RESULTS}", markup=False, highlight=False, soft_wrap=True)
     return code
 
 
-def _weights(run: RunFolder) -> str:
+def weights_of(run: RunFolder) -> str:
+    """Return the id of the weights that an evaluation's run published; empty if nobody says."""
     return JobStatus.model_validate_json(run.status.read_bytes()).weights_id if run.status.exists() else ""
 
 
-def _samples(run: RunFolder, job: ProRLJob) -> Iterator[Sample]:
+def samples_of(run: RunFolder, job: ProRLJob) -> Iterator[Sample]:
+    """Yield the samples of an evaluation's run, with what they answer."""
     sources = {source.name: source for source in job.spec.data.sources}
     tasks = _tasks(run)
     for values in _lines(run.samples / "validation-0.jsonl"):

@@ -12,8 +12,11 @@ from typer.testing import CliRunner, Result
 from prorl_analysis.results import Contamination, write_results
 from prorl_api.errors import SpecError
 from prorl_api.manifest import parse_job, validate_job
+from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
+from prorl_api.status import JobStatus
 from prorl_cli.evaluation.answers import answer_of
+from prorl_cli.evaluation.evaluate import samples_of, weights_of
 from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, read_sizes, settings_of
 from prorl_cli.evaluation.overlap import contamination
 from prorl_cli.evaluation.page import short_names
@@ -215,6 +218,26 @@ def test_files_that_cannot_be_held_out_are_refused(tmp_path: Path) -> None:
     request = replace(REQUEST, sizes={}, files=sources_of({"aime": rows_file(tmp_path / "a.jsonl", "a")}))
     with pytest.raises(SpecError, match="--file: got aime"):
         evaluation_job(parse_job(named), request)
+
+
+def test_a_run_s_samples_become_results_with_answers_tasks_and_weights(tmp_path: Path) -> None:
+    """The lines as the learner writes them."""
+    run = RunFolder(tmp_path)
+    run.samples.mkdir()
+    line = {
+        "step": 0, "attempt": 1, "source": "sums", "prompt": "2 + 3 =", "completion": "so\n 5", "reward": 1.0,
+        "verdict": "correct", "detail": "", "finish_reason": "length", "num_tokens": 3, "index": 0, "sample": 1,
+    }  # fmt: skip
+    (run.samples / "validation-0.jsonl").write_text(json.dumps(line) + "\n")
+    prompt = {"key": "validation/sums/0", "source": "sums", "question": "2 + 3 =", "row": {"task": "chain_sum"}}
+    files = {"key": "files/own", "rows": 3}
+    run.prompts.write_text("".join(json.dumps(stored) + "\n" for stored in (files, prompt)))
+    run.status.write_text(JobStatus(weights_id="1-0-abc").model_dump_json())
+    job = validate_job(evaluation_job(parse_job(MANIFEST), REQUEST))
+    (sample,) = samples_of(run, job)
+    assert (sample.item, sample.number, sample.is_truncated) == (("sums", 0), 1, True)
+    assert (sample.answer, sample.task) == ("5", "chain_sum")
+    assert weights_of(run) == "1-0-abc"
 
 
 LONG = "A farmer has seventeen sheep and all but nine of them run away across the hills at night."
