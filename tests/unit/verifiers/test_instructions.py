@@ -76,7 +76,7 @@ def test_all_means_all() -> None:
         ("keywords:existence", {"keywords": None}, "keywords"),
         ("keywords:existence", {"keywords": []}, "at least 1"),
         ("keywords:existence", {"keywords": "sun"}, "list"),
-        ("keywords:existence", {"keywords": [" "]}, "pattern"),
+        ("keywords:existence", {"keywords": [" "]}, "not blank"),
         ("keywords:frequency", {"keyword": "a", "frequency": 1}, "relation"),
         ("keywords:frequency", {"keyword": "a", "frequency": 1, "relation": "about"}, "relation"),
         ("keywords:frequency", {"keyword": "a", "frequency": "1", "relation": "at least"}, "frequency"),
