@@ -195,6 +195,10 @@ bench: setup ## Ratios against plain alternatives, in one run each
 	$(BIN)/python tests/bench/bench_shared_prompt.py
 	$(BIN)/python tests/bench/bench_sandbox.py
 
+.PHONY: bench-learner
+bench-learner: setup ## How the learner's memory and time grow with pack and vocabulary (LONGEST=131072: longer packs)
+	$(BIN)/python -m tests.bench.bench_learner --longest $(or $(LONGEST),16384)
+
 .PHONY: bench-recipes
 bench-recipes: model ## The published recipes shortened to the quickstart's model, with every real part
 	$(BIN)/python -m tests.bench.bench_recipes

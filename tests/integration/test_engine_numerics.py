@@ -16,6 +16,8 @@ from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.losses import LossInputs, token_losses
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import Batch
+from prorl_trainer.engines.attention.blocks import CALL_COST
+from prorl_trainer.engines.masks import Way
 from tests.integration.engine_kit import (
     ALGORITHM,
     RATE,
@@ -29,7 +31,7 @@ from tests.integration.engine_kit import (
     weights_of,
     world_of_one,
 )
-from tests.integration.tiny_families import write_family
+from tests.integration.tiny_families import RIGHT, write_family
 from tests.integration.tiny_model import write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -108,13 +110,18 @@ def test_training_equals_a_naive_loop_over_single_sequences(model: Path, kind: s
     assert distance(weights, weights_of(make_engine(model))) > 1e-2, "it has trained"
 
 
-@pytest.mark.parametrize("name", ["granite", "gemma2", "cohere"])
-def test_gradients_go_through_the_models_own_treatment_of_logits(name: str, tmp_path: Path) -> None:
-    from tests.integration.tiny_families import RIGHT
-
+@pytest.mark.parametrize("call_cost", [0, CALL_COST])
+@pytest.mark.parametrize("name", ["granite", "gemma2", "cohere", "mistral", "gpt_oss", "deepseek_v3"])
+def test_gradients_go_through_the_models_own_attention_and_treatment_of_logits(
+    name: str, call_cost: int, tmp_path: Path
+) -> None:
     folder = write_family(tmp_path, name, RIGHT[name])
     losses, weights = naive_training(folder, make_batch(1), 1)
     engine = make_engine(folder)
+    policy = engine._backend.policy
+    family = policy.family  # its plan is that of all passes
+    policy.family = replace(family, masks=replace(family.masks, call_cost=call_cost))
+    assert family.masks.way is Way.SEGMENTS
     assert [update["loss"] for update in train(engine, [1])] == pytest.approx(losses, rel=1e-3, abs=1e-6)
     assert distance(weights, weights_of(engine)) < 1e-3
 

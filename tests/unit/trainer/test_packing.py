@@ -176,6 +176,29 @@ def test_without_sharing_every_completion_has_its_own_prompt() -> None:
     assert pack.group_ids.tolist() == [0] * 5 + [1] * 5
 
 
+@pytest.mark.parametrize(
+    ("prompt", "lengths", "shares"),
+    [
+        (3, [4, 4], True),
+        (2, [48, 48], True),  # 2 of 100 positions
+        (2, [48, 49], False),  # 2 of 101
+        (5, [700, 700, 700], False),  # 10 of 2,115
+        (15, [700, 700, 700], False),  # 30 of 2,145: 1.4 %
+        (22, [700, 700, 700], True),  # 44 of 2,166: 2.03 %
+    ],
+)
+def test_prompts_are_shared_where_that_saves_a_fiftieth_of_the_positions(
+    prompt: int, lengths: list[int], shares: bool
+) -> None:
+    rewards = [1.0] * len(lengths)
+    group = make_scored(make_group(rewards, prompt_ids=tuple(range(1, prompt + 1)), lengths=lengths), rewards)
+    (pack,) = all_packs(pack_up([group], microbatch_tokens=5000))
+    copies = 1 if shares else len(lengths)
+    assert pack.num_positions == prompt * copies + sum(lengths)
+    assert len(set(pack.group_ids.tolist())) == copies
+    assert pack.num_loss_tokens == sum(lengths)
+
+
 def test_what_cannot_fit_is_an_error_that_names_the_prompt_and_the_remedy() -> None:
     group = make_scored(make_group([1.0, 0.0], index=7, lengths=[2, 9]), (1.0, -1.0))
     with pytest.raises(

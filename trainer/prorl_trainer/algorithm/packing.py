@@ -1,8 +1,9 @@
 """From scored groups to packed sequences: prompts computed once, loss weights fixed globally. Pure.
 
 A group that fits into one pack shares its prompt there; a longer one is cut into runs of completions, each with the
-prompt in front. Packs are filled first-fit in the order of the groups, so that the same batch gives the same packs.
-Every rank gets the same number of packs; empty ones (a single padding token, no loss) fill up.
+prompt in front. Where sharing saves next to nothing, because completions are long, each has a prompt of its own. Packs
+are filled first-fit in the order of the groups, so that the same batch gives the same packs. Every rank gets the same
+number of packs; empty ones (a single padding token, no loss) fill up.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import numpy as np
 
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, Rollout, ScoredGroup
+
+SHARING_SAVES = 0.02
+"""Share of a group's positions that a shared prompt must save to be worth it. What it costs: each completion's
+attention is put together of two parts, and a group that stays together leaves more of a pack empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,7 @@ def build_batch(
         num_ranks: Ranks to spread packs over.
         aggregation: What the loss is an average of.
         temperature: Of the sampling; the learner's probabilities are tempered alike.
-        share_prompts: False repeats the prompt for every completion (for comparison only).
+        share_prompts: True: where that saves at least `SHARING_SAVES`. False: nowhere (for comparison only).
 
     Raises:
         ValueError: A prompt with one completion does not fit into a pack.
@@ -81,18 +86,12 @@ def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> l
     next_id = 0
     for scored in groups:
         prompt_ids = scored.group.prompt.token_ids
+        trained = _trained(scored, limit)
+        shares = share_prompts and _sharing_pays(len(prompt_ids), [rollout.num_tokens for rollout, _ in trained])
         run: list[tuple[int, Rollout, float]] = []
         used = len(prompt_ids)
-        for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
-            if advantage is None or not any(segment.loss_mask and segment.token_ids for segment in rollout.segments):
-                continue
-            if len(prompt_ids) + rollout.num_tokens > limit:
-                raise ValueError(
-                    f"prompt {scored.group.prompt.index} of source {scored.group.prompt.source} has "
-                    f"{len(prompt_ids)} tokens and a completion of {rollout.num_tokens}: more than "
-                    f"learner.microbatchTokens {limit}; raise it"
-                )
-            if run and (not share_prompts or used + rollout.num_tokens > limit):
+        for rollout, advantage in trained:
+            if run and (not shares or used + rollout.num_tokens > limit):
                 pieces.append(_Piece(prompt_ids, tuple(run)))
                 run, used = [], len(prompt_ids)
             run.append((next_id, rollout, advantage))
@@ -101,6 +100,26 @@ def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> l
         if run:
             pieces.append(_Piece(prompt_ids, tuple(run)))
     return pieces
+
+
+def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
+    """Return the rollouts with an advantage and a token to train, and their advantages."""
+    prompt, kept = scored.group.prompt, []
+    for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
+        if advantage is None or not any(segment.loss_mask and segment.token_ids for segment in rollout.segments):
+            continue
+        if len(prompt.token_ids) + rollout.num_tokens > limit:
+            raise ValueError(
+                f"prompt {prompt.index} of source {prompt.source} has {len(prompt.token_ids)} tokens and a completion "
+                f"of {rollout.num_tokens}: more than learner.microbatchTokens {limit}; raise it"
+            )
+        kept.append((rollout, advantage))
+    return kept
+
+
+def _sharing_pays(prompt: int, completions: Sequence[int]) -> bool:
+    repeated = prompt * len(completions) + sum(completions)
+    return prompt * (len(completions) - 1) >= SHARING_SAVES * repeated
 
 
 def _token_weights(pieces: Sequence[_Piece], aggregation: LossAggregation) -> dict[int, float]:

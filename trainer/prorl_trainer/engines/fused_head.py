@@ -15,8 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-_LOGITS_ALIVE = 2**27
-"""Logits computed at once: 512 MiB in float32, and as much again for their gradient."""
+_LOGITS_ALIVE = 2**24
+"""Logits computed at once: 64 MiB in float32, and twice as much again for their gradient. Larger slices are not faster
+on a CPU (docs/LOG.md)."""
+_LOGITS_ALIVE_ON_GPU = 2**27
+"""There a product of few rows leaves most of the device idle."""
 
 
 class Slope(NamedTuple):
@@ -107,7 +110,7 @@ class _HeadLoss(torch.autograd.Function):
         entropies, loss = torch.zeros_like(logprobs), torch.zeros((), dtype=torch.float32, device=hidden.device)
         gradients = None if request.slope is None else _Gradients(hidden, weight, bias)
         multiply = _Multiplier(weight, in_float32=request.in_float32)
-        rows = max(1, _LOGITS_ALIVE // len(weight))
+        rows = max(1, (_LOGITS_ALIVE_ON_GPU if weight.is_cuda else _LOGITS_ALIVE) // len(weight))
         for start in range(0, count, rows):
             stop = min(start + rows, count)
             targets = request.targets[start:stop, None]

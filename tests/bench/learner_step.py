@@ -1,0 +1,93 @@
+"""One step's forward and backward pass in a process of its own, whose peak of memory it prints as JSON.
+
+`python -m tests.bench.learner_step MODEL VOCABULARY SEGMENTS`: a pack of so many segments of 512 positions.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from prorl_api.spec.values import LossAggregation
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import Batch, Pack
+from prorl_trainer.engines.build import load_policy
+from prorl_trainer.engines.fused_head import Slope
+from prorl_trainer.engines.masks import as_inputs
+from tests.integration.engine_kit import CPU, learner_spec
+from tests.unit.trainer.trainer_builders import make_group, make_scored
+
+HEADS, KEY_HEADS, HEAD_WIDTH = 9, 3, 64
+"""SmolLM2-135M's."""
+
+
+def batch_of(groups: list[tuple[int, list[int]]], minibatch_prompts: int | None = None) -> Batch:
+    """Groups of (prompt's tokens, completions' tokens), each optimizer step in one pack."""
+    scored = [
+        make_scored(
+            make_group([1.0] * len(lengths), prompt_ids=tuple(range(1, prompt + 1)), lengths=lengths, index=index),
+            tuple(0.5 for _ in lengths),
+        )
+        for index, (prompt, lengths) in enumerate(groups)
+    ]
+    return build_batch(
+        scored,
+        minibatch_prompts=minibatch_prompts or len(scored),
+        microbatch_tokens=2**20,
+        num_ranks=1,
+        aggregation=LossAggregation.TOKEN_MEAN,
+        temperature=1.0,
+    )
+
+
+def pack_of(groups: list[tuple[int, list[int]]]) -> Pack:
+    """Give one pack of them."""
+    (pack,) = batch_of(groups).minibatches[0].packs_by_rank[0]
+    return pack
+
+
+def random_llama(folder: Path, vocabulary: int, **shape: int) -> Path:
+    """Two layers of SmolLM2-135M's shape, or another shape."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if not folder.exists():
+        settings = {
+            "hidden_size": HEADS * HEAD_WIDTH,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 2,
+            "num_attention_heads": HEADS,
+            "num_key_value_heads": KEY_HEADS,
+        }
+        config = LlamaConfig(vocab_size=vocabulary, tie_word_embeddings=True, **(settings | shape))
+        LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def memory(name: str) -> int:
+    """Return a line of /proc/self/status in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+
+
+def sum_of_logprobs(logprobs: torch.Tensor, _: torch.Tensor, start: int, stop: int) -> Slope:
+    return Slope(logprobs.sum(), torch.ones(stop - start), None)
+
+
+def main() -> None:
+    model, vocabulary, segments = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    policy = load_policy(str(random_llama(model, vocabulary)), learner_spec(), CPU)
+    for parameter in policy.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    inputs = as_inputs(pack_of([(112, [400])] * segments), policy.family.masks, CPU)
+    before = memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+    policy(**inputs, temperature=1.0, slope=sum_of_logprobs).loss.backward()
+    print(json.dumps({"peak": memory("VmHWM") - before}))
+
+
+if __name__ == "__main__":
+    main()
