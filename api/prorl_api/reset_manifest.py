@@ -19,9 +19,13 @@ class ResetMetadata(SpecModel):
     """The object's name and labels."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+    """Unique among the resets of the namespace."""
     namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)] | None = None
-    labels: dict[str, Annotated[str, Field(max_length=63)]] = {}
-    annotations: dict[str, str] = {}
+    """Where the job is."""
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
+    """Kubernetes labels of the object."""
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)] = {}
+    """Kubernetes annotations of the object."""
 
 
 class AskedReset(ResetObjectSpec, SpecModel):
@@ -46,7 +50,9 @@ class ResetManifest(SpecModel):
     """The whole object."""
 
     api_version: Literal["prorl.dev/v1alpha1"]
+    """The API's group and version."""
     kind: Literal["ProRLReset"]
+    """What the object is."""
     metadata: ResetMetadata
     spec: AskedReset
 
