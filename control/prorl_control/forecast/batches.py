@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
 
+_SHARING_SAVES = 0.02
+"""Where a shared prompt saves less of a group's positions, each completion has its own, as the learner packs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
@@ -102,7 +105,8 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
 
 def _pieces(group_size: int, prompt: int, completion: int, limit: int) -> Iterator[int]:
     """Give the positions of each part of a group: a prompt with as many completions as fit into a pack."""
-    room = max(1, (limit - prompt) // completion)
+    shares = prompt * (group_size - 1) >= _SHARING_SAVES * group_size * (prompt + completion)
+    room = max(1, (limit - prompt) // completion) if shares else 1
     while group_size > 0:
         taken = min(room, group_size)
         yield prompt + taken * completion

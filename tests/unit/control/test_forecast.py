@@ -145,15 +145,16 @@ def test_ranks_wait_for_the_one_with_the_most_packs() -> None:
 
 def test_packs_are_those_that_the_learner_builds() -> None:
     """Over groups that share packs, fill one, and are cut."""
-    for limit in (20, 24, 40, 57, 64, 200):
+    for limit, prompt in ((20, 7), (24, 7), (40, 7), (57, 7), (64, 7), (200, 7), (3000, 7), (3000, 11)):
+        completion = 9 if limit < 3000 else 400
         job = make_job(
-            rollout={"maxPromptTokens": 7, "maxCompletionTokens": 9},
+            rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
             learner={"promptsPerStep": 6, "minibatchPrompts": 3, "groupSize": 5, "microbatchTokens": limit},
         )
         (stage,) = stage_batches(job.spec, LONGEST)
-        rollouts = tuple(make_rollout(make_segment([1] * 9, logprobs=[0.0] * 9)) for _ in range(5))
+        rollouts = tuple(make_rollout(make_segment([1] * completion, logprobs=[0.0] * completion)) for _ in range(5))
         groups = [
-            make_scored(RolloutGroup(prompt=make_prompt(index, token_ids=[1] * 7), rollouts=rollouts), [1.0] * 5)
+            make_scored(RolloutGroup(prompt=make_prompt(index, token_ids=[1] * prompt), rollouts=rollouts), [1.0] * 5)
             for index in range(6)
         ]
         batch = build_batch(
