@@ -149,7 +149,7 @@ def test_an_alias_bomb_costs_no_memory() -> None:
         (b"# only a comment\n---\n", "0 documents"),
         (b"a: 1\n---\nb: 2\n", "2 documents"),
         (b"- a\n", "list"),
-        (b"text", "str"),
+        (b"text", "a text"),
         (b"a: \xff\xfe\n", "no UTF-8 text (byte 3)"),
     ],
 )
