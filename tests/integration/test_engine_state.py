@@ -39,6 +39,7 @@ from tests.integration.engine_kit import (
     weights_of,
     world_of_one,
 )
+from tests.integration.tiny_families import write_family
 from tests.integration.tiny_model import write_model
 from tests.unit.trainer.trainer_builders import make_state
 
@@ -49,6 +50,14 @@ pytestmark = [
 ]
 REPOSITORY = Path(__file__).parents[2]
 FREE = AlgorithmSpec.model_validate({"kl": {"coefficient": 0}})
+EXPERTS = {
+    "hidden_size": 128,
+    "moe_intermediate_size": 64,
+    "num_experts": 16,
+    "num_local_experts": 16,
+    "num_experts_per_tok": 1,
+    "num_hidden_layers": 2,
+}
 BOTH = pytest.mark.parametrize("kind", ["plain", "deepspeed"])
 
 
@@ -224,6 +233,17 @@ def test_the_best_weights_of_another_models_run_are_refused(
 def test_an_offloaded_reference_needs_a_gpu(model: Path) -> None:
     with pytest.raises(SpecError, match=r"spec.learner.reference: got offloaded; resident .*there is no GPU here"):
         make_engine(model, learner_spec(reference="offloaded"))
+
+
+def test_experts_that_only_one_rank_uses_hold_up_no_other(tmp_path: Path) -> None:
+    """One expert a token and an empty pack: under ZeRO-3 every rank gathers what another one routes to."""
+    model = write_family(tmp_path / "experts", "qwen3_moe", EXPERTS)
+    seen, plain = run_two_ranks(model, tmp_path, 3, "resident"), make_engine(model)
+    experts = [tensor for name, tensor in plain.weights() if "experts" in name]
+    assert min(tensor.numel() for tensor in experts) > 100_000, "sharded, not kept whole"
+    assert_sums_agree(seen["sums"], [*train(plain, [1, 2]), *train(plain, [3], count=1)], 1e-4)
+    stored, weights = load_file(tmp_path / "weights.safetensors"), weights_of(plain)
+    assert distance(weights, {name: stored[name] for name in weights}) < 1e-4
 
 
 def two_ranks(stage: int) -> LearnerState:
