@@ -147,7 +147,7 @@ def tiny_model_figures(folder: Path) -> None:
             reference.module.attend_densely()
         preparing = least_seconds(lambda engine=engine: engine.prepare(batch), 2)  # type: ignore[misc]
         updating = sum(
-            least_seconds(lambda engine=engine, part=part: engine.update(part, ALGORITHM, 1e-6, 1), 1)  # type: ignore[misc]
+            least_seconds(lambda engine=engine, part=part: engine.update(part, ALGORITHM, 1e-6), 1)  # type: ignore[misc]
             for part in (0, 1)
         )
         print(f"| {way} | {preparing:.2f} | {updating:.2f} |", flush=True)

@@ -114,7 +114,7 @@ def step_seconds(engine: TrainingEngine, batch: Batch) -> float:
     started = time.perf_counter()
     engine.prepare(batch)
     for index in range(len(batch.minibatches)):
-        engine.update(index, ALGORITHM, 1e-7, 1)
+        engine.update(index, ALGORITHM, 1e-7)
     return time.perf_counter() - started
 
 

@@ -85,7 +85,7 @@ def test_a_cleared_optimizer_is_a_fresh_one(model: Path, gpu: torch.device, kind
     before = weights_of(engine)
     engine.clear_optimizer()
     engine.prepare(make_batch(3, minibatch=4))
-    engine.update(0, ALGORITHM, RATE, 3)
+    engine.update(0, ALGORITHM, RATE)
     moved = torch.cat([(value - before[name]).abs().flatten() for name, value in weights_of(engine).items()])
     assert float(moved.max()) <= RATE * 1.001
     assert float((moved > 0.9 * RATE).float().mean()) > 0.9

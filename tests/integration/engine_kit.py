@@ -108,10 +108,10 @@ def make_batch(seed: int = 1, *, ranks: int = 1, count: int = 4, minibatch: int 
 def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 4, rate: float = RATE) -> list[Sums]:
     """One batch a seed, two optimizer steps a batch; what each optimizer step returned."""
     results = []
-    for step, seed in enumerate(seeds, 1):
+    for seed in seeds:
         batch = make_batch(seed, ranks=ranks, count=count)
         engine.prepare(batch)
-        results += [engine.update(index, ALGORITHM, rate, step) for index in range(len(batch.minibatches))]
+        results += [engine.update(index, ALGORITHM, rate) for index in range(len(batch.minibatches))]
     return results
 
 

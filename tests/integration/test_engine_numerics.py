@@ -145,7 +145,7 @@ def test_many_equal_packs_have_the_gradient_of_one_in_bfloat16_too(model: Path, 
     norms = []
     for count in (1, 512):
         engine.prepare(equal_packs(count))
-        norms.append(engine.update(0, ALGORITHM, 1e-12, 1)["gradient_norm"])
+        norms.append(engine.update(0, ALGORITHM, 1e-12)["gradient_norm"])
     assert norms[1] == pytest.approx(norms[0], rel=1e-3)
 
 
@@ -187,7 +187,7 @@ def test_training_goes_on_after_a_loss_that_is_no_number_as_if_it_had_not_been(
     spoilt = replace(minibatch, packs_by_rank=((*packs, replace(last, advantages=advantages)),))
     engine.prepare(replace(batch, minibatches=(spoilt,)))
     assert packs, "gradients of good packs lie there when the bad one comes"
-    assert not math.isfinite(engine.update(0, ALGORITHM, RATE, 2)["gradient_norm"])
+    assert not math.isfinite(engine.update(0, ALGORITHM, RATE)["gradient_norm"])
     assert_sums_agree(train(engine, [3]), train(twin, [3]), 1e-6)
     assert distance(weights_of(engine), weights_of(twin)) < 1e-6
 
@@ -202,6 +202,6 @@ def test_without_a_kl_the_reference_is_not_run_and_nothing_else_changes(
     monkeypatch.setattr(engine._reference.module, "forward", None)  # whoever calls it fails
     for one, with_reference in ((engine, False), (twin, True)):
         one.prepare(make_batch(1), with_reference)
-    first, second = engine.update(0, free, RATE, 1), twin.update(0, free, RATE, 1)
+    first, second = engine.update(0, free, RATE), twin.update(0, free, RATE)
     assert second.pop("kl") == pytest.approx(0.0, abs=1e-6)
     assert_sums_agree([first], [second], 1e-7)

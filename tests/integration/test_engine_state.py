@@ -108,7 +108,7 @@ def test_a_cleared_optimizer_is_a_fresh_one(model: Path, tmp_path: Path, kind: s
     engine.clear_optimizer()
     batch = make_batch(3, minibatch=4)
     engine.prepare(batch)
-    engine.update(0, ALGORITHM, RATE, 3)
+    engine.update(0, ALGORITHM, RATE)
     moved = torch.cat([(value - before[name]).abs().flatten() for name, value in weights_of(engine).items()])
     assert float(moved.max()) <= RATE * 1.001
     assert float((moved > 0.9 * RATE).float().mean()) > 0.9
@@ -208,7 +208,7 @@ def test_a_reference_that_nobody_asked_for_is_built_when_somebody_does(model: Pa
     engine.on_progress(lambda: beats.append(1))
     for one in (whole, engine):
         one.prepare(make_batch(1), with_reference=False)
-        one.update(0, FREE, RATE, 1)
+        one.update(0, FREE, RATE)
     assert engine._reference is None
     write_weights(tmp_path / "weights", whole.weights())
     for one in (whole, engine):

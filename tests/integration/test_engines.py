@@ -103,7 +103,7 @@ def test_gradient_checkpointing_and_prompt_sharing_change_no_gradient(model: Pat
     for engine, share in ((plain, True), (checkpointed, True), (repeated, False)):
         batch = make_batch(1, minibatch=4, share_prompts=share)
         engine.prepare(batch)
-        engine.update(0, ALGORITHM, RATE, 1)
+        engine.update(0, ALGORITHM, RATE)
     assert distance(weights_of(plain), weights_of(checkpointed)) < 1e-5
     assert distance(weights_of(plain), weights_of(repeated)) < 1e-5
 

@@ -61,7 +61,7 @@ def test_state_and_reference_are_what_the_engines_tensors_take(model: Path, engi
     backend.step = look
     built.prepare(make_batch(1))
     for index in range(2):  # the second one: the first makes the moments
-        built.update(index, ALGORITHM, RATE, 1)
+        built.update(index, ALGORITHM, RATE)
     size = ModelSize(parameters=sum(tensor.numel() for _, tensor in built.weights()))
     spec = job_spec({"engine": engine, "precision": precision})
     rank = rank_memory(spec, size, 0, on_gpu=False)

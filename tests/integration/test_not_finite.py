@@ -61,7 +61,7 @@ def assert_skipped(model: Path, kind: str, stage: int, spoil: Callable[[], objec
     train(other, [1])
     spoil()
     engine.prepare(make_batch(2))
-    assert not math.isfinite(engine.update(0, ALGORITHM, RATE, 7)["gradient_norm"])
+    assert not math.isfinite(engine.update(0, ALGORITHM, RATE)["gradient_norm"])
     mend()
     assert is_equal(weights_of(engine), weights_of(other))
     assert train(engine, [3]) == train(other, [3])
@@ -130,7 +130,7 @@ for loss in (spoilt_advantage(math.nan), bad_value):
     if rank == 1:  # the other one knows of nothing
         engine_module.token_losses = loss
     engine.prepare(make_batch(2, ranks=2))
-    norm = engine.update(0, ALGORITHM, RATE, 2)["gradient_norm"]
+    norm = engine.update(0, ALGORITHM, RATE)["gradient_norm"]
     engine_module.token_losses = good
     assert not math.isfinite(norm), (rank, norm)
     assert is_equal(before, weights_of(engine))

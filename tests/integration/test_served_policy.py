@@ -97,5 +97,5 @@ def test_every_pack_is_a_sign_of_life(model: Path) -> None:
     assert len(beats) == sum(packs) + sum(packs[1:])
     for index, count in enumerate(packs):
         beats.clear()
-        engine.update(index, ALGORITHM, 1e-3, 1)
+        engine.update(index, ALGORITHM, 1e-3)
         assert len(beats) == count

@@ -56,7 +56,7 @@ def _logprobs(policy: PackedPolicy, pack: Pack) -> np.ndarray[tuple[int], np.dty
 
 def _mismatch(engine: TrainingEngine, batch: Batch, groups: list[ScoredGroup]) -> float:
     engine.prepare(batch)
-    updates = [engine.update(0, ALGORITHM, RATE, 1)]
+    updates = [engine.update(0, ALGORITHM, RATE)]
     return training_metrics(groups, batch, updates)["mismatch_logprob"]
 
 

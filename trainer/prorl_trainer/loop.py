@@ -180,7 +180,7 @@ class Learner:
     def _update(self, spec: ProRLJobSpec, step: int, sampled: SampledStep, groups: list[ScoredGroup]) -> StepMetrics:
         """Take all optimizer steps of one batch."""
         self.parts.shared_status.enter(LearnerPhase.UPDATING)
-        self.state, trained = take_optimizer_steps(spec, step, groups, self.state, self.parts, self.clock)
+        self.state, trained = take_optimizer_steps(spec, groups, self.state, self.parts, self.clock)
         self.parts.samples.write(f"train-{step}.jsonl", training_lines(groups, step, self.state.attempt))
         return merged(sampling_metrics(sampled), masked_metrics(sampled), trained)
 

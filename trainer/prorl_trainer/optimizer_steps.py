@@ -26,7 +26,6 @@ MAX_NOT_FINITE_IN_A_ROW = 5
 
 def take_optimizer_steps(
     spec: ProRLJobSpec,
-    step: int,
     groups: list[ScoredGroup],
     state: LearnerState,
     parts: LearnerParts,
@@ -36,7 +35,6 @@ def take_optimizer_steps(
 
     Args:
         spec: As it holds at the step.
-        step: Counted from 1.
         groups: The batch.
         state: Before the step.
         parts: The engine among them.
@@ -56,7 +54,7 @@ def take_optimizer_steps(
     with clock.part("updating"):
         for index in range(len(batch.minibatches)):
             rate = learning_rate(spec.learner.optimizer, state.optimizer_steps_since_clear)
-            updates.append(parts.engine.update(index, spec.algorithm, rate, step))
+            updates.append(parts.engine.update(index, spec.algorithm, rate))
             state = _counted(state, index, taken=is_taken(updates[-1]))
             parts.shared_status.beat(f"optimizer step {index + 1} of {len(batch.minibatches)}")
     return state, {**training_metrics(groups, batch, updates), **prepared, "learning_rate": rate}

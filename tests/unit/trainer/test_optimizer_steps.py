@@ -27,7 +27,7 @@ class Engine:
     def prepare(self, batch: Any, with_reference: bool = True) -> dict[str, float]:
         return {"seconds_reference": 0.5}
 
-    def update(self, minibatch: int, algorithm: Any, learning_rate: float, step: int) -> dict[str, float]:
+    def update(self, minibatch: int, algorithm: Any, learning_rate: float) -> dict[str, float]:
         self.rates.append(learning_rate)
         return {**FIRST, "gradient_norm": self._norms[minibatch]}
 
@@ -38,7 +38,7 @@ def take(state: LearnerState, *norms: float, warmup: int = 0) -> tuple[LearnerSt
     spec = make_spec(learner={"promptsPerStep": len(norms), "minibatchPrompts": 1, "optimizer": optimizer})
     groups = [make_scored(make_group(index=index), (1.0, -1.0)) for index in range(len(norms))]
     parts = cast("LearnerParts", SimpleNamespace(engine=engine, num_ranks=1, shared_status=SharedStatus(1, 10)))
-    state, metrics = take_optimizer_steps(spec, 5, groups, state, parts, StepClock())
+    state, metrics = take_optimizer_steps(spec, groups, state, parts, StepClock())
     return state, metrics, engine
 
 

@@ -70,7 +70,7 @@ class TrainingEngine:
         ]
         return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 
-    def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float, step: int) -> Sums:
+    def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float) -> Sums:
         """One optimizer step on one minibatch of the batch given to `prepare`.
 
         Returns:

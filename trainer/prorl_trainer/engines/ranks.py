@@ -54,10 +54,10 @@ class RankedEngine:
             _scatter([batch.of_rank(rank) for rank in range(torch.distributed.get_world_size())])
         return self._engine.prepare(batch, with_reference)
 
-    def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float, step: int) -> Sums:
+    def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float) -> Sums:
         """See `TrainingEngine.update`."""
-        self._announce("update", minibatch, algorithm, learning_rate, step)
-        return self._engine.update(minibatch, algorithm, learning_rate, step)
+        self._announce("update", minibatch, algorithm, learning_rate)
+        return self._engine.update(minibatch, algorithm, learning_rate)
 
     def logprobs(self, batch: Batch) -> list[float]:
         """See `TrainingEngine.logprobs`."""
