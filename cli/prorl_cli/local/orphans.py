@@ -26,7 +26,7 @@ class Orphans:
     def __init__(self) -> None:
         # Children that are already there are not ours to judge.
         self._strangers = frozenset(child.pid for child in psutil.Process().children())
-        self._adopts = sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+        self._adopts = sys.platform == "linux" and _set_adopting(True)
 
     def end(self, members: Container[int]) -> None:
         """Kill and collect every orphan.
@@ -43,8 +43,18 @@ class Orphans:
                     os.kill(child.pid, signal.SIGKILL)
                     os.waitpid(child.pid, 0)
 
+    def close(self) -> None:
+        """Adopt no more: who runs a job in a larger process has children of its own afterwards."""
+        if self._adopts:
+            self._adopts = not _set_adopting(False)
+
     def _found(self, members: Container[int]) -> list[psutil.Process]:
         if not self._adopts:
             return []
         children = psutil.Process().children()
         return [child for child in children if child.pid not in members and child.pid not in self._strangers]
+
+
+def _set_adopting(adopts: bool) -> bool:
+    """Become the parent of orphans among our descendants, or no more; tell whether the kernel did so."""
+    return int(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0)) == 0

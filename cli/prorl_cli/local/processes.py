@@ -128,6 +128,7 @@ class ProcessTable:
     def close(self) -> None:
         """Kill what lives and close the lifeline."""
         self.kill_all()
+        self._orphans.close()
         os.close(self._lifeline_read)
         os.close(self._lifeline_write)
 
