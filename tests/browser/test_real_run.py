@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,8 @@ def picture(browser: Browser, name: str, part: str = "", height: int = 1300) -> 
     for width in WIDTHS:
         browser.resize(width, height)
         browser.wait_until_drawn()
-        assert browser.ask("return document.documentElement.scrollWidth") == width
+        fits = f"return document.documentElement.scrollWidth === {width}"
+        wait_until(f"all of it within {width} pixels", partial(browser.ask, fits), timeout_seconds=30)
         script = f"document.querySelector('{part}').scrollIntoView()" if part else "scrollTo(0, 0)"
         browser.ask(script)
         browser.picture(f"{name}-{width}")
