@@ -147,7 +147,7 @@ def test_a_run_goes_on_whatever_is_killed(body: Body) -> None:
     assert len(state["lineage"]) == 1 + len(applied)
     assert "Reference resets" in body.output()
     assert body.run.report.stat().st_size > 1_000_000
-    assert f"prorl chat {body.run.path} " in body.output()
+    assert f" chat {body.run.path} " in body.output()
     ask_the_trained_model(body.run)
 
 

@@ -129,16 +129,20 @@ def test_results_are_in_the_order_of_the_items(service: Service) -> None:
 @pytest.mark.parametrize(
     ("domain", "row", "detail"),
     [
-        ("math", {}, "row.answer: Field required, got {}"),
-        ("math", {"answer": "1", "hint": 2}, "row.hint: Extra inputs are not permitted, got 2"),
-        ("logic", {"task": "NO", "entry": {"question": "", "answer": "5"}}, "row.task: String should match"),
-        ("code", {"tests": []}, "row.tests: Tuple should have at least 1 item"),
+        ("math", {}, "row.answer: this field is required, got {}"),
+        ("math", {"answer": "1", "hint": 2}, "row.hint: unknown field, got 2"),
+        (
+            "logic",
+            {"task": "NO", "entry": {"question": "", "answer": "5"}},
+            "row.task: a reasoning-gym task: lower-case letters",
+        ),
+        ("code", {"tests": []}, "row.tests: at least 1 item, got []"),
         (
             "code",
             {"tests": [{"expected_stdout": 5}]},
-            "row.tests[0].stdio.expected_stdout: Input should be a valid string",
+            "row.tests[0].stdio.expected_stdout: a text, quoted, got",
         ),
-        ("code", {"tests": [{}], "reward": "x"}, "; row.reward: Input should be 'fraction' or 'all', got 'x'"),
+        ("code", {"tests": [{}], "reward": "x"}, "; row.reward: `fraction` or `all`, got 'x'"),
     ],
 )
 def test_a_row_that_nobody_can_judge_is_unsupported_and_says_why(

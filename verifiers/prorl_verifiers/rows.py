@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from prorl_api.rows import MathRow, Row
+from prorl_api.wording import wanted
 from prorl_verifiers.judgement import shorten
 
 R = TypeVar("R", bound=Row)
@@ -18,7 +19,7 @@ def validated(model: type[R], row: Mapping[str, Any]) -> tuple[R | None, str]:
     try:
         return model.model_validate(dict(row)), ""
     except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}" for fault in error.errors()]
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'row'}: {wanted(fault)}" for fault in error.errors()]
         return None, shorten(f"the row is not judgeable as {model.__name__}: {'; '.join(faults)}")
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from prorl_api.rows import ROWS, Row
 from prorl_api.spec.values import Domain
+from prorl_api.wording import wanted
 
 _MAX_FAULTS = 5
 _LONGEST_VALUE = 60
@@ -22,8 +23,8 @@ def read_row(domain: Domain, row: Mapping[str, Any]) -> Row | str:
     try:
         return ROWS[domain].model_validate(row)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False)
-    shown = [f"{_path(fault['loc'])}: {fault['msg']}, got {_short(fault['input'])}" for fault in faults[:_MAX_FAULTS]]
+        faults = error.errors(include_url=False)
+    shown = [f"{_path(fault['loc'])}: {wanted(fault)}, got {_short(fault['input'])}" for fault in faults[:_MAX_FAULTS]]
     more = [f"and {len(faults) - _MAX_FAULTS} more"] if len(faults) > _MAX_FAULTS else []
     return "; ".join([*shown, *more])
 
