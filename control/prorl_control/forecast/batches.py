@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from prorl_api.prompt_sharing import sharing_pays
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
-
-_SHARING_SAVES = 0.02
-"""Where a shared prompt saves less of a group's positions, each completion has its own, as the learner packs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +103,7 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
 
 def _pieces(group_size: int, prompt: int, completion: int, limit: int) -> Iterator[int]:
     """Give the positions of each part of a group: a prompt with as many completions as fit into a pack."""
-    shares = prompt * (group_size - 1) >= _SHARING_SAVES * group_size * (prompt + completion)
+    shares = sharing_pays(prompt, group_size, group_size * completion)
     room = max(1, (limit - prompt) // completion) if shares else 1
     while group_size > 0:
         taken = min(room, group_size)

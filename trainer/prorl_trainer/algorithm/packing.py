@@ -16,12 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from prorl_api.prompt_sharing import sharing_pays
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, Rollout, ScoredGroup
-
-SHARING_SAVES = 0.02
-"""Share of a group's positions that a shared prompt must save to be worth it. What it costs: each completion's
-attention is put together of two parts, and a group that stays together leaves more of a pack empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +53,7 @@ def build_batch(
         num_ranks: Ranks to spread packs over.
         aggregation: What the loss is an average of.
         temperature: Of the sampling; the learner's probabilities are tempered alike.
-        share_prompts: True: where that saves at least `SHARING_SAVES`. False: nowhere (for comparison only).
+        share_prompts: True: where `prompt_sharing.sharing_pays`. False: nowhere (for comparison only).
 
     Raises:
         ValueError: A prompt with one completion does not fit into a pack.
@@ -87,7 +84,8 @@ def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> l
     for scored in groups:
         prompt_ids = scored.group.prompt.token_ids
         trained = _trained(scored, limit)
-        shares = share_prompts and _sharing_pays(len(prompt_ids), [rollout.num_tokens for rollout, _ in trained])
+        completion_tokens = sum(rollout.num_tokens for rollout, _ in trained)
+        shares = share_prompts and sharing_pays(len(prompt_ids), len(trained), completion_tokens)
         run: list[tuple[int, Rollout, float]] = []
         used = len(prompt_ids)
         for rollout, advantage in trained:
@@ -115,11 +113,6 @@ def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
             )
         kept.append((rollout, advantage))
     return kept
-
-
-def _sharing_pays(prompt: int, completions: Sequence[int]) -> bool:
-    repeated = prompt * len(completions) + sum(completions)
-    return prompt * (len(completions) - 1) >= SHARING_SAVES * repeated
 
 
 def _token_weights(pieces: Sequence[_Piece], aggregation: LossAggregation) -> dict[int, float]:
