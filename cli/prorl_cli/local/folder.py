@@ -181,8 +181,10 @@ def adopt_changes(
     if faults:
         raise SpecError(faults, source=f"the manifest, compared with {run.manifest},")
     found = changes(accepted, job)
-    if missing := digests_of(effective).items() - before.digests.items():  # of a run that an earlier version began
-        now = now.model_copy(update={"digests": dict(missing) | before.digests})
+    if missing := digests_of(
+        effective, known=before.digests
+    ):  # of a new source, or a run that an earlier version began
+        now = now.model_copy(update={"digests": missing | before.digests})
     try:
         if found:
             write_atomically(run.manifest, text)

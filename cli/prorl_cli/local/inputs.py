@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from prorl_api.custom_rewards import reward_path
@@ -18,11 +18,17 @@ from prorl_api.spec.job import ProRLJob
 MODEL = "spec.model.path"
 
 
-def digests_of(effective: ProRLJob) -> dict[str, str]:
-    """Return a digest for each input that is on this machine, by the path of its field; sources by their names."""
-    found = {MODEL: _model_digest(effective)}
+def digests_of(effective: ProRLJob, *, known: Container[str] = ()) -> dict[str, str]:
+    """Return a digest for each input that is on this machine, by the path of its field; sources by their names.
+
+    Args:
+        effective: The job with the paths of this machine.
+        known: Fields to leave out: a whole file is read for each.
+    """
+    found = {} if MODEL in known else {MODEL: _model_digest(effective)}
     for source in effective.spec.data.sources:
-        found |= {_key(source, field): _source_digest(source, field) for field in ("jsonl", "reward")}
+        fields = [field for field in ("jsonl", "reward") if _key(source, field) not in known]
+        found |= {_key(source, field): _source_digest(source, field) for field in fields}
     return {path: digest for path, digest in found.items() if digest is not None}
 
 
