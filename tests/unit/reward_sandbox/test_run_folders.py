@@ -148,14 +148,14 @@ def test_whatever_stands_under_the_name_is_removed(tmp_path: Path, exists: str) 
     assert os.path.isdir("/etc")
 
 
-def test_trouble_is_logged_and_ends_nothing(folders: RunFolders, caplog: pytest.LogCaptureFixture) -> None:
+def test_trouble_is_told_and_ends_nothing(folders: RunFolders, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folders.make(REQUEST, None)
     os.rename(folder.path, folder.path + "-moved")
     os.mkdir(folder.path)
     Path(folder.path, "not-empty").touch()
     folders.discard(folder)
     folders.tidy()
-    assert "could not be removed" in caplog.text
+    assert "could not be removed" in capsys.readouterr().err
     for name in ("not-empty",):
         Path(folder.path, name).unlink()
     os.rmdir(folder.path)

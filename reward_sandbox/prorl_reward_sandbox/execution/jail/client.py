@@ -16,7 +16,7 @@ from prorl_reward_sandbox.execution.jail.cgroups import NoControlGroupError, Slo
 from prorl_reward_sandbox.execution.jail.child import FAILED, FOLDER, STATUS
 from prorl_reward_sandbox.execution.jail.clones import Clone, Zygote
 from prorl_reward_sandbox.execution.jail.jobs import encode_job, plan_job
-from prorl_reward_sandbox.execution.jail.settings import LANDLOCK, NAMESPACES, PRELOADED, ZygoteSettings
+from prorl_reward_sandbox.execution.jail.settings import NAMESPACES, PRELOADED, ZygoteSettings
 from prorl_reward_sandbox.execution.process.child_setup import count_tasks_of_this_user
 from prorl_reward_sandbox.execution.process.cleanup import end_descendants
 from prorl_reward_sandbox.execution.process.containers import NotStartedError, RunEnd
@@ -273,7 +273,3 @@ class JailRun:
                 if not data:
                     return
                 self._report += data.removeprefix(FOLDER)
-
-
-LEVELS = (NAMESPACES, LANDLOCK)
-"""What a `Jail` can be, the strongest first."""

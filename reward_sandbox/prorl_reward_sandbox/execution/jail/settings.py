@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 NAMESPACES = "namespaces"
 LANDLOCK = "landlock"
+LEVELS = (NAMESPACES, LANDLOCK)
+"""What a `Jail` can be, the strongest first."""
 _COMMON = (
     "bisect collections collections.abc copy dataclasses enum functools heapq io "
     "itertools json math operator re string struct time traceback types typing"

@@ -28,61 +28,18 @@ NOT covered at this level, whoever it runs as:
 from __future__ import annotations
 
 import dataclasses
-import marshal
 import sys
 from collections.abc import Sequence
-from importlib import resources
 
 from prorl_api.errors import RewardError
 from prorl_api.wire.sandbox import ExecutionLimits
 from prorl_reward_sandbox.execution.isolation import RawOutcome, RunSpec, Runtime
+from prorl_reward_sandbox.execution.levels.interpreter_arguments import PYTHON_ARGUMENTS, interpreter_arguments
 from prorl_reward_sandbox.execution.levels.runner_isolation import RunnerIsolation
-from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS, SAME_VERSION
+from prorl_reward_sandbox.execution.process.interpreters import INTERPRETERS
 from prorl_reward_sandbox.execution.process.libraries import located
 from prorl_reward_sandbox.execution.process.run_request import LIBRARY_ADDRESS_BYTES
 
-# Isolated from the environment and without site-packages: neither may change what a program means.
-_PYTHON_ARGUMENTS = ("-I", "-S", "-B")
-_EXPECTED = (resources.files("prorl_reward_sandbox.execution.harness") / "expected.py").read_text(encoding="utf-8")
-_FINDER = (resources.files("prorl_reward_sandbox.execution.harness") / "library_finder.py").read_text(encoding="utf-8")
-_FINDING = f"""
-def find():
-    import os
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    apart = {{"__name__": "finder"}}
-    exec({_FINDER!r}, apart)
-    apart["find_libraries"](PACKAGES)
-find()
-"""
-"""Before the next: has libraries found. Their linear algebra has one thread, as at the other levels."""
-_LOAD = """
-def boot():
-    import sys
-    sys.argv[:] = sys.argv[1:]
-    path, names = sys.argv[0], vars(sys.modules["__main__"])
-    with open(path, "rb") as file:
-        source = file.read()
-    try:
-        code = compile(source, path, "exec", dont_inherit=True)
-    except SyntaxError as error:  # told as the interpreter tells it
-        sys.excepthook(type(error), error.with_traceback(None), None)
-        raise SystemExit(1)
-    apart = {"__name__": "expected"}  # what outlives this must not hold on to the program's names
-    exec(EXPECTED, apart)
-    apart["meet_expectations"]()
-    kept = {name: names[name] for name in ("__name__", "__builtins__", "__loader__", "__spec__", "__package__")}
-    names.clear()
-    names.update(kept, __doc__=None, __file__=path)
-    exec(code, names)
-boot()
-"""
-_BOOT = f"EXPECTED = {_EXPECTED!r}{_LOAD}"
-"""Runs a script as `__main__`, after what programs expect was arranged for."""
-_COMPILED = f"""import marshal
-EXPECTED = marshal.loads({marshal.dumps(compile(_EXPECTED, "<string>", "exec", dont_inherit=True))!r})
-exec(marshal.loads({marshal.dumps(compile(_LOAD, "<string>", "exec", dont_inherit=True))!r}))
-"""
-"""The same for interpreters that have our bytecode: compiling it for every run would cost a twentieth of one."""
 _PROBE_LIMITS = ExecutionLimits(wall_seconds=30.0, cpu_seconds=20.0)
 
 
@@ -111,21 +68,20 @@ class ProcessIsolation(RunnerIsolation):
 
     def _started(self, spec: RunSpec) -> RunSpec:
         """Return the run of an interpreter that runs the script."""
-        boot, limits = _COMPILED if self._interpreter in SAME_VERSION else _BOOT, spec.limits
+        limits, packages = spec.limits, {}
         if spec.libraries:
             try:
                 packages = dict(located(spec.libraries))
             except FileNotFoundError as error:
                 raise RewardError(str(error)) from error
-            boot = f"PACKAGES = {packages!r}{_FINDING}{boot}"
             limits = limits.model_copy(update={"memory_bytes": limits.memory_bytes + LIBRARY_ADDRESS_BYTES})
-        argv = (self._interpreter, *_PYTHON_ARGUMENTS, "-c", boot, *spec.argv)
+        argv = (self._interpreter, *interpreter_arguments(spec.files, packages), *spec.argv)
         return dataclasses.replace(spec, argv=argv, runtime=Runtime.EXEC, limits=limits)
 
     async def _find_interpreter(self) -> str:
         """Return the first candidate that runs under this isolation."""
         for interpreter in INTERPRETERS:
-            spec = RunSpec(argv=(interpreter, *_PYTHON_ARGUMENTS, "-c", ""), limits=_PROBE_LIMITS)
+            spec = RunSpec(argv=(interpreter, *PYTHON_ARGUMENTS, "-c", ""), limits=_PROBE_LIMITS)
             try:
                 outcome = await self.run(spec)
             except RewardError:

@@ -17,8 +17,7 @@ import socket
 import time
 
 from prorl_reward_sandbox import frames, hygiene
-from prorl_reward_sandbox.execution.jail.client import LEVELS, Jail
-from prorl_reward_sandbox.execution.jail.settings import NAMESPACES
+from prorl_reward_sandbox.execution.jail.settings import LEVELS, NAMESPACES
 from prorl_reward_sandbox.execution.process.containers import Container, RunEnd
 from prorl_reward_sandbox.execution.process.crowding import waited_seconds
 from prorl_reward_sandbox.execution.process.forked import Forked
@@ -69,7 +68,12 @@ def make_container(level: str, user: ProgramUser | None) -> Container:
     """
     if level != NAMESPACES:  # there the kernel ends all processes of a run with its first one
         hygiene.become_subreaper()
-    return Forked(user) if level == PROCESS else Jail(level, user)
+    if level == PROCESS:
+        return Forked(user)
+    # Not before: it brings `subprocess` and with it `threading`, whose care for forks costs a third of a millisecond.
+    from prorl_reward_sandbox.execution.jail.client import Jail
+
+    return Jail(level, user)
 
 
 def _serve(connection: socket.socket, descriptors: socket.socket, container: Container) -> None:
