@@ -6,7 +6,7 @@ import difflib
 import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,6 +38,10 @@ PATTERNS: dict[str, str] = {
     r"^(True|False|Unknown)$": "`True`, `False` or `Unknown`",
     r"\S": "a text that is not blank",
     r"^[a-z]{2}(-[a-z]{2})?$": "a language's code, such as `en`",
+    r"^[0-9a-f]{64}$": "a SHA-256 digest, 64 hexadecimal digits in lower case",
+    r"^[A-Za-z0-9._:-]+$": "letters, digits, dots, underscores, colons and hyphens",
+    r"^[A-Za-z0-9._-]+$": "letters, digits, dots, underscores and hyphens",
+    r"^https?://[^/\s?#@\\]+$": "an address of a host and port, such as `http://127.0.0.1:8000`",
 }
 """What each pattern of the models means; a quantity's pattern is built, and is the one that is not here."""
 _QUANTITY = "a quantity, such as `8`, `500m` or `64Gi`"
@@ -111,6 +115,7 @@ def _one_of(expected: str, got: Any) -> str:
 
 _MAX_SHOWN = 3
 """Problems of one file that are named."""
+_MAX_NAME = 200
 _REASONS = {
     errno.ENOENT: "no such file",
     errno.EISDIR: "a folder",
@@ -139,7 +144,18 @@ def reason_of(error: Exception) -> str:
 
 def _of_fields(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
-    if problems[0]["type"] == "json_invalid":
-        return "no JSON"
-    shown = [f"{'.'.join(map(str, problem['loc'])) or 'the whole'}: {wanted(problem)}" for problem in problems]
-    return "; ".join(shown[:_MAX_SHOWN]) + (f"; and {len(shown) - _MAX_SHOWN} more" * (len(shown) > _MAX_SHOWN))
+    return "no JSON" if problems[0]["type"] == "json_invalid" else wanted_at(problems)
+
+
+def wanted_at(problems: Sequence[Mapping[str, Any]], max_shown: int = _MAX_SHOWN) -> str:
+    """Return place and wanted value of the first of pydantic's problems, each, and how many more there are.
+
+    Places may be a stranger's words: they are cut.
+    """
+    shown = [f"{_place(problem['loc'])}: {wanted(problem)}" for problem in problems[:max_shown]]
+    more = len(problems) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
+
+
+def _place(location: Sequence[str | int]) -> str:
+    return ".".join(str(part)[:_MAX_NAME] for part in location) or "the whole"

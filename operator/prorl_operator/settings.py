@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prorl_api.errors import Fault, SpecError
+from prorl_api.wording import reason_of
 from prorl_operator.manifests import Images
 from prorl_operator.manifests.context import Dns
 from prorl_operator.signals.endpoints import ENV_PROMETHEUS, Endpoints, endpoints_of
@@ -133,7 +134,7 @@ def _key(path: str, faults: list[Fault]) -> bytes:
     try:
         key = Path(path).read_bytes().strip()
     except OSError as error:
-        faults.append(Fault(path=ENV_KEY_FILE, got=str(error), want=want))
+        faults.append(Fault(path=ENV_KEY_FILE, got=f"{path}, {reason_of(error)}", want=want))
         return b""
     if len(key) < MIN_KEY_BYTES:
         faults.append(Fault(path=ENV_KEY_FILE, got=f"{path} with {len(key)} bytes", want=want))

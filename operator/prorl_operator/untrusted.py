@@ -14,6 +14,7 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from prorl_api.wire.learner import LearnerReport
+from prorl_api.wording import wanted_at
 from prorl_control.resets.triggers import DECISIVE
 
 MAX_BYTES = 4 * 2**20
@@ -21,6 +22,7 @@ MAX_BYTES = 4 * 2**20
 LINES_A_PAGE = 200
 """Steps that a report is asked for at once."""
 _MAX_TEXT = 4096
+_MAX_FAULT = 300
 _MAX_NAME = 128
 _MAX_ITEMS = 2000
 _MAX_FIELDS = 1000
@@ -51,9 +53,8 @@ def parsed(kind: type[_Model], body: bytes) -> _Model:
     except RecursionError:
         raise UntrustedError("nested too deeply") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"])
-        raise UntrustedError(f"{error.error_count()} faults, the first at {where}: {first['msg'][:200]}") from None
+        first = wanted_at(error.errors(include_url=False)[:1])
+        raise UntrustedError(f"{error.error_count()} faults, the first at {first[:_MAX_FAULT]}") from None
     if isinstance(answer, LearnerReport):
         _check_lines(answer)
     return answer

@@ -24,6 +24,7 @@ from prorl_api.process.listen import address_of, listening_socket
 from prorl_api.process.logs import configure_logging
 from prorl_api.process.tokens import AcceptedTokens
 from prorl_api.settings import SandboxSettings
+from prorl_api.wording import reason_of
 from prorl_reward_sandbox import hygiene
 from prorl_reward_sandbox.execution.judging.companions import num_jails
 from prorl_reward_sandbox.execution.levels.strongest import StrongestIsolation
@@ -43,7 +44,7 @@ def main() -> int:
     try:
         settings = SandboxSettings.model_validate_json(os.environ.get(names.ENV_SANDBOX_SETTINGS, "{}"))
     except ValidationError as error:
-        _logger.error("%s does not hold valid settings: %s", names.ENV_SANDBOX_SETTINGS, error)
+        _logger.error("%s does not hold valid settings: %s", names.ENV_SANDBOX_SETTINGS, reason_of(error))
         return ExitCode.BAD_SPEC
     listening = listening_socket()
     isolation = StrongestIsolation(

@@ -15,6 +15,7 @@ from prorl_api.model.folder import CONFIG, read_config
 from prorl_api.model.head_sizes import cpu_head_sizes, head_size_faults
 from prorl_api.model.weight_files import MODEL_PATH
 from prorl_api.settings import RolloutServerSettings
+from prorl_api.wording import reason_of
 
 _REFUSALS = (ValueError, TypeError, KeyError, AttributeError, NotImplementedError, AssertionError, ImportError)
 """What vLLM raises for a configuration that it does not know or take."""
@@ -33,7 +34,9 @@ def raise_if_unfit(folder: Path, settings: RolloutServerSettings) -> None:
         config = read_config(folder / CONFIG)
     except (OSError, ValueError) as error:
         want = "the model's own config.json"
-        raise SpecError([Fault(path=MODEL_PATH, got=str(error), want=want)], source="the model") from error
+        raise SpecError(
+            [Fault(path=MODEL_PATH, got=f"{folder / CONFIG}, {reason_of(error)}", want=want)], source="the model"
+        ) from error
     where = "spec.model.path"
     faults = length_faults(config, where, settings.max_model_tokens)
     if _runs_on_cpu():

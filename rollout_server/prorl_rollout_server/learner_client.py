@@ -15,6 +15,7 @@ from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import WireModel
 from prorl_api.wire.learner import MemberAnswer, MemberHeartbeat, ModelFiles
+from prorl_api.wording import reason_of
 
 MAX_WAIT_SECONDS = 5.0
 """Between tries; a learner that came back is found within this time."""
@@ -75,7 +76,7 @@ def _parsed(model: type[Model], response: httpx.Response, path: str) -> Model:
     try:
         return model.model_validate_json(response.content)
     except ValueError as error:
-        raise TransientError(f"{path} answered what is no {model.__name__}: {error}") from error
+        raise TransientError(f"{path} answered what is no {model.__name__}: {reason_of(error)}") from error
 
 
 def _write_inside(folder: Path, name: str, content: bytes) -> None:

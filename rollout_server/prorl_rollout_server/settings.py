@@ -17,6 +17,7 @@ from prorl_api.names import ENV_ADVERTISED_URL, ENV_JOB_NAME, ENV_LEARNER_URL, E
 from prorl_api.process.addresses import AddressError, base_url_origin
 from prorl_api.process.listen import advertised_url
 from prorl_api.settings import RolloutServerSettings
+from prorl_api.wording import wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class ServerSettings:
         except ValidationError as error:
             for fault in error.errors():
                 path = ".".join([ENV_ROLLOUT_SETTINGS, *map(str, fault["loc"])])
-                faults.append(Fault(path=path, got=repr(fault["input"])[:80], want=fault["msg"]))
+                faults.append(Fault(path=path, got=repr(fault["input"])[:80], want=wanted(fault)))
         if faults:
             raise SpecError(faults, source="the rollout server's environment")
         return cls(

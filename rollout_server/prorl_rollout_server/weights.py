@@ -21,6 +21,7 @@ from prorl_api.process.addresses import AddressError, Origin
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource, WeightsProbe
+from prorl_api.wording import reason_of
 from prorl_rollout_server.scratch import Scratch
 
 MANIFEST_NAME = "manifest.json"
@@ -134,7 +135,7 @@ def _manifest(content: bytes, wanted: WeightsId, source: WeightSource) -> Weight
     try:
         manifest = WeightsManifest.model_validate_json(content)
     except ValidationError as error:
-        raise WeightsError(f"the manifest at {source.location} is none: {error}") from error
+        raise WeightsError(f"the manifest at {source.location} is none: {reason_of(error)}") from error
     got = manifest.weights_id
     if got != wanted:
         raise WeightsError(f"{source.location} holds weights {got}, wanted {wanted}")

@@ -15,6 +15,7 @@ from prorl_api.process.bodies import Bodies, BodyLimits, ClientLeft, replay
 from prorl_api.process.fence import AttemptFence
 from prorl_api.process.tokens import ANY_CALLER, AcceptedTokens
 from prorl_api.wire.base import ATTEMPT_HEADER, ErrorBody, ErrorInfo, ErrorKind
+from prorl_api.wording import wanted_at
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request, Response
@@ -148,7 +149,7 @@ def install(
 
     async def _invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        faults = "; ".join(map(_fault_text, error.errors()[:_MAX_FAULTS]))
+        faults = wanted_at(error.errors(), _MAX_FAULTS)
         return error_response(ErrorInfo(kind=ErrorKind.BAD_REQUEST, message=faults))
 
     async def _refused(request: Request, error: Exception) -> Response:
@@ -171,7 +172,3 @@ def install(
     ]
     for kind, handler in handlers:
         app.add_exception_handler(kind, handler)
-
-
-def _fault_text(fault: Mapping[str, Any]) -> str:
-    return f"{'.'.join(str(part)[:_SHOWN] for part in fault['loc'])}: {str(fault['msg'])[:_SHOWN]}"

@@ -17,6 +17,7 @@ from prorl_api.wire.learner import (
     ResetOutcomes,
     StopRequest,
 )
+from prorl_api.wording import reason_of
 
 TIMEOUT_SECONDS = 5.0
 """A peer on the same machine that takes longer is busy; it is asked again in the next pass."""
@@ -91,5 +92,5 @@ def _parsed(text: str, kind: type[_Body]) -> _Body | None:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        _logger.warning("the learner's answer is no %s: %s", kind.__name__, error)
+        _logger.warning("the learner's answer is no %s: %s", kind.__name__, reason_of(error))
         return None

@@ -25,6 +25,7 @@ from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
 from prorl_api.wire.base import WireModel
+from prorl_api.wording import reason_of
 from prorl_cli.errors import RunFolderError
 from prorl_cli.local.files import reading
 from prorl_cli.local.folder import existing, is_driven
@@ -214,7 +215,7 @@ def noted_resets(run: RunFolder, notes: list[str]) -> list[ResetRecord]:
     try:
         outcomes = {outcome.uid: outcome for outcome in intended_resets(run.reset_log)}
     except (OSError, ValidationError, UnicodeDecodeError) as error:
-        notes.append(f"{run.reset_log.name} could not be read ({type(error).__name__}); resets are missing.")
+        notes.append(f"{run.reset_log.name} could not be read ({reason_of(error)}); resets are missing.")
         return []
     records = [
         adopted(outcome, number, job_name=outcome.name, attempt=0, now=0.0).model_copy(update={"name": outcome.name})

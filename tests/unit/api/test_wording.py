@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
-import re
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+import prorl_api
 from prorl_api import yaml12
-from prorl_api.crd.reset_models import ResetObjectSpec
 from prorl_api.data_lines import data_faults
 from prorl_api.errors import SpecError
 from prorl_api.manifest import read_job
 from prorl_api.model.folder import look_at
-from prorl_api.rows import ROWS
-from prorl_api.spec.job import ProRLJob
+from prorl_api.rows import Row
+from prorl_api.spec.base import SpecModel
 from prorl_api.spec.roles import Quantity
 from prorl_api.spec.values import Domain
-from prorl_api.wording import PATTERNS, reason_of
+from prorl_api.wire.base import WireModel
+from prorl_api.wording import PATTERNS, reason_of, wanted
 from tests.model_folder import write_model_files
+from tests.raw_words import RAW
 
 sys.path.insert(0, str(Path(__file__).parent))
 from api_builders import faults_of
 from bad_manifests import SCHEMA_ROWS, Bad
-
-RAW = re.compile(
-    r"Errno|[Ii]nput should|should (match|have|be)|valid (string|boolean|integer|number|dictionary|list|tuple)|"
-    r"greater than|less than or|Extra (inputs|data)|not permitted|Field required|Value error|pydantic|"
-    r"can't decode|codec|Expecting|delimiter|block end|scalar|while (scanning|parsing)|could not find expected|"
-    r"No such file or directory|Is a directory|Permission denied|type=|errors\.pydantic|Traceback"
-)
-"""What pydantic, json, PyYAML and the operating system say."""
 
 
 def schemas(value: Any) -> Iterator[dict[str, Any]]:
@@ -51,15 +46,29 @@ def schemas(value: Any) -> Iterator[dict[str, Any]]:
             yield from schemas(inner)
 
 
-MODELS: list[type[BaseModel]] = [ProRLJob, ResetObjectSpec, *ROWS.values()]
+for part in pkgutil.walk_packages(prorl_api.__path__, "prorl_api."):
+    if "__main__" not in part.name:
+        importlib.import_module(part.name)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_pattern_of_a_model_has_words(model: type[BaseModel]) -> None:
-    found = {
-        schema["pattern"] for schema in schemas(model.model_json_schema()) if isinstance(schema.get("pattern"), str)
-    }
+def models_of(base: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Every model of ours that derives from one."""
+    for model in base.__subclasses__():
+        yield from models_of(model)
+        if model.__module__.startswith("prorl_api."):
+            yield model
+
+
+@pytest.mark.parametrize("base", [WireModel, SpecModel, Row], ids=lambda base: base.__name__)
+def test_every_pattern_of_a_model_has_words(base: type[BaseModel]) -> None:
     quantity = {schema["pattern"] for schema in schemas(TypeAdapter(Quantity).json_schema()) if "pattern" in schema}
+    found = {
+        schema["pattern"]
+        for model in models_of(base)
+        for schema in schemas(model.model_json_schema())
+        if isinstance(schema.get("pattern"), str)
+    }
+    assert found
     assert found - quantity <= set(PATTERNS)
 
 
@@ -145,6 +154,26 @@ def test_no_file_that_cannot_be_read_speaks_the_systems_words(
         assert faults
         text = "\n".join(map(str, faults))
     assert not RAW.search(text), text
+
+
+WRONG: tuple[Any, ...] = (None, True, -1, 10**30, 1.5, float("nan"), "", "\0 no", [], [None], [{}] * 100, {}, {"a": {}})
+"""At least one of them is wrong for any field."""
+
+
+@pytest.mark.parametrize("base", [WireModel, SpecModel, Row], ids=lambda base: base.__name__)
+def test_no_fault_of_any_field_of_any_model_speaks_the_librarys_words(base: type[BaseModel]) -> None:
+    raw, seen = set[tuple[str, str]](), 0
+    for model in models_of(base):
+        for name, field in model.model_fields.items():
+            for value in WRONG:
+                try:
+                    model.model_validate({field.alias or name: value})
+                except ValidationError as error:
+                    seen += 1
+                    said = [(problem["type"], wanted(problem)) for problem in error.errors()]
+                    raw |= {(kind, words) for kind, words in said if RAW.search(words)}
+    assert seen > 100
+    assert not raw
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EISDIR, errno.EACCES, errno.ENOTDIR, errno.ELOOP, errno.EIO])

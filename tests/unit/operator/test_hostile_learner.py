@@ -25,6 +25,7 @@ from prorl_operator.learner_api import LearnerApi, make_session
 from prorl_operator.member_states import _MAX_ATTEMPT_DIGITS, taken_attempt
 from prorl_operator.observation import LearnerPod, ask_learner
 from prorl_operator.untrusted import LINES_A_PAGE, MAX_BYTES, UntrustedError, parsed, shown
+from tests.raw_words import RAW
 
 MIB = 2**20
 STATUS: dict[str, Any] = {
@@ -113,6 +114,7 @@ def test_what_no_honest_learner_says_is_refused_in_a_few_words(body: bytes) -> N
         parsed(LearnerReport, body)
     assert 0 < len(str(caught.value)) < 600
     assert "\n" not in str(caught.value)
+    assert not RAW.search(str(caught.value))
 
 
 @pytest.mark.parametrize("text", ["\x1b[2J\x1b]0;owned\x07", "a\rb", "\u202egnp", "\u200bx", "\x00", "\x9b31m"])

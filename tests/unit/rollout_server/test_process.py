@@ -32,10 +32,10 @@ def test_every_fault_of_the_environment_is_named() -> None:
     environment = {"PRORL_ROLLOUT_SETTINGS": '{"threads": -1, "dtype": "int4"}'}
     with pytest.raises(SpecError) as caught:
         ServerSettings.from_environment(environment)
-    assert {fault.path for fault in caught.value.faults} == {
-        "PRORL_LEARNER_URL",
-        "PRORL_ROLLOUT_SETTINGS.threads",
-        "PRORL_ROLLOUT_SETTINGS.dtype",
+    assert {fault.path: fault.want for fault in caught.value.faults} == {
+        "PRORL_LEARNER_URL": "base URL of the learner, as http://127.0.0.1:8000",
+        "PRORL_ROLLOUT_SETTINGS.threads": "at least 0",
+        "PRORL_ROLLOUT_SETTINGS.dtype": "`bfloat16`, `float32` or `float16`",
     }
 
 

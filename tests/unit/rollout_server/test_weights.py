@@ -15,6 +15,7 @@ from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import WeightChunk, WeightsManifest, WeightSource
 from prorl_rollout_server.scratch import Scratch
 from prorl_rollout_server.weights import WeightsFetcher
+from tests.raw_words import RAW
 
 CONTENTS = [b"first chunk", b"second"]
 
@@ -91,6 +92,16 @@ async def test_weights_of_another_step_are_refused(fetcher: WeightsFetcher, orig
     with pytest.raises(WeightsError, match="holds weights"):
         async with fetcher.fetched(make_manifest(step=4).weights_id, origin.source):
             pass
+
+
+async def test_a_manifest_that_is_none_is_told_of_in_our_words(fetcher: WeightsFetcher, tmp_path: Path) -> None:
+    source = publish(tmp_path, make_manifest(), CONTENTS)
+    for content in ("{", "[]", '{"weights_id": 3}'):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(WeightsError, match="is none") as caught:
+            async with fetcher.fetched(make_manifest().weights_id, source):
+                pass
+        assert not RAW.search(str(caught.value))
 
 
 async def test_chunks_that_do_not_make_the_id_are_refused(fetcher: WeightsFetcher, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreRequest, ScoreResponse, ScoreResult, Verdict
 from prorl_trainer.service import reward_client as module
 from prorl_trainer.service.reward_client import RewardClient
+from tests.raw_words import RAW
 from tests.unit.trainer.http_apps import free_address, served
 
 Answer = Callable[[int, ScoreRequest], Response]
@@ -128,11 +129,11 @@ def raw_result(item_id: str, verdict: str = '"correct"', reward: str = "1.0", **
         ([raw_result("i1", reward="NaN")], "reward is no answer"),
         ([raw_result("i1", reward="Infinity")], "reward is no answer"),
         ([raw_result("i1", reward="-Infinity")], "reward is no answer"),
-        ([raw_result("i1", reward="1.5")], "reward is no answer"),
+        ([raw_result("i1", reward="1.5")], "reward is no answer: wanted at most 1, got 1.5"),
         ([raw_result("i1", reward="-0.1")], "reward is no answer"),
         ([raw_result("i1", reward="null")], "contradict each other"),
-        ([raw_result("i1", reward="[]")], "reward is no answer"),
-        ([raw_result("i1", verdict='"splendid"')], "verdict is no answer"),
+        ([raw_result("i1", reward="[]")], "reward is no answer: wanted a number, without quotes, got []"),
+        ([raw_result("i1", verdict='"splendid"')], "verdict is no answer: wanted `correct`, "),
         ([raw_result("i1", verdict='"sandbox_error"')], "contradict each other"),
         ([raw_result("i1", answer='"42"')], "answer is no answer"),
         ([raw_result("i1"), raw_result("i1", reward="0.5")], "2 results for i1"),
@@ -158,6 +159,7 @@ async def test_a_result_that_is_none_is_masked_and_leaves_the_others_alone(broke
     assert results[1].verdict is Verdict.SANDBOX_ERROR
     assert sandbox.asked == [["i0", "i1", "i2"], ["i1"], ["i1"]], "only the broken one is asked for again"
     assert why in results[1].detail
+    assert not RAW.search(results[1].detail)
 
 
 async def test_a_nan_that_passes_is_no_failure() -> None:

@@ -10,6 +10,7 @@ from tenacity import wait_none
 from prorl_api.wire.isolation import IsolationReport, PolicyFinding
 from prorl_trainer.service import sandbox_wait as module
 from prorl_trainer.service.sandbox_wait import Judges
+from tests.raw_words import RAW
 from tests.unit.trainer.http_apps import free_address, served
 
 STRONG = IsolationReport(level="namespaces", keeps_off_network=True)
@@ -24,7 +25,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "wait_fixed", lambda _: wait_none())
 
 
-def sandbox(*answers: IsolationReport | int) -> FastAPI:
+def sandbox(*answers: IsolationReport | int | dict[str, object]) -> FastAPI:
     """Gives these answers one after the other, then the last one again."""
     app, left = FastAPI(), list(answers)
 
@@ -33,6 +34,8 @@ def sandbox(*answers: IsolationReport | int) -> FastAPI:
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, int):
             return JSONResponse({}, status_code=answer)
+        if isinstance(answer, dict):
+            return JSONResponse(answer)
         return JSONResponse(answer.model_dump(mode="json"))
 
     return app
@@ -56,6 +59,15 @@ async def test_one_that_is_not_up_yet_is_waited_for() -> None:
     assert report == STRONG
     assert len(told) == 1
     assert "answers 503" in told[0]
+
+
+@pytest.mark.parametrize("strange", [{}, {"level": 3}, {**STRONG.model_dump(mode="json"), "keeps_off_network": "?"}])
+async def test_one_that_says_something_else_is_waited_for_and_told_of_in_our_words(strange: dict[str, object]) -> None:
+    report, told = await ask(sandbox(strange, STRONG))
+    assert report == STRONG
+    assert len(told) == 1
+    assert "says nothing that can be read" in told[0]
+    assert not RAW.search(told[0])
 
 
 async def test_a_network_policy_that_lets_a_connection_through_is_waited_for_and_told() -> None:

@@ -20,6 +20,7 @@ from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.sandbox import RewardFunction, ScoreItem, ScoreRequest, ScoreResult, Verdict
+from prorl_api.wording import wanted
 
 _logger = logging.getLogger(__name__)
 _TRIES = 8
@@ -140,6 +141,6 @@ def _read_result(found: list[Any], item: ScoreItem) -> ScoreResult | str:
     try:
         return ScoreResult.model_validate(found[0])
     except ValidationError as error:
-        problem = error.errors(include_url=False, include_context=False)[0]
+        problem = error.errors(include_url=False)[0]
         place = ".".join(map(str, problem["loc"])) or "result"
-        return f"the sandbox's {place} is no answer: {problem['msg']}, got {str(problem['input'])[:100]}"
+        return f"the sandbox's {place} is no answer: wanted {wanted(problem)}, got {str(problem['input'])[:100]}"

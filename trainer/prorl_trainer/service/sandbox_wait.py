@@ -17,6 +17,7 @@ from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
 from prorl_api.wire.base import ATTEMPT_HEADER
 from prorl_api.wire.isolation import IsolationReport
+from prorl_api.wording import reason_of
 
 _ASK_AGAIN_SECONDS = 2.0
 _ANSWER_SECONDS = 15.0
@@ -69,7 +70,7 @@ async def _ask(http: httpx.AsyncClient, url: str) -> IsolationReport:
     try:
         report = IsolationReport.model_validate_json(answer.content)
     except ValidationError as error:
-        raise TransientError(f"the sandbox at {url} says nothing that can be read: {error}") from error
+        raise TransientError(f"the sandbox at {url} says nothing that can be read: {reason_of(error)}") from error
     if not report.is_fit:
         raise TransientError(report.policy_detail)
     return report

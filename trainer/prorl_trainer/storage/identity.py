@@ -15,6 +15,7 @@ from prorl_api.errors import Fault, SpecError
 from prorl_api.names import ANNOTATION_ADOPT_RUN, ENV_RUN_UID
 from prorl_api.run_folder import RunFolder
 from prorl_api.run_identity import RunIdentity
+from prorl_api.wording import reason_of
 from prorl_trainer.storage.durable import write_file
 
 _logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def _recorded(run: RunFolder) -> RunIdentity | None:
             raise _refusal(f"{run.path} with checkpoints and no {run.identity.name}") from None
         return None
     except (ValidationError, UnicodeDecodeError) as error:
-        raise _refusal(f"{run.identity}, which is damaged ({type(error).__name__})") from error
+        raise _refusal(f"{run.identity}, which is damaged ({reason_of(error)})") from error
 
 
 def _of_job(recorded: RunIdentity) -> str:
