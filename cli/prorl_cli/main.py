@@ -171,7 +171,7 @@ def validate(
         from prorl_cli.terminal import waiting
 
         with waiting("looking at the model and the data"):
-            looked = look(job.effective)
+            looked = look(job.effective, manifest)
     typer.echo(describe_job(job))
     typer.echo(describe_looked(looked))
 

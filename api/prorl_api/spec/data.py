@@ -125,6 +125,21 @@ class DataSource(SpecModel):
 
     @rule(
         Cel(
+            "self.domain != 'code' || self.?answerFormat.orValue('text') in ['text', 'answer-tag']",
+            "`answerFormat` finds no program in domain `code`; use `text`, or `answer-tag` for code blocks inside of "
+            "<answer>",
+        ),
+    )
+    def programs_are_found(self) -> None:
+        """A program stands in a code block, and in no box and no number."""
+        if self.domain is Domain.CODE and self.answer_format not in (AnswerFormat.TEXT, AnswerFormat.ANSWER_TAG):
+            raise ValueError(
+                f"`answerFormat: {self.answer_format}` finds no program in domain `code`; use `text`, or `answer-tag` "
+                "for code blocks inside of <answer>"
+            )
+
+    @rule(
+        Cel(
             "(self.domain == 'custom') == has(self.reward)",
             "domain `custom` and `reward: module:function` need each other, got domain `{self.domain}`",
         ),

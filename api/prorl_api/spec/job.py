@@ -346,12 +346,6 @@ class ProRLJobSpec(SpecModel):
 
     @rule(
         Cel(
-            f"self.referenceReset.triggers.all(trigger, {IS_DEFAULT} || "
-            f"!{any_of('trigger', f'{NEED} > self.schedule.totalSteps')})",
-            "a trigger of `referenceReset` looks back over more steps than `schedule.totalSteps` "
-            "{self.schedule.totalSteps}, and can never fire; shorten its window",
-        ),
-        Cel(
             f"self.referenceReset.triggers.all(trigger, {IS_DEFAULT} || self.referenceReset.triggers.all(other, "
             f"!has(other.interval) || has(other.maxResets) || other.name == trigger.name || "
             f"!{any_of('trigger', f'{NEED} > other.interval.everySteps')} || "
@@ -360,26 +354,24 @@ class ProRLJobSpec(SpecModel):
             "between two, and can never fire; raise `interval.everySteps`, or shorten the window",
         ),
     )
-    def windows_fit_into_the_run(self) -> None:
-        """A window that is longer than the run, or than what an interval leaves between two resets, is never full."""
-        total, every = self.schedule.total_steps, self.validation.every_steps
+    def windows_fit_between_intervals(self) -> None:
+        """A window that is longer than what an interval leaves between two resets is never full.
+
+        One that is longer than the run is, once the run is longer: `prorl_control.notices` tells of it.
+        """
         intervals = [
             (trigger.interval.every_steps, trigger.name)
             for trigger in self.reference_reset.triggers
             if trigger.interval is not None and trigger.max_resets is None and trigger.is_clear
         ]
-        shortest, name = min(intervals, default=(total, ""))
+        if not intervals:
+            return
+        shortest, name = min(intervals)
         shortest = max(shortest, self.reference_reset.cooldown_steps)
         for trigger in self.reference_reset.triggers:
             if trigger in DEFAULT_TRIGGERS or not trigger.is_clear:
                 continue  # the defaults are for long runs, and do no harm in short ones
-            need = max(condition.steps_needed(every) for condition in trigger.conditions)
-            if need > total:
-                raise ValueError(
-                    f"`referenceReset`: trigger {trigger.name} looks back over {need} steps, more than "
-                    f"`schedule.totalSteps` {total}, and can never fire; shorten its window (`windowSteps` and "
-                    "`baselineSteps`, `forSteps`, or `patience` times `validation.everySteps`), or remove it"
-                )
+            need = max(condition.steps_needed(self.validation.every_steps) for condition in trigger.conditions)
             if need > shortest:
                 raise ValueError(
                     f"`referenceReset`: trigger {trigger.name} looks back over {need} steps since the last reset, more "

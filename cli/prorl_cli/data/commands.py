@@ -87,10 +87,11 @@ def import_data(
     force: Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")] = False,
 ) -> None:
     """Make a data file from a published set's own files."""
-    from prorl_cli.data.importing import import_files, summary
+    from prorl_cli.data.importing import import_files, next_check, summary
 
     with errors_for_people():
         typer.echo(summary(import_files(name, source, output, replaces=force), output))
+        typer.echo(next_check(name, output))
 
 
 @data_app.command("sets")
@@ -114,11 +115,7 @@ def _checked(request: CheckRequest) -> CheckReport:
         total = sum(path.stat().st_size for path in request.files if path.is_file())
         task = progress.add_task("checking", total=total)
 
-        def tell(text: str) -> None:
-            if console.is_terminal:
-                console.print(text)
-
-        return check(request, lambda size: progress.advance(task, size), tell)
+        return check(request, lambda size: progress.advance(task, size), console.print)
 
 
 def _write_report(found: Mapping[str, CheckReport], path: Path) -> None:

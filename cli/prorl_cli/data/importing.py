@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,9 @@ from prorl_cli.errors import storage_error
 from prorl_cli.local.files import written_beside
 from prorl_cli.program import command
 
+_MAX_NAMED = 10
+"""Records left out for one reason that are named."""
+
 
 @dataclass(slots=True)
 class ImportCounts:
@@ -27,6 +30,8 @@ class ImportCounts:
     records: int = 0
     written: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
+    skipped_at: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    """Numbers of the first records, counted from 1, that were left out for each reason."""
     notes: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,6 +72,8 @@ def converted(importer: Importer, found: Iterator[Record | None], counts: Import
         line = _validated(importer, made, number) if isinstance(made, Imported) else made
         if isinstance(line, Skipped):
             counts.skipped[line.reason] += 1
+            if len(counts.skipped_at[line.reason]) < _MAX_NAMED:
+                counts.skipped_at[line.reason].append(counts.records)
             continue
         if isinstance(made, Imported):
             counts.notes.update(made.notes)
@@ -95,9 +102,22 @@ def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCount
 
 
 def summary(counts: ImportCounts, output: Path) -> str:
-    """Return what to tell the person."""
+    """Return what became of the records."""
     lines = [f"{counts.written} of {counts.records} records written to {output}"]
-    lines += [f"  {count:>8}  left out: {reason}" for reason, count in counts.skipped.most_common()]
+    lines += [
+        f"  {count:>8}  left out: {reason}: record{'s' if count > 1 else ''} {_numbers(counts, reason)}"
+        for reason, count in counts.skipped.most_common()
+    ]
     lines += [f"  {count:>8}  {note}" for note, count in counts.notes.most_common()]
-    lines.append(f"next: {command('data', 'check', output)} --domain ..., which shows whether the answers verify")
     return "\n".join(lines)
+
+
+def _numbers(counts: ImportCounts, reason: str) -> str:
+    shown = ", ".join(map(str, counts.skipped_at[reason]))
+    return f"{shown}, ..." if counts.skipped[reason] > _MAX_NAMED else shown
+
+
+def next_check(name: str, output: Path) -> str:
+    """Return what to do with a file that an importer wrote."""
+    checking = command("data", "check", output, "--domain", IMPORTERS[name].domain.value)
+    return f"next: {checking}, which shows whether the answers verify"

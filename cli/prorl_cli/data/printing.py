@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from prorl_cli.data.findings import CheckReport, Kind, Shape
 
 _MANY = 3
 """Lines with the same fault that are told together."""
+_MAX_WARNINGS = 5
+"""Of one kind that are told; `--report` writes them all."""
+_STOPPING = (Kind.SCHEMA, Kind.SETTINGS)
+"""What the learner refuses at its start."""
 _EXPLANATIONS = {
     Kind.SCHEMA: "lines that are not rows of the domain",
     Kind.SETTINGS: "rows that the manifest's source cannot use",
@@ -23,8 +27,11 @@ _EXPLANATIONS = {
 
 
 def print_report(report: CheckReport, console: Console) -> None:
-    """Print findings, figures of each file, of each kind and of each evaluation file, and the verdict."""
-    for kind in Kind:
+    """Print findings, figures of each file, of each kind and of each evaluation file, and the verdict.
+
+    Warnings come before faults, which would scroll away above them.
+    """
+    for kind in sorted(Kind, key=report.is_fault):
         _print_findings(report, kind, console)
     console.print(_files(report))
     console.print(_kinds(report))
@@ -37,9 +44,20 @@ def print_report(report: CheckReport, console: Console) -> None:
             f"{tokens['above']} of {tokens['prompts']} are longer"
         )
         console.print(text, highlight=False, soft_wrap=True)
+    console.print(_verdict(report), highlight=False, soft_wrap=True)
+
+
+def _verdict(report: CheckReport) -> str:
     warnings = sum(report.totals.values()) - report.num_faults
-    text = f"{report.num_faults} faults, {warnings} warnings in {report.seconds:.1f} s"
-    console.print(text, highlight=False)
+    text = f"{_counted(report.num_faults, 'fault')}, {_counted(warnings, 'warning')} in {report.seconds:.1f} s"
+    if not report.num_faults:
+        return text
+    stops = sum(report.totals[kind] for kind in _STOPPING)
+    return f"{text}; {_counted(stops, 'fault')} would stop a run at its start" if stops else f"{text}; none stops a run"
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
 def _print_findings(report: CheckReport, kind: Kind, console: Console) -> None:
@@ -50,6 +68,8 @@ def _print_findings(report: CheckReport, kind: Kind, console: Console) -> None:
     console.print(f"{kind.value} {severity} ({_EXPLANATIONS[kind]}):", markup=False, highlight=False, soft_wrap=True)
     common = _print_common(report, console) if kind is Kind.SCHEMA else {}
     alone = [finding for finding in found if finding.shape not in common]
+    if not report.is_fault(kind):
+        alone = alone[:_MAX_WARNINGS]
     for finding in alone:
         console.print(f"  {finding.where}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
     left_out = report.totals[kind] - sum(common.values()) - len(alone)
@@ -75,7 +95,7 @@ def _print_common(report: CheckReport, console: Console) -> dict[tuple[Path, Sha
 
 
 def _files(report: CheckReport) -> Table:
-    table = Table("file", "lines", "rows", "judged", "unproven", "faults", "warnings")
+    table = Table(Column("file", overflow="fold"), "lines", "rows", "judged", "unproven", "faults", "warnings")
     for figures in report.files:
         faults = sum(count for kind, count in figures.findings.items() if report.is_fault(kind))
         warnings = sum(figures.findings.values()) - faults

@@ -74,7 +74,13 @@ def check_machine(job: ProRLJob, *, has_checkpoint: bool = False) -> None:
 def _absolute(path: str, folder: Path) -> str:
     expanded = Path(path).expanduser()
     # Not resolved: a link to a model is a name that people recognise.
-    return str(expanded if expanded.is_absolute() else folder / expanded)
+    return str(tidy(expanded if expanded.is_absolute() else folder / expanded))
+
+
+def tidy(path: Path) -> Path:
+    """Return a path without `..` within it, where it leads to the same place: behind a link it need not."""
+    plain = Path(os.path.normpath(path))
+    return plain if path.exists() and plain.exists() and plain.samefile(path) else path
 
 
 def _model_faults(job: ProRLJob) -> list[Fault]:

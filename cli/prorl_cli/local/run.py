@@ -35,6 +35,7 @@ from prorl_cli.program import command
 from prorl_cli.watch.serving import beside_the_run
 from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import MemberKey
+from prorl_control.notices import notices
 from prorl_control.plan import RunPlan, plan
 
 _MAX_LINES = 60
@@ -116,6 +117,8 @@ def _accept(run: RunFolder, job: LocalJob, model: str | None, request: RunReques
 
 
 def _prepare(run: RunFolder, job: LocalJob, console: Console) -> None:
+    for notice in notices(job.accepted.spec):
+        console.print(f"notice: {notice}", markup=False, highlight=False, soft_wrap=True)
     for name in end_leftovers(run.processes):
         console.print(f"ended a leftover of an earlier start: {name}", markup=False)
     try:

@@ -134,9 +134,10 @@ def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
         f"{command('resets', 'list', run.path)}   shows {count(len(summary.resets), 'reset')} with evidence",
         *_trained_model(run, summary),
         "another task: change spec.data.sources; another model: `prorl run MANIFEST --model FOLDER`",
-        "go on: raise spec.schedule.totalSteps and run the same command again",
     ]
-    if summary.state not in (RunState.SUCCEEDED, RunState.RUNNING):
+    if summary.state is RunState.SUCCEEDED:
+        steps.append("go on: raise spec.schedule.totalSteps and run the same command again")
+    elif summary.state is not RunState.RUNNING:
         steps.insert(0, f"the same prorl run command goes on after step {summary.step}")
     text.append("\n".join(f"  {step}" for step in steps), style="not bold")
     return text

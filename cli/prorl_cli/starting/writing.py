@@ -19,6 +19,7 @@ from prorl_cli.data.sources import is_lines
 from prorl_cli.errors import storage_error
 from prorl_cli.local.files import write_atomically
 from prorl_cli.local.gpus import find_gpus
+from prorl_cli.local.machine import tidy
 from prorl_cli.starting.asking import SMALL, asking, read_object
 from prorl_cli.starting.kinds import STARTS, Kind
 from prorl_cli.starting.rewards import reward_file
@@ -218,7 +219,7 @@ def _from(folder: Path, path: str) -> str:
     place = Path(path).expanduser()
     if not place.exists():
         return path
-    absolute, base = place.absolute(), folder.absolute()
+    absolute, base = tidy(place.absolute()), tidy(folder.absolute())
     return f"./{absolute.relative_to(base)}" if absolute.is_relative_to(base) else str(absolute)
 
 

@@ -341,27 +341,6 @@ ODD_POLICIES: list[tuple[dict[str, Any], str, str]] = [
         "`referenceReset.cooldownSteps` 50 contradicts trigger often, whose `interval.everySteps` is 49",
         "the_cooldown_leaves_intervals_alone",
     ),
-    *(
-        (
-            {"spec.schedule.totalSteps": 50, "spec.referenceReset.triggers": [trigger]},
-            f"trigger long looks back over {steps} steps, more than `schedule.totalSteps` 50",
-            "windows_fit_into_the_run",
-        )
-        for trigger, steps in (
-            (_LONG, 60),
-            ({"name": "long", "klSpike": {"deviations": 4}}, 110),
-            ({"name": "long", "validationStalled": {"patience": 6}}, 60),
-            ({"name": "long", "validationDropped": {"belowBest": 0.1, "validations": 6}}, 60),
-            ({"name": "long", "threshold": {"metric": "validation_accuracy", "below": 0.5, "forSteps": 7}}, 60),
-            (
-                {
-                    "name": "long",
-                    "any": [{"threshold": {**_ENTROPY, "below": 1, "forSteps": 51}}, {"klSpike": {"above": 1}}],
-                },
-                51,
-            ),
-        )
-    ),
     (
         {
             "spec.referenceReset": {
@@ -370,7 +349,7 @@ ODD_POLICIES: list[tuple[dict[str, Any], str, str]] = [
             }
         },
         "looks back over 60 steps since the last reset, more than `interval.everySteps` 59 of trigger often",
-        "windows_fit_into_the_run",
+        "windows_fit_between_intervals",
     ),
     *(
         (
@@ -576,6 +555,23 @@ BROKEN_RULES: list[Bad] = [
         "exactly one of `reasoningGym`, `composition` and `jsonl`",
         Tier.CEL,
         "DataSource.exactly_one_origin",
+    ),
+    *(
+        Bad(
+            {
+                "spec.data.sources.1": {
+                    "name": "programs",
+                    "domain": "code",
+                    "jsonl": "own.jsonl",
+                    "answerFormat": answer_format,
+                }
+            },
+            "spec.data.sources[1]",
+            f"`answerFormat: {answer_format}` finds no program in domain `code`; use `text`",
+            Tier.CEL,
+            "DataSource.programs_are_found",
+        )
+        for answer_format in ("boxed", "first-integer", "last-integer")
     ),
     Bad(
         {"spec.data.sources.1": {"name": "own", "domain": "custom", "jsonl": "own.jsonl"}},

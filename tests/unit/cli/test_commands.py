@@ -58,6 +58,24 @@ def test_a_valid_manifest_is_summarised(folder: Path) -> None:
     for said in ("18 bytes a parameter", "checkpoints of", "its tokenizer fits it", "not checked", "are free"):
         assert said in result.output
     assert "spike: klSpike metric kl, above 0.05, windowSteps 2" in result.output
+    assert "notice" not in result.output
+
+
+@pytest.mark.parametrize("options", [(), ("--cluster",)])
+def test_a_setting_without_effect_is_a_notice_and_no_fault(folder: Path, options: tuple[str, ...]) -> None:
+    write_model(folder / "model", max_position_embeddings=65536, num_attention_heads=2)
+    text = (
+        MANIFEST.replace("cooldownSteps: 2", "cooldownSteps: 50")
+        + "  schedule: {totalSteps: 50}\n"
+        + (
+            "  volumes: [{name: runs, claimName: runs, mountPath: /runs}]\n  checkpoint: {volume: runs}\n"
+            * bool(options)
+        )
+    )
+    (folder / "job.yaml").write_text(text.replace("./model", "/runs/model") if options else text)
+    result = prorl("validate", folder / "job.yaml", *options)
+    assert result.exit_code == 0, result.output
+    assert "notice      spec.referenceReset.cooldownSteps: got 50: no trigger fires" in result.output
 
 
 def test_faults_are_listed_with_exit_code_64(folder: Path) -> None:

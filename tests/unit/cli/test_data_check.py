@@ -87,6 +87,28 @@ def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
     assert check(write(tmp_path, line(LONG), line(SIMILAR))).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        ([line("a")], "0 faults, 0 warnings"),
+        ([line("a"), line("a")], "1 fault, 0 warnings"),
+        ([line("a"), line("a")], "none stops a run"),
+        ([line("a"), {"prompt": "b", "row": {}}], "1 fault would stop a run at its start"),
+        ([line("a"), line("a"), {"prompt": "b"}, {"row": {}}], "2 faults would stop a run at its start"),
+        ([line(f"{LONG} {number}") for number in range(12)], "and 6 more"),
+    ],
+)
+def test_the_verdict_says_what_would_stop_a_run(tmp_path: Path, lines: list[Any], verdict: str) -> None:
+    assert verdict in " ".join(check(write(tmp_path, *lines)).output.split())
+
+
+def test_faults_stand_below_warnings_and_paths_are_whole(tmp_path: Path) -> None:
+    path = write(tmp_path, line(LONG), line(SIMILAR), line("a"), line("a"), name=f"{'long' * 30}.jsonl")
+    said = check(path).output
+    assert said.index("near-duplicate warnings") < said.index("duplicate faults")
+    assert str(path.name) in "".join(said.replace("│", " ").split())
+
+
 def test_near_duplicates_are_looked_for_unless_told_otherwise(tmp_path: Path) -> None:
     path = write(tmp_path, line(LONG), line(SIMILAR))
     assert reported(tmp_path, path)["totals"]["near-duplicate"] == 1

@@ -37,7 +37,7 @@ def faults(folder: Path, *sources: dict[str, Any], **spec: Any) -> dict[str, str
     head = {"apiVersion": "prorl.dev/v1alpha1", "kind": "ProRLJob", "metadata": {"name": "looked-at"}}
     (folder / "job.yaml").write_text(yaml.safe_dump({**head, "spec": sections}))
     with pytest.raises(SpecError) as caught:
-        look(read_local_job(folder / "job.yaml", None).effective)
+        look(read_local_job(folder / "job.yaml", None).effective, folder / "job.yaml")
     found = [(fault.path, str(fault)) for fault in caught.value.faults]
     assert len({path for path, _ in found}) == len(found), "each place is named once"
     return dict(found)

@@ -296,11 +296,24 @@ def test_questions_are_read_in_the_usual_forms_of_files(folder: Path, name: str,
 
 def test_records_that_are_left_out_are_counted(folder: Path) -> None:
     own = folder / "own.jsonl"
-    own.write_text('{"question": "1 + 1?", "answer": "2"}\n{"question": "why?"}\n')
+    lines = ['{"question": "why?"}\n'] * 13
+    lines[1] = lines[3] = '{"question": "1 + 1?", "answer": "2"}\n'
+    own.write_text("".join(lines))
     result = init(folder, "math", "--data", own)
     assert result.exit_code == 0
-    assert "1 of 2 records written" in result.output
-    assert "left out: no answer" in result.output
+    said = " ".join(result.output.split())
+    assert "2 of 13 records written" in said
+    assert "11 left out: no answer" in said
+    assert "records 1, 3, 5, 6, 7, 8, 9, 10, 11, 12, ..." in said
+    assert said.count("next:") == 1, "the importer's own next step is not the newcomer's"
+
+
+def test_paths_in_a_manifest_do_not_lead_up_and_down_again(folder: Path) -> None:
+    (folder / "work").mkdir()
+    model = f"{folder}/work/../model"
+    result = CliRunner().invoke(app, ["init", "math", "--model", model, "--output", str(folder / "work" / "job.yaml")])
+    assert result.exit_code == 0, result.output
+    assert read_job(folder / "work" / "job.yaml").spec.model.path == f"{folder}/model"
 
 
 def test_a_model_folder_that_is_not_there_is_said_to_be_so(folder: Path) -> None:
