@@ -21,6 +21,7 @@ from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
+from prorl_cli.local.unjudged import unjudged_text
 from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, tokens_per_second, warnings
 from prorl_cli.looking import Looked
 from prorl_cli.program import command
@@ -117,7 +118,7 @@ def describe_run(run: RunFolder) -> str:
         f"  attempt     {status.attempt}; restarts: {_restarts(status.restarts)}",
         f"  checkpoint  {'none yet' if status.last_checkpoint_step is None else f'step {status.last_checkpoint_step}'}",
         f"  held-out    {_rounded(status.last_accuracy, 3)};  KL {_rounded(status.last_kl, 4)}",
-        *_progress(lines_of(run), status.total_steps, status.step),
+        *_progress(run, lines_of(run), status.total_steps, status.step),
         f"  resets      {_resets(run)}",
     ]
     for condition in status.conditions:
@@ -157,7 +158,7 @@ def lines_of(run: RunFolder) -> list[dict[str, Any]]:
     return surviving(read_lines(run.metrics, *METRICS_KEYS))
 
 
-def _progress(lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> list[str]:
+def _progress(run: RunFolder, lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> list[str]:
     """Return what the console shows while a run goes on, from its lines."""
     if not lines:
         return []
@@ -175,6 +176,8 @@ def _progress(lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> l
     if newest.get("completion_length") is not None:
         cut = f", {newest['truncated']:.0%} cut at the limit" if newest.get("truncated") is not None else ""
         found.append(f"  length      {newest['completion_length']:.0f} tokens{cut}")
+    if text := unjudged_text(run, lines):
+        found.append(f"  unjudged    {text}")
     if (pace := tokens_per_second(newest)) is not None:
         seconds = step_seconds(lines)
         usual = statistics.fmean(seconds[-STEPS_FOR_PACE:])

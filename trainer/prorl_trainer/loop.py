@@ -28,6 +28,7 @@ own precision; a step that finds fewer groups than asked for in the allowed roun
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Coroutine
@@ -181,7 +182,9 @@ class Learner:
         """Take all optimizer steps of one batch."""
         self.parts.shared_status.enter(LearnerPhase.UPDATING)
         self.state, trained = take_optimizer_steps(spec, groups, self.state, self.parts, self.clock)
-        self.parts.samples.write(f"train-{step}.jsonl", training_lines(groups, step, self.state.attempt))
+        unjudged = [group for group in sampled.shown if group.summary.masked]
+        lines = (training_lines(groups, step, self.state.attempt), empty_lines(unjudged, step, self.state.attempt))
+        self.parts.samples.write(f"train-{step}.jsonl", itertools.chain(*lines))
         return merged(sampling_metrics(sampled), masked_metrics(sampled), trained)
 
     def _require_agreement(self, spec: ProRLJobSpec, step: int, metrics: StepMetrics) -> None:

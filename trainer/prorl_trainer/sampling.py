@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import Domain
 from prorl_api.wire.base import WeightsId
+from prorl_api.wire.learner import MAX_REASON
 from prorl_api.wire.rollout import CompletionEvent, GenerateRequest, Sampling
-from prorl_api.wire.sandbox import ScoreItem
+from prorl_api.wire.sandbox import ScoreItem, ScoreResult
 from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, Segment
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
@@ -89,8 +90,7 @@ class Sampler:
             for index, text in enumerate(texts)
         ]
         results = await self._rewards.score(items, spec.sandbox.score_timeout_seconds)
-        masked = self._shared_status.status.masked_rollouts + sum(result.reward is None for result in results)
-        self._shared_status.update(masked_rollouts=masked)
+        self._count_masked(results)
         rollouts = tuple(
             Rollout(
                 segments=_segments(event),
@@ -105,6 +105,12 @@ class Sampler:
         return RolloutGroup(
             prompt=prompt, rollouts=rollouts, judge_seconds=sum(result.judge_seconds for result in results)
         )
+
+    def _count_masked(self, results: Sequence[ScoreResult]) -> None:
+        reasons = [result.detail for result in results if result.reward is None]
+        if reasons:
+            masked = self._shared_status.status.masked_rollouts + len(reasons)
+            self._shared_status.update(masked_rollouts=masked, masked_reason=reasons[-1][:MAX_REASON])
 
 
 class JournalledSampler:

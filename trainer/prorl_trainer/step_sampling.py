@@ -75,7 +75,7 @@ class StepSampler:
             failures |= _failures(groups)
             judged = [(group, keep(earned_rewards(spec.algorithm.length, group))) for group in groups]
             kept += [group for group, is_kept in judged if is_kept]
-            shown = [*shown, *(group for group, is_kept in judged if not is_kept)][:_MAX_SHOWN]
+            shown = _first_shown([*shown, *(group for group, is_kept in judged if not is_kept)])
         try:
             _raise_if_masked(sampled, failures, spec)
         except RewardError:
@@ -103,6 +103,11 @@ def _plan(spec: ProRLJobSpec, step: int, weights_id: WeightsId) -> Callable[[Pro
         seed=sampling_seed(spec.seed, "train", prompt.index),
         weights_id=weights_id,
     )
+
+
+def _first_shown(groups: Sequence[RolloutGroup]) -> list[RolloutGroup]:
+    """Return those that people are shown: where the judge failed before where all was alike."""
+    return sorted(groups, key=lambda group: not group.summary.masked)[:_MAX_SHOWN]
 
 
 def _failures(groups: Sequence[RolloutGroup]) -> set[str]:

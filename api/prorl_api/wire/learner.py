@@ -12,6 +12,9 @@ from prorl_api.wire.base import Count, Moment, Sha256, WeightsId, WireModel
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.rollout import RefusedWeights, WeightSource
 
+MAX_REASON = 300
+"""Characters of a judge's own words."""
+
 
 class MemberHeartbeat(WireModel):
     """`PUT /v1/members/{incarnation}`: a rollout server says that it is there, every few seconds."""
@@ -133,6 +136,8 @@ class LearnerStatus(WireModel):
     """Digest of the reference in use."""
     masked_rollouts: Count = 0
     """Rollouts of this attempt without a reward because the judge failed."""
+    masked_reason: Annotated[str, Field(max_length=MAX_REASON)] = ""
+    """What the judge said of the newest of them, shortened."""
     isolation: IsolationReport | None = None
     """What contains programs, by the weakest of the sandboxes; None: not asked yet."""
     vitals: Annotated[dict[str, float], Field(max_length=1000)] = {}

@@ -137,7 +137,8 @@ class Observer:
         if status.masked_rollouts > self._masked.get(status.attempt, 0):
             more = status.masked_rollouts - self._masked.get(status.attempt, 0)
             self._masked[status.attempt] = status.masked_rollouts
-            self._warnings.append(f"{more} rollouts got no reward because the judge failed; they are masked")
+            why = f": {status.masked_reason}" if status.masked_reason else ""
+            self._warnings.append(f"{more} rollouts got no reward because the judge failed; they are masked{why}")
         return status
 
     def _ask(self, members: tuple[Member, ...], learner: LearnerStatus | None) -> None:

@@ -140,8 +140,8 @@ def truncation_warning(lines: Sequence[Mapping[str, Any]]) -> str:
     if share is None or share <= _MOST or (reward is not None and reward > 1 - share + _ROUNDING):
         return ""
     return (
-        f"{share:.0%} of the completions of step {newest['step']} were cut at their limit: an answer that would have come "
-        "later does not count; raise spec.rollout.maxCompletionTokens, or ask for short answers"
+        f"{share:.0%} of the completions of step {newest['step']} were cut at their limit: what comes later does "
+        "not count; raise spec.rollout.maxCompletionTokens, or ask for short answers"
     )
 
 

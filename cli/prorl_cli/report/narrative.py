@@ -116,6 +116,7 @@ def _course(summary: RunSummary) -> list[str]:
         told.append(f"The learner was started again {again} and went on from a checkpoint.")
     if summary.masked:
         told.append(
-            f"{count(summary.masked, 'completion')} got no reward because the judge failed; left out, not wrong."
+            f"{count(summary.masked, 'completion')} got no reward because the judge failed; left out, not wrong"
+            f"{': ' + summary.masked_reason if summary.masked_reason else ''}."
         )
     return told

@@ -9,6 +9,7 @@ from typing import Any
 
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.status import ConditionStatus, ConditionType
+from prorl_cli.local.unjudged import unjudged_reason
 from prorl_cli.report.intervals import PairedGain, paired_gain
 from prorl_cli.report.loading import RunData, series, sources_of, value
 from prorl_cli.report.samples import Item, Rewards
@@ -97,6 +98,8 @@ class RunSummary:
     time: TimeUse
     masked: int
     """Rollouts that the judge could not judge."""
+    masked_reason: str
+    """What it said of most of the newest that are known; may be empty."""
     report: str
 
     @property
@@ -136,6 +139,7 @@ def summary_of(data: RunData, rewards: Rewards, *, now: float | None = None) -> 
         resets=tuple(_reset_line(record) for record in data.resets),
         time=time_use(data.lines, data.repeated, _elapsed(data.created, updated)),
         masked=sum(int(value(line, "rollouts_masked") or 0) for line in data.lines),
+        masked_reason=unjudged_reason(data.folder, data.lines),
         report=str(data.folder.report),
     )
 

@@ -25,11 +25,12 @@ def score(completion, row):
 
 
 def sums() -> Iterator[Line]:
-    """Arithmetic with one right answer."""
+    """Arithmetic with one right answer, most of it so easy that a model of 135 M parameters solves some of it."""
     dice = random.Random(1)  # noqa: S311 - reproducible data, no secret
-    for _ in range(_NUM_LINES):
-        a, b, c = (dice.randint(2, 20) for _ in range(3))
-        yield {"prompt": f"What is {a} + {b} * {c}?", "row": {"answer": a + b * c}}
+    easy, harder = ([(a, b) for a in numbers for b in numbers] for numbers in (range(1, 10), range(10, 40)))
+    pairs = dice.sample(easy, 2 * _NUM_LINES // 3) + dice.sample(harder, _NUM_LINES // 3)
+    for a, b in dice.sample(pairs, _NUM_LINES):
+        yield {"prompt": f"What is {a} + {b}?", "row": {"answer": a + b}}
 
 
 def programs() -> Iterator[Line]:

@@ -94,7 +94,10 @@ def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
         ([line("a"), line("a")], "1 fault, 0 warnings"),
         ([line("a"), line("a")], "none stops a run"),
         ([line("a"), {"prompt": "b", "row": {}}], "1 fault would stop a run at its start"),
-        ([line("a"), line("a"), {"prompt": "b"}, {"row": {}}], "2 faults would stop a run at its start"),
+        (
+            [line("a"), line("a"), {"prompt": "b", "row": {}}, {"prompt": "c", "row": {}}],
+            "2 faults would stop a run at its start",
+        ),
         ([line(f"{LONG} {number}") for number in range(12)], "and 6 more"),
     ],
 )

@@ -128,6 +128,16 @@ def test_the_summary_is_json(make_run: MakeRun) -> None:
     assert told["resets"][0]["trigger"] == "kl-spike"
 
 
+def test_what_the_judge_failed_on_is_told_with_its_reason(make_run: MakeRun) -> None:
+    summary = summarise(make_run(last_step=2))
+    assert not [text for text in story(summary) if "judge failed" in text]
+    fields = {name: getattr(summary, name) for name in RunSummary.__slots__}
+    told = story(RunSummary(**fields | {"masked": 3, "masked_reason": "KeyError: 'river'"}))
+    assert "3 completions got no reward because the judge failed; left out, not wrong: KeyError: 'river'." in " ".join(
+        told
+    )
+
+
 def _told(make_run: MakeRun, before: float, after: float, interval: Interval | None) -> str:
     gain = PairedGain(n=400, before=before, after=after, interval=interval)
     held_out = HeldOut(source="addition", first_step=0, last_step=24, before=before, after=after, gain=gain)

@@ -174,7 +174,15 @@ def test_masked_rollouts_within_the_budget_are_counted(tmp_path: Path) -> None:
     step = bench.sample(spec)
     assert indices(step) == [0, 1]
     assert step.kept[0].rewards == [1.0, 0.0, None]
-    assert bench.shared_status.status.masked_rollouts == 1
+    status = bench.shared_status.status
+    assert (status.masked_rollouts, status.masked_reason) == (1, "out of memory")
+
+
+def test_groups_that_the_judge_failed_on_are_shown_before_those_without_a_signal(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, lambda index: [None, 1.0] if index == 11 else [1.0, float(index != 12)])
+    step = bench.sample(sampling_spec(prompts=1, rounds=20, sandbox={"maxMaskedFraction": 0.5}))
+    assert indices(step) == [12]
+    assert [group.prompt.index for group in step.shown] == [11, *range(7)]
 
 
 def test_the_batch_does_not_depend_on_the_order_of_answers(tmp_path: Path) -> None:

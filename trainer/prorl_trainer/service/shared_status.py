@@ -33,6 +33,7 @@ class StatusFields(TypedDict, total=False):
     best_step: int | None
     reference_digest: str
     masked_rollouts: int
+    masked_reason: str
     isolation: IsolationReport
     error: str
     trackers: tuple[TrackerState, ...]
