@@ -21,6 +21,10 @@ SMALL = 400_000_000
 """Parameters below which chat models, too, rarely follow a demand for a box (SmolLM2-135M: never in 400 answers)."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _MAX_DIRECT_TOKENS = 96
+_PREFIXED_ROOM, _LINE_ROOM = 12, 24
+"""Tokens beside the answer: behind a prefix, and where a base model writes the sum first: "8 + 4 = 12"."""
+_END_OF_LINE = "\n"
+"""Behind which a small base model begins something else."""
 _NEXT_QUESTION = "\nQuestion:"
 """What a base model writes when it is done with an answer in a row of questions and answers."""
 
@@ -67,15 +71,25 @@ def asking(kind: Kind, model: str, answers: Sequence[Any]) -> Asking:
         )
     are_integers = bool(answers) and all(_INTEGER.fullmatch(str(answer).strip()) for answer in answers)
     longest = max((len(str(answer)) for answer in answers), default=0)
+    why = rf"{_millions(size or 0)} parameters rarely write \boxed{{}}"
+    if is_chat:
+        return Asking(
+            is_chat=True,
+            template=("{question}",),
+            assistant_prefix="The answer is",
+            answer_format=AnswerFormat.FIRST_INTEGER if are_integers else AnswerFormat.TEXT,
+            num_parameters=size,
+            why=why,
+            direct_tokens=min(_MAX_DIRECT_TOKENS, longest + _PREFIXED_ROOM),
+        )
     return Asking(
-        is_chat=is_chat,
-        template=("{question}",) if is_chat else _base(),
-        assistant_prefix="The answer is" if is_chat else "",
-        stop=() if is_chat else (_NEXT_QUESTION,),
-        answer_format=AnswerFormat.FIRST_INTEGER if are_integers else AnswerFormat.TEXT,
+        is_chat=False,
+        template=_base(),
+        stop=(_END_OF_LINE,) if are_integers else (_NEXT_QUESTION,),
+        answer_format=AnswerFormat.LAST_INTEGER if are_integers else AnswerFormat.TEXT,
         num_parameters=size,
-        why=rf"{_millions(size or 0)} parameters rarely write \boxed{{}}",
-        direct_tokens=min(_MAX_DIRECT_TOKENS, longest + 12),
+        why=why,
+        direct_tokens=min(_MAX_DIRECT_TOKENS, longest + (_LINE_ROOM if are_integers else _PREFIXED_ROOM)),
     )
 
 

@@ -79,7 +79,7 @@ INTEGERS, OTHERS = ("70", -3), ("1/2", "70")
         (True, 1_500_000_000, INTEGERS, "boxed", "{question}\nPut your final answer in \\boxed{}.", 96),
         (True, 135_000_000, INTEGERS, "first-integer", "{question}", 14),
         (True, 135_000_000, OTHERS, "text", "{question}", 15),
-        (False, 135_000_000, INTEGERS, "first-integer", "Question: {question}\nAnswer:", 14),
+        (False, 135_000_000, INTEGERS, "last-integer", "Question: {question}\nAnswer:", 26),
         (False, 135_000_000, OTHERS, "text", "Question: {question}\nAnswer:", 15),
         (False, 700_000, ("7" * 19,), "text", "Question: {question}\nAnswer:", 31),
         (False, 700_000, ("x" * 200,), "text", "Question: {question}\nAnswer:", 96),
@@ -112,7 +112,8 @@ def test_a_model_is_asked_by_what_its_folder_and_the_answers_show(
     assert ("boxed" in source.prompt.template) == (form == "boxed")
     assert source.prompt.template.endswith("\nAnswer:") == (not has_template)
     assert spec.rollout.max_completion_tokens == tokens
-    assert spec.rollout.stop == (() if has_template else ("\nQuestion:",))
+    ends = "\n" if form == "last-integer" else "\nQuestion:"
+    assert spec.rollout.stop == (() if has_template else (ends,))
 
 
 @pytest.mark.parametrize(
