@@ -26,6 +26,7 @@ from prorl_control.reconcile import reconcile
 from prorl_control.resets.changes import Creation, ResetChange, advanced, concluded, newest_place, taken_over
 from prorl_control.resets.judgement import KL_STEPS
 from prorl_control.resets.triggers import names_wanted, window_steps
+from prorl_control.signals.reading import Reading
 from prorl_operator import events, observation
 from prorl_operator.acceptance import Acceptance, refused, with_acceptance, with_trouble
 from prorl_operator.actions import Actions
@@ -142,10 +143,12 @@ class Controller:
                 return SOON_SECONDS
             memory.begin_anew()
         source = self._choice.source(snapshot.body, job, plan, memory.series, memory.resets.read(), recent)
-        memory.reading = source.read(now, memory.learner, heard_now=memory.heard_at == now)
+        reading = source.read(now, memory.learner, heard_now=memory.heard_at == now)
         members = observation.members_of(snapshot, memory, now)
         is_read = job.spec.monitoring.is_from_prometheus and settled is None and not plan.suspend
-        observed = observation.observed(plan, members, memory, settled=settled, is_from_prometheus=is_read, now=now)
+        observed = observation.observed(
+            plan, members, memory, settled=settled, signals=reading if is_read else None, now=now
+        )
         memory.losses, memory.highest_step = observed.losses, observed.highest_step
         decision = reconcile(plan, observed, now)
         meta = snapshot.body["metadata"]
@@ -153,7 +156,9 @@ class Controller:
         parts.telemetry.job_state(key, decision.outcome.kind.value.capitalize())
         parts.telemetry.job_counts(key, observed.resets, decision.status.restarts)
         await self._call_learner(learner, memory, decision)
-        due = await self._carry_out(snapshot, memory, accepted, plan, actions, decision, goes_on=goes_on, now=now)
+        due = await self._carry_out(
+            snapshot, memory, accepted, plan, actions, decision, reading, goes_on=goes_on, now=now
+        )
         if decision.is_over and (ttl := job.spec.ttl_seconds_after_finished) is not None:
             return _sooner(due, await self._expire(snapshot.body, memory, ttl, now))
         return _sooner(due, _next_look(decision, has_learner=learner is not None, members_left=bool(members)))
@@ -179,6 +184,7 @@ class Controller:
         plan: RunPlan,
         actions: Actions,
         decision: Decision,
+        reading: Reading,
         *,
         goes_on: bool,
         now: float,
@@ -201,7 +207,7 @@ class Controller:
         due = await memory.statuses.write(parts.api, snapshot, memory.status, plan, now)
         await actions.end(decision)
         if decision.outcome.kind is OutcomeKind.RUNNING and decision.outcome.reason != "Stopping":
-            records, reading = memory.resets.read(), memory.reading
+            records = memory.resets.read()
             is_replayable = reading.origin is not None  # its lines are few, one a scrape at most
             changes = advanced(
                 records,

@@ -18,7 +18,6 @@ from prorl_control.plan import RunPlan, plan_in_pods
 from prorl_control.resets.changes import Place
 from prorl_control.resets.series import Series
 from prorl_control.resets.triggers import DECISIVE
-from prorl_control.signals.reading import Reading
 from prorl_operator.acceptance import ManifestGate
 from prorl_operator.actions import BaseDigest
 from prorl_operator.kube.reset_objects import ResetObjects
@@ -43,8 +42,6 @@ class JobState:
     pass says how much that is."""
     heard_at: float = 0.0
     """When the learner answered last, Unix time."""
-    reading: Reading = field(default_factory=Reading)
-    """What resets are decided on, of the last look."""
     decided: Place | None = None
     """Line of a Prometheus up to which resets were decided on; None: nothing is known of earlier looks."""
     outcomes: tuple[ResetOutcome, ...] = ()

@@ -15,6 +15,7 @@ from prorl_control.decision import LINES_FOR_STATUS, Observed, Outcome
 from prorl_control.members import Member
 from prorl_control.outcome import with_new_losses
 from prorl_control.plan import RunPlan
+from prorl_control.signals.reading import Reading
 from prorl_operator.job_state import JobState
 from prorl_operator.learner_api import LearnerApi
 from prorl_operator.member_states import learner_members, server_members, taken_attempt, told_step
@@ -119,7 +120,7 @@ def observed(
     memory: JobState,
     *,
     settled: Outcome | None,
-    is_from_prometheus: bool,
+    signals: Reading | None,
     now: float,
 ) -> Observed:
     """Put together what the brain decides on; the caller keeps its `losses` and `highest_step` for the next look."""
@@ -128,9 +129,9 @@ def observed(
         members=members,
         learner=memory.learner,
         resets=tuple(memory.resets.read()),
-        metrics=tuple(memory.series.lines[-LINES_FOR_STATUS:]),
+        metrics=tuple(memory.series.newest(LINES_FOR_STATUS)),
         metrics_at=memory.series.read_at,
-        signals=memory.reading if is_from_prometheus else None,
+        signals=signals,
         highest_step=max(memory.highest_step, told),
         taken_attempt=taken_attempt(members),
         checkpoint_step=max(memory.status.last_checkpoint_step or 0, told) or None,

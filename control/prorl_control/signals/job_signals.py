@@ -122,8 +122,8 @@ class JobSignals:
         """Whether the lines go back far enough."""
         if self._covered is None:
             return False
-        lines = self._timeline.lines
-        reaches = bool(lines) and lines[0][STEP] <= self.wanted.target_step + 1
+        first = self._timeline.first_step
+        reaches = first is not None and first <= self.wanted.target_step + 1
         return reaches or self._covered[0] <= self.wanted.since
 
     def take(self, span: Span, samples: JobSamples, own: Mapping[str, Sequence[tuple[float, float]]]) -> None:
@@ -290,14 +290,14 @@ def _unbelievable(learner: LearnerStatus | None, timeline: Timeline, before: flo
     """
     if learner is None:
         return None
-    early = [line for line in timeline.lines if (timeline.seen_at(line) or 0.0) < before]
+    early = timeline.places_before(before)
     if not early:
         return None
-    attempt = max(line[ATTEMPT] for line in early)
-    if attempt > learner.attempt:
-        message = f"it has samples of attempt {attempt}, the learner is attempt {learner.attempt}"
+    newest = max(attempt for attempt, _ in early)
+    if newest > learner.attempt:
+        message = f"it has samples of attempt {newest}, the learner is attempt {learner.attempt}"
         return _fault(SignalReason.UNKNOWN_ATTEMPT, message)
-    step = max((line[STEP] for line in early if line[ATTEMPT] == learner.attempt), default=0)
+    step = max((step for attempt, step in early if attempt == learner.attempt), default=0)
     if step > learner.step:
         message = f"it has samples of step {step}, the learner has completed {learner.step}"
         return _fault(SignalReason.AHEAD_OF_LEARNER, message)

@@ -405,7 +405,7 @@ def test_while_a_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_
     signals = JobSignals(make_wanted())
     signals.fail(AWAY)
     series = Series()
-    series.lines = [{"step": 5, "attempt": 1, "kl": 0.5}]
+    series.take_file([{"step": 5, "attempt": 1, "kl": 0.5}])
     waiting = signals.read(NOW, make_learner())
     standing_in = WithStandIn(signals, LearnerSeries(series)).read(NOW, make_learner())
     assert waiting.lines == []
@@ -418,7 +418,7 @@ def test_while_a_prometheus_is_away_the_learner_s_series_stand_in_where_that_is_
 
 def test_nobody_stands_in_for_a_prometheus_that_is_about_to_be_read() -> None:
     series = Series()
-    series.lines = [{"step": 5, "attempt": 1, "kl": 0.5}]
+    series.take_file([{"step": 5, "attempt": 1, "kl": 0.5}])
     found = WithStandIn(JobSignals(make_wanted()), LearnerSeries(series)).read(NOW, make_learner())
     assert found.lines == []
     assert found.fault is not None
