@@ -163,7 +163,9 @@ def _next_attempt(plan: RunPlan, observed: Observed, members: list[Member], now:
     starts = tuple(MemberStart(role=Role.LEARNER, index=rank, attempt=attempt) for rank in range(plan.learner_ranks))
     if ended is None:
         return _Actions(ensure=starts, events=tuple(_started(start) for start in starts))
-    message = f"the learner is started again as attempt {attempt}, from the last checkpoint"
+    saved = observed.checkpoint_step
+    where = "from the start: there is no checkpoint yet" if saved is None else f"from the checkpoint of step {saved}"
+    message = f"the learner is started again as attempt {attempt}, {where}"
     again = Event(kind=EventKind.RESTARTED, subject=f"attempt-{attempt}", message=message, is_warning=True)
     return _Actions(ensure=starts, events=(*lost, again))
 

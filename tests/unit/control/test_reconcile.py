@@ -15,7 +15,7 @@ from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.spec.values import OptimizerAction, ResetSource, Role
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
 from prorl_api.wire.learner import LearnerPhase, TrackerState
-from prorl_control.decision import Decision, Observed, OutcomeKind, ResetCall, StopCall
+from prorl_control.decision import Decision, EventKind, Observed, OutcomeKind, ResetCall, StopCall
 from prorl_control.members import Exit, Loss, Member, MemberState, with_losses
 from prorl_control.plan import plan
 from prorl_control.reconcile import GANG_END_SECONDS, reconcile
@@ -332,6 +332,16 @@ def test_a_settled_outcome_stands_whatever_is_seen_later() -> None:
 def test_a_learner_that_ends_early_without_being_asked_is_started_again() -> None:
     decision = at(200.0, make_member(Role.LEARNER, exit=Exit(code=0)), ROLLOUT, SANDBOX, highest_step=19)
     assert ensured(decision) == [("learner-0", 2)]
+
+
+@pytest.mark.parametrize(
+    ("saved", "where"), [(None, "from the start: there is no checkpoint yet"), (15, "from the checkpoint of step 15")]
+)
+def test_a_restart_says_where_it_goes_on(saved: int | None, where: str) -> None:
+    killed = make_member(Role.LEARNER, exit=KILLED)
+    decision = at(200.0, killed, ROLLOUT, SANDBOX, highest_step=19, checkpoint_step=saved)
+    (again,) = [event.message for event in decision.events if event.kind is EventKind.RESTARTED]
+    assert again == f"the learner is started again as attempt 2, {where}"
 
 
 def test_suspend_asks_for_a_checkpoint_and_waits_for_the_learner() -> None:
