@@ -100,15 +100,22 @@ async def test_what_is_no_reward_is_masked_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["while True: pass", "import time; time.sleep(60)", "return len([0] * 10 ** 10)"],
+    ("body", "why"),
+    [
+        ("while True: pass", "score took longer than 1 s (spec.sandbox.scoreTimeoutSeconds)"),
+        ("import time; time.sleep(60)", "score took longer than 1 s (spec.sandbox.scoreTimeoutSeconds)"),
+        ("return len([0] * 10 ** 10)", "score "),
+    ],
     ids=["busy", "asleep", "large"],
 )
 @in_one_loop
-async def test_a_function_that_runs_into_a_limit_gives_no_zero(programs: ProgramService, body: str) -> None:
+async def test_a_function_that_runs_into_a_limit_gives_no_zero_and_says_which(
+    programs: ProgramService, body: str, why: str
+) -> None:
     (judged,) = await judge(programs, f"def score(completion, row):\n    {body}\n", "text", timeout_seconds=1.0)
     assert judged.judgement.reward is None, judged
     assert not judged.judgement.verdict.has_reward
+    assert judged.judgement.detail.startswith(why)
 
 
 SPOILING = """

@@ -69,9 +69,19 @@ async def call_function(
     except BreachError as breach:
         return FunctionAnswer(fault=breach.detail)
     if outcome.stop_reason is not StopReason.EXITED or outcome.signal is not None:
-        what = outcome.stop_reason if outcome.stop_reason is not StopReason.EXITED else f"signal {outcome.signal}"
-        return FunctionAnswer(fault=f"{call.function} was ended by its limit: {what}", is_final=False, outcome=outcome)
+        return FunctionAnswer(fault=f"{call.function} {_limit(outcome, call.limits)}", is_final=False, outcome=outcome)
     return replace(_read(single.answer, call.function, outcome), outcome=outcome)
+
+
+def _limit(outcome: RawOutcome, limits: ExecutionLimits) -> str:
+    """Return which limit a call ran into, and what sets it."""
+    if outcome.stop_reason is StopReason.WALL:
+        return f"took longer than {limits.wall_seconds:g} s (spec.sandbox.scoreTimeoutSeconds)"
+    if outcome.stop_reason is StopReason.MEMORY:
+        return f"took more than {limits.memory_bytes // 2**20} MiB of memory"
+    if outcome.stop_reason is StopReason.OUTPUT:
+        return "wrote more than its output may be"
+    return f"was ended by signal {outcome.signal}, as by its limit of processor time"
 
 
 def _read(answer: bytes | None, function: str, outcome: RawOutcome) -> FunctionAnswer:
