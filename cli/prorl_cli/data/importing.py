@@ -28,6 +28,8 @@ class ImportCounts:
     """What became of the records."""
 
     records: int = 0
+    fields: tuple[str, ...] = ()
+    """Of the first record."""
     written: int = 0
     skipped: Counter[str] = field(default_factory=Counter)
     skipped_at: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
@@ -58,7 +60,7 @@ def import_files(name: str, sources: Sequence[Path], output: Path, *, replaces: 
     counts = ImportCounts()
     found = (record for path in sources for record in records(path))
     try:
-        _write(output, converted(importer, found, counts), counts)
+        _write(output, converted(importer, found, counts), counts, ", ".join(map(str, sources)))
     except OSError as error:
         raise storage_error(error, output, "--output") from error
     return counts
@@ -68,6 +70,8 @@ def converted(importer: Importer, found: Iterator[Record | None], counts: Import
     """Yield the lines that records become; `counts` is brought up to date on the way."""
     for number, record in enumerate(found):
         counts.records += 1
+        if record is not None and not counts.fields:
+            counts.fields = tuple(map(str, record))
         made = Skipped("not a JSON object") if record is None else importer.convert(record)
         line = _validated(importer, made, number) if isinstance(made, Imported) else made
         if isinstance(line, Skipped):
@@ -89,7 +93,7 @@ def _validated(importer: Importer, line: Imported, number: int) -> dict[str, Any
     return Skipped(f"does not fit the row model: {path}: {faults[0].want}")
 
 
-def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCounts) -> None:
+def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCounts, source: str) -> None:
     with written_beside(output) as file:
         for line in lines:
             # Escaped, so that half a surrogate pair in the source is found by the check instead of failing here.
@@ -97,8 +101,9 @@ def _write(output: Path, lines: Iterator[Mapping[str, Any]], counts: ImportCount
             counts.written += 1
         if not counts.written:
             got = "; ".join(f"{count} {reason}" for reason, count in counts.skipped.most_common(5)) or "no records"
-            fault = Fault(path="SOURCE", got=got, want="at least one record that can be imported")
-            raise SpecError([fault], source="the published files")
+            seen = f" (the first has {', '.join(counts.fields[:_MAX_NAMED])})" if counts.fields else ""
+            want = f"at least one record that can be imported{seen}"
+            raise SpecError([Fault(path=source, got=got, want=want)], source="the data")
 
 
 def summary(counts: ImportCounts, output: Path) -> str:

@@ -309,6 +309,16 @@ def test_records_that_are_left_out_are_counted(folder: Path) -> None:
     assert said.count("next:") == 1, "the importer's own next step is not the newcomer's"
 
 
+def test_records_of_unknown_names_are_told_with_the_file_and_the_names_that_it_has(folder: Path) -> None:
+    own = folder / "own.jsonl"
+    own.write_text('{"q": "1 + 1?", "a": "2"}\n' * 3)
+    result = init(folder, "math", "--data", own)
+    assert result.exit_code == 64
+    said = " ".join(result.output.split())
+    assert f"{own}: got 3 no question (question, problem," in said
+    assert "(the first has q, a)" in said
+
+
 def test_paths_in_a_manifest_do_not_lead_up_and_down_again(folder: Path) -> None:
     (folder / "work").mkdir()
     model = f"{folder}/work/../model"
