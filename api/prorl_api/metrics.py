@@ -156,7 +156,7 @@ TABLE: tuple[Metric, ...] = (
     _m("seconds_publishing", "seconds", "Weights to the rollout servers."),
     _m("seconds_validating", "seconds", "Validation, when one ran in this step."),
     _m("seconds_resetting", "seconds", "Making another policy the reference, at the boundary before this step."),
-    _m("seconds_checkpointing", "seconds", "Writing checkpoints in this step."),
+    _m("seconds_checkpointing", "seconds", "Capturing checkpoints in this step, and waiting for one to be written."),
     _m("tokens_generated", "tokens", "Completion tokens sampled."),
     _m("tokens_prompt", "tokens", "Prompt tokens sent to rollout servers, once a group."),
     _m("tokens_trained", "tokens", "Loss tokens."),

@@ -154,6 +154,7 @@ def _memory_rows(
     )
     if rank.on_host:
         yield "", f"beside it {size_text(rank.on_host)} of host memory a rank"
+    yield "", f"and {size_text(rank.checkpoint)} of host memory a rank while a checkpoint is written"
     cache = cache_bytes(spec, server, devices)
     room = "unknown" if cache is None else size_text(max(0, cache))
     text = f"{spec.rollout.replicas} server(s), each {size_text(server.weights)} of {where} for weights, cache {room}"

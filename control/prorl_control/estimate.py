@@ -1,7 +1,7 @@
 """What a run takes of memory and disk, from the size of its model: a forecast for people, of what grows with the model.
 
-A checkpoint holds weights, moments and, of DeepSpeed, what is sharded: at most 16 bytes a parameter. What the training
-state takes is `forecast.memory`'s to say.
+What the training state and a checkpoint take of a parameter is `forecast.memory`'s to say. Left out, as activations
+are: the copy that is made for a checkpoint, at a time at which there are none.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
-from prorl_control.forecast.memory import BYTES, ModelSize, num_ranks, rank_memory
-
-_CHECKPOINT_BYTES = 16
-"""Of one parameter, at most."""
+from prorl_control.forecast.memory import BYTES, CHECKPOINT_BYTES, ModelSize, num_ranks, rank_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +47,7 @@ class Estimate:
 def estimate(spec: ProRLJobSpec, num_parameters: int) -> Estimate:
     """Forecast a job whose model has that many parameters."""
     rank = rank_memory(spec, ModelSize(parameters=num_parameters), 0, on_gpu=False)
-    served, checkpoint = BYTES[spec.rollout.dtype], _CHECKPOINT_BYTES * num_parameters
+    served, checkpoint = BYTES[spec.rollout.dtype], CHECKPOINT_BYTES * num_parameters
     return Estimate(
         training=rank.state * num_ranks(spec),
         reference=rank.reference * num_ranks(spec),

@@ -133,8 +133,8 @@ def test_a_fixed_field_cannot_be_edited(world: ClusterWorld) -> None:
         world.write_job(schedule=LONG, seed=9)
     assert "seed" in refusal(caught.value).message
     with pytest.raises(ApiException) as caught:
-        world.write_job(schedule=LONG, learner={"deepspeed": {"zeroStage": 3}})
-    assert "zeroStage" in refusal(caught.value).message
+        world.write_job(schedule=LONG, learner={"precision": "float32"})
+    assert "precision" in refusal(caught.value).message
 
 
 def test_a_spec_that_cannot_run_creates_nothing_names_every_fault_and_heals_by_an_edit(world: ClusterWorld) -> None:

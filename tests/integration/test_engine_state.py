@@ -21,6 +21,7 @@ from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.roles import DeepSpeedSpec
 from prorl_trainer.engines.build import build_engine, load_policy
 from prorl_trainer.engines.reference import OffloadedReference, ShardedReference
+from prorl_trainer.engines.state_files import MASTER, MOMENTS, Snapshot, StoredState
 from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.export.policy_weights import engine_weights
 from prorl_trainer.storage.checkpoints import LearnerState
@@ -39,6 +40,7 @@ from tests.integration.engine_kit import (
     weights_of,
     world_of_one,
 )
+from tests.integration.recipe_rank import OPTIMIZER, train_by_recipe
 from tests.integration.tiny_families import write_family
 from tests.integration.tiny_model import write_model
 from tests.unit.trainer.trainer_builders import make_state
@@ -124,22 +126,29 @@ def test_a_reference_reset_brings_the_kl_back_to_zero(model: Path, kind: str) ->
 
 
 def run_two_ranks(model: Path, out: Path, stage: int, reference: str) -> dict[str, Any]:
+    (out / "saved").mkdir()
+    result: dict[str, Any] = run_ranks("engine_rank", model, out, str(stage), "float32", reference)
+    return result
+
+
+def run_ranks(module: str, *arguments: Path | str, count: int = 2) -> Any:
+    """Run a program of several ranks; what the first one wrote to `sums.json` in the second argument."""
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]
     listening.close()
-    (out / "saved").mkdir()
-    base = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    module, settings = "tests.integration.engine_rank", [str(stage), "float32", reference]
-    command = [sys.executable, "-m", module, str(model), str(out), *settings]
-    ranks = [subprocess.Popen(command, cwd=REPOSITORY, env={**base, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
+    base = {**os.environ, "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", f"tests.integration.{module}", *map(str, arguments)]
+    names = map(str, range(count))
+    ranks = [
+        subprocess.Popen(command, cwd=REPOSITORY, env={**base, "RANK": name, "LOCAL_RANK": name}) for name in names
+    ]
     try:
-        assert [rank.wait(timeout=500) for rank in ranks] == [0, 0]
+        assert [rank.wait(timeout=500) for rank in ranks] == [0] * count
     finally:
         for rank in ranks:
             rank.kill()
             rank.wait()
-    result: dict[str, Any] = json.loads((out / "sums.json").read_text())
-    return result
+    return json.loads((Path(arguments[1]) / "sums.json").read_text())
 
 
 def test_two_ranks_have_packs_of_different_length() -> None:
@@ -250,10 +259,92 @@ def two_ranks(stage: int) -> LearnerState:
     return make_state(engine="deepspeed", num_ranks=2, zero_stage=stage)
 
 
-def test_a_missing_ranks_shards_are_named(model: Path, tmp_path: Path) -> None:
-    make_engine(model, learner_spec("deepspeed", stage=3)).save(tmp_path)
-    with pytest.raises(CheckpointError, match=r"the shards of 1 ranks, and 2 wrote it; .*--checkpoint best"):
+def test_a_missing_ranks_file_is_named(model: Path, tmp_path: Path) -> None:
+    engine = make_engine(model, learner_spec("deepspeed", stage=3))
+    Snapshot(engine._backend.runs(), 0, 2).write(tmp_path)
+    with pytest.raises(CheckpointError, match=r"the files of 1 ranks, and 2 wrote it; .*--checkpoint best"):
         engine_weights(tmp_path, two_ranks(3))
+
+
+ENGINES = [("plain", 0), ("deepspeed", 1), ("deepspeed", 2), ("deepspeed", 3)]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_zero_stage_goes_on_from_a_checkpoint_of_any_other(model: Path, tmp_path: Path, precision: str) -> None:
+    """Each takes a step, and the next one its checkpoint; masters and moments come over to the last bit."""
+    folders = [tmp_path / f"{kind}-{stage}" for kind, stage in ENGINES]
+    for number, (kind, stage) in enumerate(ENGINES):
+        engine = make_engine(model, learner_spec(kind, stage=stage, precision=precision))
+        train(engine, [9])  # what is loaded over must leave no trace
+        if number:
+            engine.load(folders[number - 1])
+            (tmp_path / "again").mkdir(exist_ok=True)
+            engine.save(tmp_path / "again")
+            assert_same_state(StoredState(tmp_path / "again"), StoredState(folders[number - 1]))
+            weights, dtype = weights_of(engine), next(engine.weights())[1].dtype
+            stored = StoredState(folders[number - 1])
+            assert all(torch.equal(value, stored.whole(name).to(dtype).float()) for name, value in weights.items())
+        train(engine, [number])
+        folders[number].mkdir()
+        engine.save(folders[number])
+
+
+def assert_same_state(first: StoredState, second: StoredState) -> None:
+    assert first.shapes == second.shapes
+    for name, shape in first.shapes.items():
+        assert first.step(name) == second.step(name) > 0
+        length = torch.Size(shape).numel()
+        for part in (MASTER, *MOMENTS):
+            assert torch.equal(first.read(part, name, 0, length), second.read(part, name, 0, length)), (part, name)
+
+
+def test_a_run_goes_on_with_other_ranks_and_stages_as_if_nothing_had_happened(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    """1 rank under stage 2, then 2 under stage 3, 1 and 2, then 1 under stage 0, against one engine throughout."""
+    wide = write_model(tmp_path_factory.mktemp("wide"), tokenizer=False, **WIDE)
+    first = make_engine(wide, learner_spec("deepspeed", stage=2))
+    sums = train(first, [1, 2])
+    (tmp_path / "first").mkdir()
+    first.save(tmp_path / "first")
+    sums += run_ranks("resharded_rank", wide, tmp_path, "first", "second", "3", "1", "2")
+    last = make_engine(wide, learner_spec("deepspeed", stage=0))
+    last.load(tmp_path / "second")
+    sums += train(last, [6])
+    plain = make_engine(wide)
+    assert_sums_agree(sums, train(plain, [1, 2, 3, 4, 5, 6]), 1e-4)
+    assert distance(weights_of(plain), weights_of(last)) < 1e-4
+
+
+@pytest.mark.chaos  # four processes on two cores take a minute
+@pytest.mark.parametrize(("count", "stage"), [(2, 2), (4, 0), (4, 2), (4, 3)])
+def test_rate_clip_and_reset_are_the_same_for_1_2_and_4_ranks_on_the_same_global_batch(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, count: int, stage: int
+) -> None:
+    wide = write_model(tmp_path_factory.mktemp("wide"), tokenizer=False, **WIDE)
+    seen = run_ranks("recipe_rank", wide, tmp_path, str(stage), count=count)
+    one = train_by_recipe(make_engine(wide, learner_spec().model_copy(update={"optimizer": OPTIMIZER})), 1)
+    third = OPTIMIZER.learning_rate / 3
+    assert [result["rate"] for result in one] == pytest.approx([third, 2 * third, 3 * third, 3 * third] * 2)
+    assert min(result["gradient_norm"] for result in one) > 2 * OPTIMIZER.gradient_clip, "it is clipped"
+    assert_sums_agree(seen, one, 1e-4)
+
+
+def test_a_rank_0_that_is_slow_trips_no_collective_and_a_rank_that_cannot_write_is_named(tmp_path: Path) -> None:
+    seen = run_ranks("talking_rank", "", tmp_path)
+    assert seen == {"total": 2.0, "failure": "rank 1: [Errno 28] No space left on device"}
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_anything_is_overwritten(
+    model: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    other = write_model(tmp_path_factory.mktemp("other"), tokenizer=False, num_hidden_layers=1)
+    make_engine(other).save(tmp_path)
+    engine = make_engine(model)
+    before = weights_of(engine)
+    with pytest.raises(CheckpointError, match="holds the parameters of another model"):
+        engine.load(tmp_path)
+    assert is_equal(before, weights_of(engine))
 
 
 def test_deepspeed_starts_within_a_minute(model: Path) -> None:

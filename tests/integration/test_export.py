@@ -156,6 +156,7 @@ def _move_model(run: Path) -> None:
     (run / "effective.json").write_text(text.replace(job["spec"]["model"]["path"], "/nowhere/model"))
 
 
+WRITTEN = "rank-00000-of-00001.safetensors"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no checkpoint": (lambda run: (run / "CURRENT").unlink(), "at least one checkpoint"),
     "a torn CURRENT": (lambda run: (run / "CURRENT").write_text('{"attempt": 1, "st'), "is damaged"),
@@ -163,9 +164,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda run: (run / "attempts/1/checkpoints/step-4/checkpoint.json").write_text('{"steps": 4}'),
         "cannot be read",
     ),
-    "torn weights": (lambda run: _cut(run / "attempts/1/checkpoints/step-4/engine/plain.pt"), "copy the run again"),
+    "torn weights": (lambda run: _cut(run / "attempts/1/checkpoints/step-4/engine" / WRITTEN), "copy the run again"),
     "no weights": (
-        lambda run: (run / "attempts/1/checkpoints/step-4/engine/plain.pt").unlink(),
+        lambda run: (run / "attempts/1/checkpoints/step-4/engine" / WRITTEN).unlink(),
         "take --checkpoint best",
     ),
     "no manifest": (lambda run: (run / "effective.json").unlink(), "--model FOLDER"),

@@ -187,8 +187,8 @@ def test_an_edit_to_suspend_is_announced_and_ends_the_command_well(bench: LocalW
     [
         ({"seed": 9}, "spec.seed: got 9, was 0; fixed once a run has begun"),
         ({"rollout": {"temprature": 1.0}}, "did you mean `temperature`?"),
-        ({"learner": {"precision": "float32"}}, "checkpoints are written in this shape, no other can read them"),
-        ({"learner": {"deepspeed": {"zeroStage": 3}}}, "spec.learner.deepspeed.zeroStage: got 3, was 2"),
+        ({"learner": {"precision": "float32"}}, "the run's checkpoints hold the numbers of this one"),
+        ({"learner": {"engine": "plain"}}, 'spec.learner.engine: got "plain", was "deepspeed"'),
     ],
 )
 def test_an_edit_that_cannot_be_taken_up_changes_nothing(
@@ -206,10 +206,11 @@ def test_an_edit_that_cannot_be_taken_up_changes_nothing(
 def test_what_must_wait_is_said_to_wait(bench: LocalWorld) -> None:
     body = bench.begin()
     wait_for_step(bench, 2)
-    bench.write_job(rollout={"dtype": "float32"}, sandbox={"replicas": 3})
+    bench.write_job(rollout={"dtype": "float32"}, sandbox={"replicas": 3}, learner={"deepspeed": {"zeroStage": 3}})
     wait_for(lambda: "manifest: " in bench.output, "the edit is noticed")
     assert bench.finish(body) == 0
-    for change in ('spec.rollout.dtype: "bfloat16" -> "float32"', "spec.sandbox.replicas: 1 -> 3"):
+    said = 'spec.rollout.dtype: "bfloat16" -> "float32"', "spec.sandbox.replicas: 1 -> 3", "deepspeed.zeroStage: 2 -> 3"
+    for change in said:
         assert f"{change} (holds from the next start on)" in bench.output
 
 
@@ -230,16 +231,16 @@ def test_longer_completions_than_the_engines_take_wait_and_shorter_ones_and_thos
     assert bench.status.attempt == 1
 
 
-def test_the_shape_of_checkpoints_may_change_as_long_as_there_is_none(bench: LocalWorld) -> None:
+def test_engine_and_precision_may_change_as_long_as_there_is_no_checkpoint(bench: LocalWorld) -> None:
     """A first start that did not get far enough, for lack of memory for instance, is no dead end."""
     (bench.control / "exit-learner-0").write_text("64")
     assert bench.finish() == 64
-    bench.write_job(learner={"deepspeed": {"zeroStage": 3}})
+    bench.write_job(learner={"precision": "float32"})
     assert bench.finish() == 0
-    assert "changed since the last start: spec.learner.deepspeed.zeroStage: 2 -> 3" in bench.output
-    bench.write_job(learner={"deepspeed": {"zeroStage": 2}}, schedule={"totalSteps": 50})
+    assert 'changed since the last start: spec.learner.precision: "bfloat16" -> "float32"' in bench.output
+    bench.write_job(learner={"precision": "bfloat16"}, schedule={"totalSteps": 50})
     assert bench.finish() == 64
-    assert "spec.learner.deepspeed.zeroStage: got 2, was 3" in bench.output
+    assert 'spec.learner.precision: got "bfloat16", was "float32"' in bench.output
 
 
 def test_a_lost_rank_0_process_is_gone_before_its_successor_starts(bench: LocalWorld) -> None:

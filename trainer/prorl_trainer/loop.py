@@ -13,6 +13,8 @@ loop's thread (`IoLoop`) owns everything that speaks HTTP: the API, the clients,
               ◄──── groups ──────
     boundary  ◄── ResetQueue, SharedStatus: what was posted meanwhile
 
+A third thread writes checkpoints that the main thread has captured (`Checkpointer`).
+
 The main thread waits for the event loop, in `_interruptible` alone, where a stop cancels what it waits for. The event
 loop never waits for the main thread; what both touch is behind locks (`SharedStatus`, `ResetQueue`).
 
@@ -85,12 +87,18 @@ class Learner:
         return self._live.spec
 
     def run(self) -> None:
-        """Train until the last step or until a stop is asked for; a checkpoint is written either way.
+        """Train until the last step or until a stop is asked for; a checkpoint is on the disk either way.
 
         Raises:
             MasteredError: There is nothing left to learn; the learner is done.
             NoSignalError, RewardError, NonFiniteError, CheckpointError, StaleAttemptError: The run cannot go on.
         """
+        try:
+            self._run()
+        finally:
+            self._checkpoints.close()
+
+    def _run(self) -> None:
         try:
             self._train()
         except StopRequested:
@@ -102,6 +110,7 @@ class Learner:
         total = self.spec.schedule.total_steps
         if self._must_checkpoint or (total and self.state.step >= total):  # an evaluation leaves nothing to resume
             self._checkpoint()
+        self._checkpoints.finish(self.spec.checkpoint, self.state)
         self.parts.shared_status.enter(LearnerPhase.DONE)
 
     def _train(self) -> None:
@@ -274,14 +283,17 @@ class Learner:
         """Between two steps: take up edits of the manifest and resets, write a checkpoint, stop."""
         shared_status, parts = self.parts.shared_status, self.parts
         parts.fence.check()
+        self._checkpoints.take_up(self.spec.checkpoint, self.state)
         if self._live.refresh():
             shared_status.update(total_steps=self.spec.schedule.total_steps)
             self.state = replace(self.state, spec_revision=spec_revision(self.spec))
         with self.clock.part("resetting"):
             self.state = enter_stage(self.spec, self.state, parts)
             self.state, applied = apply_resets(self.state, parts)
-        if applied or self._checkpoints.is_due(self.spec.checkpoint, self.state):
-            self._checkpoint()
+        if applied:
+            self._checkpoint()  # no reset is acknowledged that a kill could undo
+        elif self._checkpoints.is_due(self.spec.checkpoint, self.state):
+            self._checkpoints.begin(self.spec.checkpoint, self.state)
         for command, before, after in applied:
             parts.reset_queue.applied(command, step=self.state.step, before=before, after=after)
         shared_status.update(trackers=parts.trackers.states())
@@ -289,7 +301,9 @@ class Learner:
             raise StopRequested
 
     def _checkpoint(self) -> None:
-        self._checkpoints.write(self.spec.checkpoint, self.state)
+        """Write a checkpoint, and wait until it is on the disk."""
+        self._checkpoints.begin(self.spec.checkpoint, self.state)
+        self._checkpoints.finish(self.spec.checkpoint, self.state)
 
     def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it; a stop request cancels it."""

@@ -114,7 +114,7 @@ def prepare(
         faults.found += refused
         tokenizer = None
     if not has_checkpoint:
-        faults.of(lambda: check_init_from(spec, spec.learner.replicas * spec.learner.processes_per_replica))
+        faults.of(lambda: check_init_from(spec))
     faults.found += place_faults(spec.learner, has_gpu=training_device().type == "cuda")
     rewards = faults.of(lambda: reward_functions(spec.data, base))
     prompts = faults.of(lambda: PromptSource(spec, tokenizer, base, store, max_rows=max_rows))

@@ -47,17 +47,19 @@ def resume_or_begin(
     current = checkpoints.current()
     if current is not None:
         state = checkpoints.read_state(current)
-        _raise_if_incompatible(state, spec, num_ranks)
+        _raise_if_incompatible(state, spec)
         reference = references.verified_file(state.reference_digest)
         _raise_if_other_model(engine, reference, "spec.model.path", "the model that the run began with; another one")
         engine.load(checkpoints.engine_folder(current))
         engine.reference_from_file(reference)
         _logger.info("resumed", extra={"step": state.step, "from_attempt": current.attempt})
-        return replace(state, attempt=attempt, spec_revision=revision, zero_stage=zero_stage(spec))
+        return replace(
+            state, attempt=attempt, spec_revision=revision, num_ranks=num_ranks, zero_stage=zero_stage(spec)
+        )
     optimizer_steps = 0
     if spec.init_from is not None:
         other, chosen = _other_run(spec.init_from)
-        _raise_if_foreign(chosen.state, spec, num_ranks)
+        _raise_if_foreign(chosen.state, spec)
         lineage = _take_over(spec.init_from, other, chosen, engine, references, attempt)
         optimizer_steps = chosen.state.optimizer_steps_since_clear if spec.init_from.optimizer else 0
     else:
@@ -83,15 +85,15 @@ def resume_or_begin(
     )
 
 
-def check_init_from(spec: ProRLJobSpec, num_ranks: int) -> None:
+def check_init_from(spec: ProRLJobSpec) -> None:
     """Judge whether the run that a job continues has what the job asks of it.
 
     Raises:
-        SpecError: It has no such checkpoint, one of another shape, or what is there is not whole.
+        SpecError: It has no such checkpoint, one of another engine or precision, or what is there is not whole.
     """
     if spec.init_from is not None:
         other, chosen = _other_run(spec.init_from)
-        _raise_if_foreign(chosen.state, spec, num_ranks)
+        _raise_if_foreign(chosen.state, spec)
         references = ReferenceStore(other)
         try:
             for digest in {chosen.state.reference_digest, chosen.best_digest} - {None}:
@@ -145,21 +147,19 @@ def _not_whole(error: CheckpointError) -> SpecError:
     return SpecError([Fault(path="spec.initFrom.run", got=f"a run that is damaged: {error}", want=want)])
 
 
-def _raise_if_foreign(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> None:
-    """Refuse files of another shape: whole weights fit every engine, an engine's own files the one that wrote them."""
+def _raise_if_foreign(state: LearnerState, spec: ProRLJobSpec) -> None:
+    """Refuse masters and moments of another engine or precision: whole weights fit every one."""
     assert spec.init_from is not None
     if spec.init_from.checkpoint != "best":
-        _raise_if_different(_shape(state, spec, num_ranks), "keep it, or take initFrom.checkpoint: best")
+        _raise_if_different(_kind(state, spec), "keep it, or take initFrom.checkpoint: best")
     elif spec.init_from.optimizer:
         want = "false with `checkpoint: best`, of which only the weights are kept; or another checkpoint"
         raise SpecError([Fault(path="spec.initFrom.optimizer", got="true", want=want)])
 
 
-def _raise_if_incompatible(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> None:
+def _raise_if_incompatible(state: LearnerState, spec: ProRLJobSpec) -> None:
     seed = {"spec.seed": (str(state.seed), str(spec.seed))}
-    _raise_if_different(
-        _shape(state, spec, num_ranks) | seed, "keep it, or start a run with initFrom and its checkpoint: best"
-    )
+    _raise_if_different(_kind(state, spec) | seed, "keep it, or start a run with initFrom and its checkpoint: best")
     if not state.lineage:
         raise CheckpointError("the checkpoint has no reference; it is damaged")
 
@@ -186,17 +186,12 @@ def zero_stage(spec: ProRLJobSpec) -> int | None:
     return spec.learner.deepspeed.zero_stage if spec.learner.engine is EngineKind.DEEPSPEED else None
 
 
-def _shape(state: LearnerState, spec: ProRLJobSpec, num_ranks: int) -> dict[str, tuple[str, str]]:
-    """Pair what the engine's files were written with and what would read them, by path."""
-    shape = {
+def _kind(state: LearnerState, spec: ProRLJobSpec) -> dict[str, tuple[str, str]]:
+    """Pair what a checkpoint was written with and what would read it, by path. Ranks and ZeRO stage may differ."""
+    return {
         "spec.learner.engine": (state.engine, spec.learner.engine.value),
         "spec.learner.precision": (state.precision, spec.learner.precision.value),
-        "number of ranks": (str(state.num_ranks), str(num_ranks)),
     }
-    stage = zero_stage(spec)
-    if state.zero_stage is not None and stage is not None:
-        shape["spec.learner.deepspeed.zeroStage"] = (str(state.zero_stage), str(stage))
-    return shape
 
 
 def _raise_if_different(values: dict[str, tuple[str, str]], remedy: str) -> None:

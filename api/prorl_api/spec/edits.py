@@ -30,11 +30,8 @@ class FieldChange:
 
 _MODEL_PATH = "local.modelPath"
 _LENGTH = "rollout.maxCompletionTokens"
-_RANKS = frozenset({"learner.replicas", "learner.processesPerReplica", "local.learner.processesPerReplica"})
-_SHAPE = _RANKS | {
-    f"{prefix}learner.{name}" for prefix in ("", "local.") for name in ("engine", "precision", "deepspeed.zeroStage")
-}
-"""What a checkpoint's files look like; a run that has none yet may change it."""
+_NUMBERS = frozenset(f"{prefix}learner.{name}" for prefix in ("", "local.") for name in ("engine", "precision"))
+"""What a checkpoint's numbers come of; a run that has none yet may change it."""
 
 TAKEN_UP = frozenset({Change.LIVE, Change.STEP_BOUNDARY})
 """Marks of the fields that a learner takes up while it runs, at its next step boundary."""
@@ -55,17 +52,11 @@ def changes(before: ProRLJob, after: ProRLJob) -> list[FieldChange]:
 
 def _mark(path: str, mark: Change, before: ProRLJobSpec, after: ProRLJobSpec) -> Change:
     """Say when a changed field takes effect, where that hangs on more than the field."""
-    if path == _MODEL_PATH or (path in _RANKS and _ranks(before) != _ranks(after)):
+    if path == _MODEL_PATH:
         return Change.IMMUTABLE
     if path == _LENGTH and after.max_sequence_tokens > before.max_sequence_tokens:
         return Change.NEXT_ATTEMPT  # engines are sized when they start
     return mark
-
-
-def _ranks(spec: ProRLJobSpec) -> tuple[int, int]:
-    """Count the learner's ranks in a cluster, and on one machine."""
-    here = spec.local.learner.processes_per_replica or spec.learner.processes_per_replica
-    return spec.learner.replicas * spec.learner.processes_per_replica, here
 
 
 def taken_up(
@@ -111,25 +102,25 @@ def immutable_faults(found: list[FieldChange], *, has_checkpoint: bool = True) -
 
     Args:
         found: All changes.
-        has_checkpoint: Whether the run has a checkpoint, or may write one before the edit would hold: without one, the
-            shape of checkpoints may still change.
+        has_checkpoint: Whether the run has a checkpoint, or may write one before the edit would hold: without one,
+            engine and precision may still change.
     """
     elsewhere = "put it back, or start a new run with another --run-dir"
     fixed = f"fixed once a run has begun; {elsewhere} (initFrom continues it)"
-    shape = f"checkpoints are written in this shape, no other can read them; {elsewhere} (initFrom, checkpoint: best)"
+    numbers = f"the run's checkpoints hold the numbers of this one; {elsewhere} (initFrom, checkpoint: best)"
     return [
         Fault(
             path=change.path,
             got=f"{change.after}, was {change.before}",
-            want=shape if _is_shape(change) else fixed,
+            want=numbers if _is_of_numbers(change) else fixed,
         )
         for change in found
-        if change.mark is Change.IMMUTABLE and (has_checkpoint or not _is_shape(change))
+        if change.mark is Change.IMMUTABLE and (has_checkpoint or not _is_of_numbers(change))
     ]
 
 
-def _is_shape(change: FieldChange) -> bool:
-    return change.path.removeprefix("spec.") in _SHAPE
+def _is_of_numbers(change: FieldChange) -> bool:
+    return change.path.removeprefix("spec.") in _NUMBERS
 
 
 def _dumped(job: ProRLJob) -> dict[str, Any]:

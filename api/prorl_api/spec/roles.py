@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -130,9 +130,9 @@ class OptimizerSpec(SpecModel):
 class DeepSpeedSpec(SpecModel):
     """Settings of the DeepSpeed engine."""
 
-    zero_stage: Annotated[int, Field(ge=0, le=3), Change.IMMUTABLE] = 2
+    zero_stage: Annotated[int, Field(ge=0, le=3)] = 2
     """What is sharded over ranks: 0 nothing (and no DeepSpeed), 1 optimizer, 2 and gradients, 3 and parameters. A
-    checkpoint is written in this shape."""
+    begun run may change it: a checkpoint of any stage is read by any other."""
     offload_optimizer: bool = False
     """Keep the optimizer's state in host memory."""
 
@@ -154,8 +154,8 @@ class LearnerSpec(SpecModel):
     replicas: Annotated[int, Field(ge=1, le=1024)] = 1
     """Learner pods."""
     processes_per_replica: Annotated[int, Field(ge=1, le=64)] = 1
-    """Ranks in a pod, one a GPU. `replicas` times this is the number of ranks, which a begun run keeps: a checkpoint is
-    written by so many."""
+    """Ranks in a pod, one a GPU. `replicas` times this is the number of ranks, which a begun run may change: a
+    checkpoint of so many is read by any other number."""
     precision: Annotated[Precision, Change.IMMUTABLE] = Precision.BFLOAT16
     """Number format of weights and computation; bfloat16 keeps a float32 master copy."""
     head_precision: Precision = Precision.FLOAT32
@@ -183,15 +183,6 @@ class LearnerSpec(SpecModel):
     """Resources of a learner pod."""
     pod_template: PodTemplate | None = None
     """Strategic additions to the pods."""
-
-    server_rules: ClassVar[tuple[Cel, ...]] = (
-        Cel(
-            "self.replicas * self.processesPerReplica == oldSelf.replicas * oldSelf.processesPerReplica",
-            "the number of ranks, `replicas` x `processesPerReplica`, cannot be changed; keep it at "
-            "{oldSelf.replicas * oldSelf.processesPerReplica}, or create another job, with `initFrom` and its "
-            "`checkpoint: best` to continue this one's weights",
-        ),
-    )
 
     @rule(
         Cel(

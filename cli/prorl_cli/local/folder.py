@@ -205,7 +205,7 @@ def refused_changes(
         job: As it is asked for.
         effective: The same as it would run here.
         identity: Of the run.
-        has_checkpoint: Whether the shape of checkpoints is fixed.
+        has_checkpoint: Whether engine and precision are fixed.
     """
     found = changes(accepted, with_paths_of(accepted, job, effective, identity.digests))
     if not other_weights(effective, identity.digests):

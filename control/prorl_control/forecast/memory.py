@@ -20,6 +20,8 @@ _FLOAT32 = 4
 _MOMENTS = 2 * _FLOAT32
 _LOGITS = 2 * _FLOAT32 * 2**27
 """The head computes so many logits at once, and their gradient: `prorl_trainer.engines.fused_head`."""
+CHECKPOINT_BYTES = _FLOAT32 + _MOMENTS
+"""Of one parameter: its master and moments."""
 _BUCKET_ELEMENTS = 500_000_000
 """DeepSpeed's `reduce_bucket_size`, which it sets aside on a GPU."""
 
@@ -49,6 +51,8 @@ class RankMemory:
     """DeepSpeed's, on a GPU."""
     on_host: int
     """In host memory although there is a GPU: optimizer's state and reference, if offloaded."""
+    checkpoint: int
+    """In host memory while a checkpoint is written: a copy of what this rank writes."""
     is_reference_offloaded: bool = False
 
     @property
@@ -98,6 +102,7 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
         activations=_activations(spec, size.config, pack_positions),
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
         on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0),
+        checkpoint=_share(CHECKPOINT_BYTES * count, ranks),
         is_reference_offloaded=is_away,
     )
 

@@ -152,18 +152,14 @@ def test_every_immutable_field_of_a_job_is_kept_by_a_rule_of_its_section() -> No
     kept = set(kept_fields(schema_of("prorljobs")["properties"]["spec"]))
     assert all(any(f"{path}.".startswith(f"{field}.") for field in kept) for path in marked)
     assert all(any(f"{path}.".startswith(f"{field}.") for path in marked) for field in kept)
-    assert {"seed", "data", "learner.engine", "learner.deepspeed.zeroStage", "local.learner.precision"} <= kept
+    assert {"seed", "data", "learner.engine", "local.learner.precision"} <= kept
 
 
-def test_the_number_of_ranks_is_kept_however_it_is_split_into_pods() -> None:
-    (rule,) = (
-        rule
-        for rule in schema_of("prorljobs")["properties"]["spec"]["properties"]["learner"]["x-kubernetes-validations"]
-        if "oldSelf.replicas" in rule["rule"]
-    )
-    assert rule["rule"] == (
-        "self.replicas * self.processesPerReplica == oldSelf.replicas * oldSelf.processesPerReplica"
-    )
+def test_ranks_and_zero_stage_may_change() -> None:
+    learner = schema_of("prorljobs")["properties"]["spec"]["properties"]["learner"]
+    assert not [rule for rule in learner["x-kubernetes-validations"] if "oldSelf.replicas" in rule["rule"]]
+    kept = set(kept_fields(learner))
+    assert not {"replicas", "processesPerReplica", "deepspeed", "deepspeed.zeroStage"} & kept
 
 
 def test_names_and_subresources_are_the_agreed_ones() -> None:

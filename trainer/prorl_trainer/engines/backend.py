@@ -6,9 +6,8 @@ first is the numerical reference for the second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from prorl_api.spec.roles import OptimizerSpec
 from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.state_files import Run, StoredState
 
 
 class Backend(Protocol):
@@ -44,11 +44,11 @@ class Backend(Protocol):
     def clear_optimizer(self) -> None:
         """Make the optimizer's state that of a new one."""
 
-    def save(self, folder: Path) -> None:
-        """Write weights and optimizer state into an existing empty folder. Collective."""
+    def runs(self) -> Iterator[Run]:
+        """Give what this rank writes into a checkpoint; the runs of all ranks together are everything, once."""
 
-    def load(self, folder: Path) -> None:
-        """Take over what `save` wrote. Collective."""
+    def restore(self, stored: StoredState) -> None:
+        """Take over what any number of ranks of any backend has written. Collective."""
 
     @property
     def policy(self) -> PackedPolicy:
@@ -65,15 +65,6 @@ def adamw(parameters: Sequence[Tensor], settings: OptimizerSpec) -> torch.optim.
         weight_decay=settings.weight_decay,
         fused=True,
     )
-
-
-def use_settings(param_groups: Iterable[dict[str, Any]], settings: OptimizerSpec) -> None:
-    """Put the manifest's settings in force: a checkpoint brings those along that it was written with."""
-    for group in param_groups:
-        group["betas"] = (settings.beta1, settings.beta2)
-        group["eps"] = settings.epsilon
-        group["weight_decay"] = settings.weight_decay
-        group["fused"], group["foreach"] = True, None
 
 
 @torch.no_grad()

@@ -1,8 +1,11 @@
 """DeepSpeed's ZeRO engine, stages 1 to 3, behind the `Backend` protocol.
 
 Accumulation boundaries are ours (`managed_gradient_accumulation` off): `backward` accumulates, `step` reduces and
-updates. DeepSpeed averages gradients over ranks where we want sums, hence the factor in `backward`. It also takes one
-optimizer step with zero gradients while it starts, which would shift Adam's bias correction: the state is set back.
+updates. DeepSpeed averages gradients over ranks where we want sums, hence the factor in `backward`.
+
+Checkpoints are not DeepSpeed's own, which one world and one stage can read, and neither its universal ones, which a
+second program makes of those: masters and moments are read and written where they lie. `safe_get_full_*` would gather
+each parameter on every rank, and `safe_set_full_*` reads beyond the end where ranks do not divide a parameter.
 """
 
 from __future__ import annotations
@@ -10,21 +13,18 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prorl_api.errors import CheckpointError
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import Precision
-from prorl_trainer.engines.backend import adamw, use_settings
+from prorl_trainer.engines.backend import adamw
 from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.state_files import MASTER, MOMENTS, Run, StoredState, adam_state, restore
 
-STATE_TAG = "state"
-"""Of the one state in a checkpoint; the name of its folder."""
 _CPU_BUCKET_ELEMENTS = 20_000_000
 
 
@@ -39,12 +39,11 @@ class DeepSpeedBackend:
         self._zero = deepspeed.zero
         self._stage = learner.deepspeed.zero_stage
         self._policy = policy
-        spec = self._settings = learner.optimizer
-        optimizer = adamw([parameter for parameter in policy.parameters() if parameter.requires_grad], spec)
+        optimizer = adamw([each for each in policy.parameters() if each.requires_grad], learner.optimizer)
         self._engine: Any = deepspeed.initialize(
             model=policy, optimizer=optimizer, config=_config(learner, device), dist_init_required=False
         )[0]
-        self.clear_optimizer()
+        self._make_moments()
 
     def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
         """See `Backend.forward`."""
@@ -82,19 +81,74 @@ class DeepSpeedBackend:
                 if isinstance(value, Tensor):
                     value.zero_()
 
-    def save(self, folder: Path) -> None:
-        """See `Backend.save`."""
-        if not self._engine.save_checkpoint(str(folder), tag=STATE_TAG, save_latest=False):
-            raise CheckpointError(f"DeepSpeed did not write its state to {folder}; its log has the reason")
+    def runs(self) -> Iterator[Run]:
+        """See `Backend.runs`."""
+        held = self._sharded_run if self._stage == 3 else self._linked_run
+        step = self._num_steps()
+        for name, parameter in self._policy.model.named_parameters():
+            if parameter.requires_grad and (run := held(name, parameter, step)) is not None:
+                yield run
 
-    def load(self, folder: Path) -> None:
-        """See `Backend.load`."""
-        path, _ = self._engine.load_checkpoint(str(folder), tag=STATE_TAG)
-        if path is None:
-            raise CheckpointError(f"DeepSpeed found no state in {folder}; the checkpoint is not whole")
-        use_settings(self._engine.optimizer.param_groups, self._settings)
-        if hasattr(self._engine.optimizer, "clip_grad"):
-            self._engine.optimizer.clip_grad = self._settings.gradient_clip
+    def restore(self, stored: StoredState) -> None:
+        """See `Backend.restore`. All parameters have seen the same number of optimizer steps."""
+        restore(self.runs(), stored)
+        step = max(map(stored.step, stored.shapes))
+        for state in self._base_optimizer().state.values():
+            state["step"].fill_(step)
+        self._round_masters()
+
+    def _linked_run(self, name: str, parameter: Any, step: int) -> Run | None:
+        """Of stages 1 and 2, which link each parameter to the part of its master that lies on this rank."""
+        linked = parameter._hp_mapping
+        if linked is None:
+            return None
+        values = {MASTER: linked.get_hp_fragment(), **{part: linked.get_hp_fragment(part) for part in MOMENTS}}
+        start = linked.lp_fragment_address.start
+        return Run(name=name, shape=tuple(parameter.shape), start=start, values=values, step=step)
+
+    def _sharded_run(self, name: str, parameter: Any, step: int) -> Run | None:
+        """Of stage 3, which cuts each parameter into as many equal parts as there are ranks, the last one padded."""
+        master, moments = (self._shard(parameter, None), {part: self._shard(parameter, part) for part in MOMENTS})
+        start = master.numel() * self.rank
+        length = min(master.numel(), parameter.ds_numel - start)
+        if length <= 0:
+            return None
+        values = {part: value[:length] for part, value in {MASTER: master, **moments}.items()}
+        return Run(name=name, shape=tuple(parameter.ds_shape), start=start, values=values, step=step)
+
+    def _shard(self, parameter: Any, moment: str | None) -> Tensor:
+        shard: Tensor = self._engine.optimizer._get_fp32_opt_state_partition(
+            parameter, release_swap_buffers=False, optim_state_key=moment
+        )[0]
+        return shard
+
+    def _num_steps(self) -> int:
+        return max(int(state["step"]) for state in self._base_optimizer().state.values())
+
+    @torch.no_grad()
+    def _round_masters(self) -> None:
+        """Make the weights that masters round to the policy's, as an optimizer step ends. Collective."""
+        optimizer = self._engine.optimizer
+        if self._stage < 3:
+            optimizer.update_lp_params()
+            return
+        for group in range(len(optimizer.fp32_partitioned_groups_flat)):
+            optimizer._reassign_or_swap_out_partitioned_parameters(group)
+        if kept_whole := optimizer.persistent_parameters:
+            kept_whole[0].partition(kept_whole)
+            kept_whole[0].all_gather(kept_whole)
+
+    def _make_moments(self) -> None:
+        """Begin with moments of zero: DeepSpeed links them to their parameters only once they are there."""
+        optimizer, base = self._engine.optimizer, self._base_optimizer()
+        if self._stage == 3:
+            masters = optimizer.fp32_partitioned_groups_flat
+        else:
+            masters = [master for group in base.param_groups for master in group["params"]]
+        for master in masters:
+            base.state[master] = adam_state(master)
+        if self._stage < 3:
+            optimizer._lazy_init_hp_params_optimizer_state()
 
     def _base_optimizer(self) -> Any:
         optimizer = self._engine.optimizer

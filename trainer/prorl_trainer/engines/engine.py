@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from prorl_api.errors import CheckpointError
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import LossInputs, entropy_slopes, loss_sums, token_losses
 from prorl_trainer.algorithm.types import Batch
@@ -22,6 +23,7 @@ from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
 from prorl_trainer.engines.fused_head import Slope, SlopeOfLoss
 from prorl_trainer.engines.reference import Forward, Reference
 from prorl_trainer.engines.staging import StagedBatch
+from prorl_trainer.engines.state_files import Snapshot, StoredState
 
 Sums = dict[str, float]
 
@@ -128,13 +130,26 @@ class TrainingEngine:
         """Make the optimizer's state that of a new one."""
         self._backend.clear_optimizer()
 
+    def capture(self) -> Snapshot:
+        """Copy what this rank puts into a checkpoint to host memory."""
+        return Snapshot(self._backend.runs(), self._backend.rank, self._backend.num_ranks)
+
     def save(self, folder: Path) -> None:
-        """Write policy and optimizer state."""
-        self._backend.save(folder)
+        """Write this rank's part of a checkpoint into an existing folder."""
+        self.capture().write(folder)
 
     def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-        self._backend.load(folder)
+        """Take over policy and optimizer state that any number of ranks has saved, under any ZeRO stage.
+
+        Raises:
+            CheckpointError: They are not whole, or of another model; nothing is promised about the engine then.
+        """
+        stored = StoredState(folder)
+        named = self._backend.policy.model.named_parameters()
+        trained = {name for name, parameter in named if parameter.requires_grad}
+        if stored.shapes != {name: shape for name, shape in self.shapes().items() if name in trained}:
+            raise CheckpointError(f"{folder} holds the parameters of another model; name the one the run began with")
+        self._backend.restore(stored)
 
     def on_progress(self, action: Callable[[], object]) -> None:
         """Have `action` called whenever policy or reference has passed a pack forward."""

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prorl_api.errors import CheckpointError
 from prorl_api.spec.roles import OptimizerSpec
-from prorl_trainer.engines.backend import adamw, use_settings
+from prorl_trainer.engines.backend import adamw
 from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
-
-STATE_FILE = "plain.pt"
-"""The one file of a checkpoint."""
+from prorl_trainer.engines.state_files import MASTER, MOMENTS, Run, StoredState, adam_state, restore, shared_out
 
 
 class PlainBackend:
@@ -88,32 +84,38 @@ class PlainBackend:
         """See `Backend.clear_optimizer`."""
         self._optimizer.state.clear()
 
-    def save(self, folder: Path) -> None:
-        """See `Backend.save`. All ranks hold the same: the first writes."""
-        if self.rank > 0:
-            return
-        state = {
-            "policy": self._policy.state_dict(),
-            "masters": [master.detach() for master in self._masters],
-            "optimizer": self._optimizer.state_dict(),
-        }
-        torch.save(state, folder / STATE_FILE)
+    def runs(self) -> Iterator[Run]:
+        """See `Backend.runs`. All ranks hold the same: each gives its share."""
+        return shared_out(self._whole_runs(), self.rank, self.num_ranks)
 
-    def load(self, folder: Path) -> None:
-        """See `Backend.load`."""
-        file = folder / STATE_FILE
-        if not file.exists():
-            raise CheckpointError(
-                f"{file} is missing: the checkpoint was made by another engine or ZeRO stage (spec.learner.engine, "
-                "spec.learner.deepspeed.zeroStage); set what it was made with"
-            )
-        state = torch.load(file, map_location=self.device, weights_only=True)
-        self._policy.load_state_dict(state["policy"])
-        self._optimizer.load_state_dict(state["optimizer"])
-        use_settings(self._optimizer.param_groups, self._settings)
+    def restore(self, stored: StoredState) -> None:
+        """See `Backend.restore`."""
+        self.clear_optimizer()
+        for name, master in self._named_masters():
+            if step := stored.step(name):
+                self._optimizer.state[master] = adam_state(master, step)
+        restore(self._whole_runs(), stored)
         with torch.no_grad():
-            for master, saved in zip(self._masters, state["masters"], strict=True):
-                master.copy_(saved)
+            for master, parameter in zip(self._masters, self._parameters, strict=True):
+                if master is not parameter:
+                    parameter.copy_(master)
+
+    def _whole_runs(self) -> Iterator[Run]:
+        for name, master in self._named_masters():
+            state = self._optimizer.state.get(master, {})
+            values = {part: state[part] for part in MOMENTS if part in state} | {MASTER: master.detach()}
+            yield Run(
+                name=name,
+                shape=tuple(master.shape),
+                start=0,
+                values={part: value.view(-1) for part, value in values.items()},
+                step=int(state["step"]) if state else 0,
+            )
+
+    def _named_masters(self) -> Iterator[tuple[str, Tensor]]:
+        named = [(name, tensor) for name, tensor in self._policy.model.named_parameters() if tensor.requires_grad]
+        for (name, _), master in zip(named, self._masters, strict=True):
+            yield name, master
 
     def _sum_over_ranks(self) -> None:
         """One collective a parameter, in the same order everywhere, whatever a rank's packs have touched."""

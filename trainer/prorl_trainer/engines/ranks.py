@@ -2,6 +2,10 @@
 
 Rank 0 broadcasts the name and arguments of each call before making it; the others sit in `follow`. With one rank
 there is nothing to broadcast.
+
+Three process groups. The first moves tensors, between ranks that are all in the same call. In `control` the others
+wait for rank 0, however long it samples or waits for a sandbox. In `saving` the threads that write a checkpoint say how
+it went, while the first two go on.
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +24,17 @@ from torch import Tensor
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import Sums, TrainingEngine
+from prorl_trainer.engines.state_files import Snapshot
 
 _PREPARE = "prepare"
+_BEGIN_SAVE = "begin_save"
 _COLLECTIVE_TIMEOUT = datetime.timedelta(hours=2)
-"""Followers wait in a broadcast while rank 0 samples, which may take an hour; hangs are the watchdog's business."""
+"""Of a collective on tensors, which all ranks are about to join."""
+_PATIENCE = datetime.timedelta(days=20)
+"""Of the others with rank 0: hangs are the watchdog's business. In milliseconds it must fit into 31 bits."""
 
 
-def join_ranks(device: torch.device) -> None:
+def join_ranks(device: torch.device, timeout: datetime.timedelta = _COLLECTIVE_TIMEOUT) -> None:
     """Initialise `torch.distributed` from the usual variables; a process without them is a world of one."""
     own_gpu = device if device.type == "cuda" else None
     if "RANK" not in os.environ:
@@ -35,8 +45,46 @@ def join_ranks(device: torch.device) -> None:
         os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         return
     torch.distributed.init_process_group(
-        "cuda:nccl,cpu:gloo" if own_gpu else "gloo", timeout=_COLLECTIVE_TIMEOUT, device_id=own_gpu
+        "cuda:nccl,cpu:gloo" if own_gpu else "gloo", timeout=timeout, device_id=own_gpu
     )
+
+
+class Channels:
+    """What ranks tell each other beside tensors. Every rank must make one, at the same point."""
+
+    def __init__(self) -> None:
+        """Open the two groups. Collective."""
+        self._control, self._saving = (torch.distributed.new_group(backend="gloo", timeout=_PATIENCE) for _ in range(2))
+
+    def announce(self, message: Any = None) -> Any:
+        """Return rank 0's message on every rank."""
+        received = [message]
+        torch.distributed.broadcast_object_list(received, src=0, group=self._control)
+        return received[0]
+
+    def scatter(self, batches: list[Batch] | None) -> Batch:
+        """Return the batch of this rank of those that rank 0 gives; None on the others."""
+        received: list[Any] = [None]
+        torch.distributed.scatter_object_list(received, batches, src=0, group=self._control)
+        batch: Batch = received[0]
+        return batch
+
+    def write(self, snapshot: Snapshot, folder: Path) -> None:
+        """Write this rank's part of a checkpoint; return when every rank has. In a thread of its own.
+
+        Raises:
+            OSError: On rank 0, if any rank could not.
+        """
+        failure = ""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            snapshot.write(folder)
+        except OSError as error:
+            failure = f"rank {torch.distributed.get_rank()}: {error}"
+        answers: list[Any] | None = [None] * torch.distributed.get_world_size() if _is_first() else None
+        torch.distributed.gather_object(failure, answers, dst=0, group=self._saving)
+        if failures := [answer for answer in answers or () if answer]:
+            raise OSError("; ".join(failures))
 
 
 class RankedEngine:
@@ -45,13 +93,14 @@ class RankedEngine:
     def __init__(self, engine: TrainingEngine) -> None:
         """Speak for `engine` and the same engine on every other rank."""
         self._engine = engine
-        self._alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
+        alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
+        self._channels = None if alone else Channels()
 
     def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
         """See `TrainingEngine.prepare`. Each rank is sent its own packs."""
-        if not self._alone:
+        if self._channels is not None:
             self._announce(_PREPARE, with_reference)
-            _scatter([batch.of_rank(rank) for rank in range(torch.distributed.get_world_size())])
+            self._channels.scatter([batch.of_rank(rank) for rank in range(torch.distributed.get_world_size())])
         return self._engine.prepare(batch, with_reference)
 
     def update(self, minibatch: int, algorithm: AlgorithmSpec, learning_rate: float) -> Sums:
@@ -93,10 +142,22 @@ class RankedEngine:
         self._announce("clear_optimizer")
         self._engine.clear_optimizer()
 
+    def begin_save(self, folder: Path) -> Callable[[], None]:
+        """Copy what a checkpoint holds to host memory, on every rank.
+
+        Returns:
+            What writes it into the existing `folder`, from any thread, while training goes on. It raises OSError if a
+            rank could not write. It must have returned before the next checkpoint begins.
+        """
+        self._announce(_BEGIN_SAVE, folder)
+        snapshot = self._engine.capture()
+        if self._channels is None:
+            return partial(snapshot.write, folder)
+        return partial(self._channels.write, snapshot, folder)
+
     def save(self, folder: Path) -> None:
-        """See `TrainingEngine.save`."""
-        self._announce("save", folder)
-        self._engine.save(folder)
+        """Write policy and optimizer state into an existing folder."""
+        self.begin_save(folder)()
 
     def load(self, folder: Path) -> None:
         """See `TrainingEngine.load`."""
@@ -112,26 +173,25 @@ class RankedEngine:
         self._announce(None)
 
     def _announce(self, name: str | None, *arguments: Any) -> None:
-        if not self._alone:
-            torch.distributed.broadcast_object_list([(name, arguments)], src=0)
+        if self._channels is not None:
+            self._channels.announce((name, arguments))
 
 
 def follow(engine: TrainingEngine) -> None:
     """Return what a rank other than 0 does: repeat rank 0's calls until it lets go."""
-    while True:
-        message: list[Any] = [None]
-        torch.distributed.broadcast_object_list(message, src=0)
-        name, arguments = message[0]
-        if name is None:
-            return
-        if name == _PREPARE:
-            arguments = (_scatter(None), *arguments)
-        getattr(engine, name)(*arguments)
+    channels = Channels()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint") as writer:
+        while True:
+            name, arguments = channels.announce()
+            if name is None:
+                return
+            if name == _BEGIN_SAVE:
+                writer.submit(channels.write, engine.capture(), *arguments)
+                continue
+            if name == _PREPARE:
+                arguments = (channels.scatter(None), *arguments)
+            getattr(engine, name)(*arguments)
 
 
-def _scatter(batches: list[Batch] | None) -> Batch:
-    """Return the batch of this rank of those that rank 0 gives; None on the others."""
-    received: list[Any] = [None]
-    torch.distributed.scatter_object_list(received, batches, src=0)
-    batch: Batch = received[0]
-    return batch
+def _is_first() -> bool:
+    return torch.distributed.get_rank() == 0

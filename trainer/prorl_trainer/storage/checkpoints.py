@@ -1,7 +1,8 @@
 """Checkpoints and the `CURRENT` pointer.
 
 A checkpoint is written to `step-N.partial`, fsynced and renamed; then `CURRENT` is moved to it, forward only. A torn
-checkpoint therefore never has its final name, and `CURRENT` never names one.
+checkpoint therefore never has its final name, and `CURRENT` never names one. It is captured at a step boundary and
+written in a thread, while training goes on.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -143,8 +145,17 @@ class CheckpointStore:
         """Everything that this attempt writes."""
         return self._run.attempt(self._fence.attempt)
 
-    def write(self, state: LearnerState, save_engine: Callable[[Path], None]) -> Current:
-        """Write a checkpoint and move `CURRENT` to it.
+    def begin(self, state: LearnerState, begin_save: Callable[[Path], Callable[[], object]]) -> Callable[[], Current]:
+        """Capture a checkpoint.
+
+        Args:
+            state: What is no tensor.
+            begin_save: Captures the engine; what it returns writes it into the folder that it was given.
+
+        Returns:
+            What writes the checkpoint and moves `CURRENT` to it, from any thread. It raises StaleAttemptError if a
+            newer attempt has begun meanwhile, and CheckpointError if the file system refuses; the previous checkpoint
+            is intact then.
 
         Raises:
             StaleAttemptError: A newer attempt has begun.
@@ -152,24 +163,33 @@ class CheckpointStore:
         """
         current = Current(attempt=self._fence.attempt, step=state.step)
         final = self._run.checkpoint(current.attempt, current.step)
-        partial = final.with_name(final.name + ".partial")
+        unfinished = final.with_name(final.name + ".partial")
         self._fence.check()
         with explained(final):
-            fresh_folder(partial)
-            try:
-                (partial / _ENGINE_FOLDER).mkdir()
-                save_engine(partial / _ENGINE_FOLDER)
-                (partial / _STATE_FILE).write_bytes(_STATE.dump_json(state, indent=2))
-            except (RuntimeError, OSError) as error:  # torch reports a full disk as RuntimeError
-                size = sum(file.stat().st_size for file in partial.rglob("*") if file.is_file())
-                shutil.rmtree(partial, ignore_errors=True)
-                raise OSError(f"{error} (after {size} bytes)") from error
-            if final.exists():  # the same step again, as when a reset follows a periodic checkpoint
-                final.rename(_replaced(final))
-            publish_folder(partial, final)
-            shutil.rmtree(_replaced(final), ignore_errors=True)
-        self._move_current(current)
-        return current
+            (fresh_folder(unfinished) / _ENGINE_FOLDER).mkdir()
+        save_engine = begin_save(unfinished / _ENGINE_FOLDER)
+
+        def finish() -> Current:
+            with explained(final):
+                try:
+                    save_engine()
+                    (unfinished / _STATE_FILE).write_bytes(_STATE.dump_json(state, indent=2))
+                except (RuntimeError, OSError) as error:  # torch reports a full disk, and a lost rank, as RuntimeError
+                    size = sum(file.stat().st_size for file in unfinished.rglob("*") if file.is_file())
+                    shutil.rmtree(unfinished, ignore_errors=True)
+                    raise OSError(f"{error} (after {size} bytes)") from error
+                if final.exists():  # the same step again, as when a reset follows a periodic checkpoint
+                    final.rename(_replaced(final))
+                publish_folder(unfinished, final)
+                shutil.rmtree(_replaced(final), ignore_errors=True)
+            self._move_current(current)
+            return current
+
+        return finish
+
+    def write(self, state: LearnerState, save_engine: Callable[[Path], object]) -> Current:
+        """Write a checkpoint and move `CURRENT` to it; raises what `begin` and what it returns raise."""
+        return self.begin(state, lambda folder: partial(save_engine, folder))()
 
     def _move_current(self, target: Current) -> None:
         self._fence.check()
