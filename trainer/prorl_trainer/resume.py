@@ -53,9 +53,7 @@ def resume_or_begin(
         engine.load(checkpoints.engine_folder(current))
         engine.reference_from_file(reference)
         _logger.info("resumed", extra={"step": state.step, "from_attempt": current.attempt})
-        return replace(
-            state, attempt=attempt, spec_revision=revision, num_ranks=num_ranks, zero_stage=zero_stage(spec)
-        )
+        return replace(state, attempt=attempt, spec_revision=revision, num_ranks=num_ranks, zero_stage=zero_stage(spec))
     optimizer_steps = 0
     if spec.init_from is not None:
         other, chosen = _other_run(spec.init_from)
