@@ -96,7 +96,7 @@ def kill(made: World, process: subprocess.Popen[str], dice: random.Random) -> st
 
 @pytest.mark.parametrize("part", range(1, PARTS + 1), ids="part-{}".format)
 def test_a_staged_run_killed_at_random_moments_changes_no_number(
-    model: Path, whole: World, tmp_path: Path, part: int, record_property: Callable[[str, object], None]
+    model: Path, whole: World, tmp_path: Path, part: int
 ) -> None:
     dice, killed = random.Random(part), list[str]()
     with world(tmp_path) as made:
@@ -109,7 +109,6 @@ def test_a_staged_run_killed_at_random_moments_changes_no_number(
                 break
             assert code == -signal.SIGKILL, made.log(attempt)
             killed.append(kind)
-        record_property("killed", killed)
         assert len(killed) == KILLS, f"the run was over before all of them: {killed}"
         assert compared(made) == compared(whole)
         ours, theirs = made.state(), whole.state()
