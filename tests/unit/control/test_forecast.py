@@ -152,7 +152,9 @@ def test_packs_are_those_that_the_learner_builds() -> None:
             learner={"promptsPerStep": 6, "minibatchPrompts": 3, "groupSize": 5, "microbatchTokens": limit},
         )
         (stage,) = stage_batches(job.spec, LONGEST)
-        rollouts = tuple(make_rollout(make_segment([1] * completion, logprobs=[0.0] * completion)) for _ in range(5))
+        rollouts = tuple(
+            make_rollout(make_segment([number] * completion, logprobs=[0.0] * completion)) for number in range(5)
+        )
         groups = [
             make_scored(RolloutGroup(prompt=make_prompt(index, token_ids=[1] * prompt), rollouts=rollouts), [1.0] * 5)
             for index in range(6)

@@ -172,8 +172,48 @@ def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
 def test_without_sharing_every_completion_has_its_own_prompt() -> None:
     group = make_scored(make_group([1.0, 0.0]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group], share_prompts=False))
-    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 1, 2, 3, 10, 11]
+    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 1, 2, 3, 11, 12]
     assert pack.group_ids.tolist() == [0] * 5 + [1] * 5
+
+
+def twins() -> ScoredGroup:
+    """Prompt (1 2 3) with completions (10 11), (12), (10 11) again, and (10 11) of which the environment wrote 11."""
+    turns = make_segment([10], logprobs=[-0.7]), make_segment([11], logprobs=[0.0], trained=False)
+    rollouts = (
+        make_rollout(make_segment([10, 11], logprobs=[-0.1, -0.2])),
+        make_rollout(make_segment([12], logprobs=[-0.3])),
+        make_rollout(make_segment([10, 11], logprobs=[-0.4, -0.5])),
+        make_rollout(*turns),
+    )
+    return make_scored(RolloutGroup(prompt=make_prompt(), rollouts=rollouts), (1.0, -1.0, 0.5, -0.5))
+
+
+def test_a_completion_that_was_sampled_twice_is_computed_once_and_trained_twice() -> None:
+    (pack,) = all_packs(pack_up([twins()]))
+    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 12, 10, 11]
+    assert pack.branch_ids.tolist() == [0, 0, 0, 1, 1, 2, 3, 3]
+    assert pack.position_ids.tolist() == [0, 1, 2, 3, 4, 3, 3, 4]
+    assert pack.targets.tolist() == [10, 11, 10, 11, 12, 10]
+    assert pack.predict_from.tolist() == [2, 3, 2, 3, 2, 2]
+    assert pack.completion_ids.tolist() == [0, 0, 2, 2, 1, 3]
+    assert pack.advantages.tolist() == [1.0, 1.0, 0.5, 0.5, -1.0, -0.5]
+    assert pack.rollout_logprobs.tolist() == pytest.approx([-0.1, -0.2, -0.4, -0.5, -0.3, -0.7])
+    assert pack.token_weights.tolist() == pytest.approx([1 / 6] * 6)
+
+
+def test_copies_take_no_room_in_a_pack() -> None:
+    """Eight positions and the prompt's three would be eleven and more; different completions need two packs."""
+    alike = make_scored(RolloutGroup(prompt=make_prompt(), rollouts=(make_rollout(tokens=4),) * 3), (1.0, 0.0, -1.0))
+    (pack,) = all_packs(pack_up([alike], microbatch_tokens=7))
+    assert (pack.num_positions, pack.num_loss_tokens) == (7, 12)
+    different = make_scored(make_group([1.0, 0.0, 1.0], lengths=[4, 4, 4]), (1.0, 0.0, -1.0))
+    assert len(all_packs(pack_up([different], microbatch_tokens=11))) == 2
+
+
+def test_copies_are_of_one_group_alone() -> None:
+    groups = [make_scored(make_group([1.0, 0.0], index=index), (1.0, -1.0)) for index in range(2)]
+    (pack,) = all_packs(pack_up(groups))
+    assert pack.num_positions == 2 * (3 + 2 * 2)
 
 
 @pytest.mark.parametrize(

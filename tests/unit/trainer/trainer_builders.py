@@ -89,11 +89,15 @@ def make_group(
     prompt_ids: Sequence[int] = (1, 2, 3),
     lengths: Sequence[int] | None = None,
 ) -> RolloutGroup:
-    """A group with these rewards; completions of two tokens unless lengths are given."""
+    """A group with these rewards; completions of two tokens unless lengths are given, all different."""
     sizes = lengths or [2] * len(rewards)
+    rollouts = (
+        make_rollout(make_segment(range(10 + number, 10 + number + size)), reward=reward)
+        for number, (size, reward) in enumerate(zip(sizes, rewards, strict=True))
+    )
     return RolloutGroup(
         prompt=make_prompt(index, token_ids=prompt_ids, source=source),
-        rollouts=tuple(make_rollout(tokens=size, reward=reward) for size, reward in zip(sizes, rewards, strict=True)),
+        rollouts=tuple(rollouts),
         judge_seconds=0.25,
     )
 

@@ -1,9 +1,10 @@
 """From scored groups to packed sequences: prompts computed once, loss weights fixed globally. Pure.
 
 A group that fits into one pack shares its prompt there; a longer one is cut into runs of completions, each with the
-prompt in front. Where sharing saves next to nothing, because completions are long, each has a prompt of its own. Packs
-are filled first-fit in the order of the groups, so that the same batch gives the same packs. Every rank gets the same
-number of packs; empty ones (a single padding token, no loss) fill up.
+prompt in front. Completions of a group with the same tokens are computed once, too, and trained as often as sampled.
+Where sharing saves next to nothing, because completions are long, each has a prompt of its own. Packs are filled
+first-fit in the order of the groups, so that the same batch gives the same packs. Every rank gets the same number of
+packs; empty ones (a single padding token, no loss) fill up.
 """
 
 from __future__ import annotations
@@ -22,16 +23,38 @@ from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, Rollout, Score
 
 
 @dataclass(frozen=True, slots=True)
+class _Completion:
+    """A completion that is trained."""
+
+    number: int
+    """Its id in the batch."""
+    rollout: Rollout
+    advantage: float
+
+    @property
+    def content(self) -> tuple[tuple[bool, tuple[int, ...]], ...]:
+        """What decides on its probabilities and on which of its tokens are trained."""
+        return tuple((segment.loss_mask, tuple(segment.token_ids)) for segment in self.rollout.segments)
+
+
+_Branch = tuple[_Completion, ...]
+"""Completions of one prompt with the same content: their positions are computed once."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Piece:
     """A prompt with some of its group's completions: what is placed into one pack as a whole."""
 
     prompt_ids: tuple[int, ...]
-    completions: tuple[tuple[int, Rollout, float], ...]
-    """(id of the completion in the batch, rollout, advantage)."""
+    branches: tuple[_Branch, ...]
 
     @property
     def num_positions(self) -> int:
-        return len(self.prompt_ids) + sum(rollout.num_tokens for _, rollout, _ in self.completions)
+        return len(self.prompt_ids) + sum(branch[0].rollout.num_tokens for branch in self.branches)
+
+    @property
+    def completions(self) -> list[_Completion]:
+        return [completion for branch in self.branches for completion in branch]
 
 
 def build_batch(
@@ -53,7 +76,8 @@ def build_batch(
         num_ranks: Ranks to spread packs over.
         aggregation: What the loss is an average of.
         temperature: Of the sampling; the learner's probabilities are tempered alike.
-        share_prompts: True: where `prompt_sharing.sharing_pays`. False: nowhere (for comparison only).
+        share_prompts: True: where `prompt_sharing.sharing_pays`, and copies of a completion. False: nothing is shared
+            (for comparison only).
 
     Raises:
         ValueError: A prompt with one completion does not fit into a pack.
@@ -83,21 +107,31 @@ def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> l
     next_id = 0
     for scored in groups:
         prompt_ids = scored.group.prompt.token_ids
-        trained = _trained(scored, limit)
-        completion_tokens = sum(rollout.num_tokens for rollout, _ in trained)
-        shares = share_prompts and sharing_pays(len(prompt_ids), len(trained), completion_tokens)
-        run: list[tuple[int, Rollout, float]] = []
+        trained = [_Completion(number, *one) for number, one in enumerate(_trained(scored, limit), start=next_id)]
+        next_id += len(trained)
+        branches = _branches(trained) if share_prompts else [(completion,) for completion in trained]
+        completion_tokens = sum(branch[0].rollout.num_tokens for branch in branches)
+        shares = share_prompts and sharing_pays(len(prompt_ids), len(branches), completion_tokens)
+        run: list[_Branch] = []
         used = len(prompt_ids)
-        for rollout, advantage in trained:
-            if run and (not shares or used + rollout.num_tokens > limit):
+        for branch in branches:
+            num_tokens = branch[0].rollout.num_tokens
+            if run and (not shares or used + num_tokens > limit):
                 pieces.append(_Piece(prompt_ids, tuple(run)))
                 run, used = [], len(prompt_ids)
-            run.append((next_id, rollout, advantage))
-            used += rollout.num_tokens
-            next_id += 1
+            run.append(branch)
+            used += num_tokens
         if run:
             pieces.append(_Piece(prompt_ids, tuple(run)))
     return pieces
+
+
+def _branches(completions: Sequence[_Completion]) -> list[_Branch]:
+    """Put copies together, each with the first of its kind."""
+    found: dict[Any, list[_Completion]] = {}
+    for completion in completions:
+        found.setdefault(completion.content, []).append(completion)
+    return [tuple(copies) for copies in found.values()]
 
 
 def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
@@ -118,9 +152,9 @@ def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
 def _token_weights(pieces: Sequence[_Piece], aggregation: LossAggregation) -> dict[int, float]:
     """Weight of each loss token by completion id; all tokens of the optimizer step add up to 1."""
     lengths = {
-        completion_id: sum(len(segment.token_ids) for segment in rollout.segments if segment.loss_mask)
+        completion.number: sum(len(segment.token_ids) for segment in completion.rollout.segments if segment.loss_mask)
         for piece in pieces
-        for completion_id, rollout, _ in piece.completions
+        for completion in piece.completions
     }
     if aggregation is LossAggregation.TOKEN_MEAN:
         total = sum(lengths.values())
@@ -169,27 +203,35 @@ def _pack(pieces: Sequence[_Piece], weights: dict[int, float]) -> Pack:
         prompt_length = len(piece.prompt_ids)
         prompt_end = len(columns["input_ids"]) + prompt_length - 1
         _extend(columns, piece.prompt_ids, range(prompt_length), group_id, 0)
-        for branch, (completion_id, rollout, advantage) in enumerate(piece.completions, start=1):
-            previous = prompt_end
-            position = prompt_length
-            for segment in rollout.segments:
-                start = len(columns["input_ids"])
-                count = len(segment.token_ids)
-                _extend(columns, segment.token_ids, range(position, position + count), group_id, branch)
-                if segment.loss_mask and count:
-                    columns["predict_from"] += [previous, *range(start, start + count - 1)]
-                    columns["targets"] += segment.token_ids
-                    columns["rollout_logprobs"] += segment.logprobs
-                    columns["advantages"] += [advantage] * count
-                    columns["completion_ids"] += [completion_id] * count
-                    columns["token_weights"] += [weights[completion_id]] * count
-                position += count
-                previous = start + count - 1 if count else previous
+        for number, branch in enumerate(piece.branches, start=1):
+            first = len(columns["input_ids"])
+            ids = [token for segment in branch[0].rollout.segments for token in segment.token_ids]
+            _extend(columns, ids, range(prompt_length, prompt_length + len(ids)), group_id, number)
+            for completion in branch:
+                _add_loss_tokens(columns, completion, prompt_end, first, weights[completion.number])
     floats = {"rollout_logprobs", "advantages", "token_weights"}
     arrays: dict[str, Any] = {
         name: np.array(values, dtype=np.float32 if name in floats else np.int64) for name, values in columns.items()
     }
     return Pack(**arrays)
+
+
+def _add_loss_tokens(
+    columns: dict[str, list[float]], completion: _Completion, prompt_end: int, first: int, weight: float
+) -> None:
+    """Add what is trained of a completion whose positions begin at `first`."""
+    previous, start = prompt_end, first
+    for segment in completion.rollout.segments:
+        count = len(segment.token_ids)
+        if segment.loss_mask and count:
+            columns["predict_from"] += [previous, *range(start, start + count - 1)]
+            columns["targets"] += segment.token_ids
+            columns["rollout_logprobs"] += segment.logprobs
+            columns["advantages"] += [completion.advantage] * count
+            columns["completion_ids"] += [completion.number] * count
+            columns["token_weights"] += [weight] * count
+        start += count
+        previous = start - 1 if count else previous
 
 
 def _extend(columns: dict[str, list[float]], ids: Sequence[int], positions: range, group: int, branch: int) -> None:

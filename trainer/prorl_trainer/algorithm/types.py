@@ -143,13 +143,14 @@ class Pack:
     """One packed sequence: prompts, each computed once and shared by its completions, one after another.
 
     A completion attends to its own prompt and itself; positions restart after the prompt for each of them. Arrays of
-    length L are aligned: loss token `l` is `targets[l]`, predicted from position `predict_from[l]`.
+    length L are aligned: loss token `l` is `targets[l]`, predicted from position `predict_from[l]`. Completions of a
+    prompt with the same tokens have positions in common, and each its own loss tokens.
     """
 
     input_ids: IntArray  # [T]
     position_ids: IntArray  # [T]
     group_ids: IntArray  # [T], -1 for padding
-    branch_ids: IntArray  # [T], 0 for a prompt, i > 0 for its i-th completion in this pack
+    branch_ids: IntArray  # [T], 0 for a prompt, i > 0 for its i-th completion in this pack, copies apart
     predict_from: IntArray  # [L]
     targets: IntArray  # [L]
     rollout_logprobs: FloatArray  # [L]
