@@ -20,7 +20,7 @@ from prorl_operator.kube.credentials import ApiClient
 from prorl_operator.kube.reset_objects import StaleViewError
 from prorl_operator.kube.stream import ApiStream
 from prorl_operator.learner_api import make_session
-from prorl_operator.process_memory import tidy_when_quiet
+from prorl_operator.process_memory import tidy
 from prorl_operator.settings import OperatorSettings
 from prorl_operator.signals import client as prometheus
 from prorl_operator.signals.poller import SignalPoller
@@ -86,7 +86,7 @@ class OperatorService:
                 for number in range(self._settings.workers)
             ]
             keeping = [
-                asyncio.create_task(tidy_when_quiet(lambda: self._passes), name="tidying"),
+                asyncio.create_task(tidy(lambda: self._passes), name="tidying"),
                 asyncio.create_task(api.turns.keep(), name="turns"),
                 asyncio.create_task(signals.keep(), name="signals"),
             ]
