@@ -26,7 +26,7 @@ from prorl_control.signals.questions import (
     samples_query,
 )
 from prorl_control.signals.reading import SignalFault, SignalReason
-from prorl_control.signals.snapshots import by_job
+from prorl_control.signals.snapshots import each_job
 from prorl_control.signals.timeline import Timeline
 from prorl_operator.signals.client import PrometheusClient, make_session
 from prorl_operator.signals.endpoints import CA_FILE, TOKEN_FILE, USERNAME_FILE, Endpoint
@@ -140,7 +140,7 @@ async def _read(endpoint: Endpoint, job: JobKey, first: float, last: float, spec
         while end > first:
             seconds = min(_PIECE_SECONDS, end - first)
             series = await client.samples(samples_query([job], names, max(1, math.ceil(seconds))), end)
-            read = by_job(series, metric_names(names), [job], last, since={job: first})[job]
+            read = dict(each_job(series, metric_names(names), [job], last, since={job: first}))[job]
             found.note_runs(series, job)
             found.note(read.faults)
             snapshots += read.snapshots

@@ -151,4 +151,4 @@ def one_series(series: list[RawSeries]) -> tuple[list[tuple[float, float]], Sign
             "aggregate them, as in avg(...), or select one"
         )
         return [], SignalFault(reason=SignalReason.SIGNAL_FAULTY, message=message)
-    return series[0].points, None
+    return list(series[0].points), None

@@ -7,7 +7,7 @@ job's one learner becomes a fault, never a number.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,20 +64,20 @@ class JobSamples:
             self.faults.append(SignalFault(reason=reason, message=message))
 
 
-def by_job(
+def each_job(
     series: Iterable[RawSeries],
     names: Mapping[str, str],
     jobs: Collection[JobKey],
     now: float,
     runs: Mapping[JobKey, str] | None = None,
     since: Mapping[JobKey, float] | None = None,
-) -> dict[JobKey, JobSamples]:
-    """Return what an answer has of each job.
+) -> Iterator[tuple[JobKey, JobSamples]]:
+    """Give what an answer has of each job, one after the other: all together would be large.
 
     Args:
         series: The answer; what is of other jobs is passed over.
         names: Prometheus names to names of the metrics table (`questions.metric_names`).
-        jobs: Those that were asked for; each is in the result.
+        jobs: Those that were asked for; each comes once.
         now: Unix time.
         runs: Uid of each job: series that say another one are of an earlier job of the same name.
         since: Unix time at which each job began, for series that do not say whose they are.
@@ -98,7 +98,8 @@ def by_job(
         instance = frozenset(pair for pair in labels.items() if pair[0] not in _OF_A_SCRAPE)
         instances.setdefault(instance, []).append((name, item))
     begun = since or {}
-    return {job: _samples(instances, begun.get(job, 0.0), now) for job, instances in found.items()}
+    for job in list(found):
+        yield job, _samples(found.pop(job), begun.get(job, 0.0), now)
 
 
 def _samples(instances: Mapping[_Instance, list[tuple[str, RawSeries]]], since: float, now: float) -> JobSamples:

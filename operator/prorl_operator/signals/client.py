@@ -87,7 +87,26 @@ async def _bounded(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(said[: MAX_BYTES + 1])
 
 
+class _Data(msgspec.Struct):
+    resultType: Any = None
+    result: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Answer(msgspec.Struct):
+    """An answer whose series are still text: one after the other becomes numbers, since all at once are large."""
+
+    status: Any
+    data: _Data
+
+
 def _read(status: int, body: bytes) -> list[RawSeries]:
+    try:
+        answer = msgspec.json.decode(body, type=_Answer) if status == _OK else None
+        if answer is not None and not isinstance(answer.data.result, msgspec.UnsetType):
+            data = {"resultType": answer.data.resultType, "result": answer.data.result}
+            return matrix({"status": answer.status, "data": data}, msgspec.json.decode)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        pass  # it is something else, and is told what
     try:
         document: Any = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -20,7 +20,7 @@ from prorl_control.signals.answers import AnswerError
 from prorl_control.signals.job_signals import JobSignals, OwnSignal, Span, WantedSignals, own_signal
 from prorl_control.signals.questions import JobKey, metric_names, samples_query
 from prorl_control.signals.reading import SignalFault, SignalReason
-from prorl_control.signals.snapshots import JobSamples, by_job
+from prorl_control.signals.snapshots import JobSamples, each_job
 from prorl_operator.signals.client import PrometheusClient
 from prorl_operator.signals.endpoints import Endpoint
 from prorl_operator.telemetry import Telemetry
@@ -128,8 +128,6 @@ class SignalPoller:
         begun = time.perf_counter()
         try:
             series = await watch.client.samples(query, span.end)
-            runs, since = {one.job: one.uid for one in wanted}, {one.job: one.since for one in wanted}
-            found = await asyncio.to_thread(by_job, series, metric_names(names), keys, self._clock(), runs, since)
         except AnswerError as error:
             self._telemetry.prometheus_asked(watch.endpoint.name, error.fault.reason.value, time.perf_counter() - begun)
             _logger.info("Prometheus %s: %s", watch.endpoint.name, error)
@@ -137,9 +135,17 @@ class SignalPoller:
                 signals.fail(_named(watch.endpoint, error.fault))
             return
         self._telemetry.prometheus_asked(watch.endpoint.name, "ok", time.perf_counter() - begun)
-        await asyncio.gather(
-            *(self._take(watch, span, signals, one, found[one.job]) for signals, one in zip(jobs, wanted, strict=True))
-        )
+        runs, since = {one.job: one.uid for one in wanted}, {one.job: one.since for one in wanted}
+        asked = dict(zip(keys, zip(jobs, wanted, strict=True), strict=True))
+        waiting = []
+        for key, samples in each_job(series, metric_names(names), keys, self._clock(), runs, since):
+            signals, one = asked[key]
+            if one.own:  # has more to ask
+                waiting.append(self._take(watch, span, signals, one, samples))
+            else:
+                await self._take(watch, span, signals, one, samples)
+                await asyncio.sleep(0)  # passes go on between two jobs
+        await asyncio.gather(*waiting)
 
     async def _take(
         self, watch: _Watch, span: Span, signals: JobSignals, wanted: WantedSignals, samples: JobSamples

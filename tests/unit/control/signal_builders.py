@@ -9,7 +9,7 @@ from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 from prorl_control.signals.answers import matrix
 from prorl_control.signals.job_signals import JobSignals, OwnSignal, Span, WantedSignals
 from prorl_control.signals.questions import metric_names
-from prorl_control.signals.snapshots import JobSamples, by_job
+from prorl_control.signals.snapshots import JobSamples, each_job
 
 JOB = ("team-a", "demo")
 NOW = 1_800_000_000.0
@@ -48,7 +48,7 @@ def step(number: int, *, attempt: int = 1, kl: float | str | None = 0.1, **more:
 
 def samples(*results: list[dict[str, Any]], names: frozenset[str] = NAMES, since: float = 0.0) -> JobSamples:
     """What an answer has of the job."""
-    return by_job(matrix(answer(*results)), metric_names(names), [JOB], NOW, since={JOB: since})[JOB]
+    return dict(each_job(matrix(answer(*results)), metric_names(names), [JOB], NOW, since={JOB: since}))[JOB]
 
 
 def make_wanted(**changes: Any) -> WantedSignals:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from prorl_api.errors import SpecError
 from prorl_api.manifest import read_job
 from prorl_control.notices import notices
 from prorl_control.resets.decide import replay
-from tests.unit.control.control_builders import make_job
+
+sys.path.insert(0, str(Path(__file__).parent))
+from control_builders import make_job
 
 TOTAL = 20
 """Steps of the builder's job."""

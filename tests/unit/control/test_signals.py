@@ -33,7 +33,7 @@ from prorl_control.signals.job_signals import JobSignals, Span
 from prorl_control.signals.promql import QueryError, bound, fault_of, one_series
 from prorl_control.signals.questions import metric_names, metric_query, samples_query
 from prorl_control.signals.reading import LearnerSeries, SignalFault, SignalReason, WithStandIn
-from prorl_control.signals.snapshots import Snapshot, by_job
+from prorl_control.signals.snapshots import Snapshot, each_job
 from prorl_control.signals.timeline import Timeline, unseen_steps
 
 R = SignalReason
@@ -144,7 +144,7 @@ def test_a_metric_with_sources_keeps_them_apart() -> None:
 
 def test_series_of_an_earlier_job_of_the_same_name_are_passed_over() -> None:
     series = matrix(answer(result([(15, step(9))], prorl_run="old"), result([(15, step(5))], prorl_run="new")))
-    found = by_job(series, metric_names(NAMES), [JOB], NOW, {JOB: "new"})[JOB]
+    found = dict(each_job(series, metric_names(NAMES), [JOB], NOW, {JOB: "new"}))[JOB]
     assert [one.step for one in found.snapshots] == [5]
     assert found.faults == []
 
@@ -590,5 +590,5 @@ def test_a_query_that_gives_no_or_several_series_is_a_fault(series: list[Any], r
 
 
 def test_every_job_that_was_asked_for_is_in_the_answer() -> None:
-    found = by_job([], metric_names({"kl"}), [JOB, ("b", "c")], NOW)
+    found = dict(each_job([], metric_names({"kl"}), [JOB, ("b", "c")], NOW))
     assert set(found) == {JOB, ("b", "c")}

@@ -24,7 +24,7 @@ from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 from prorl_control.signals.job_signals import JobSignals, OwnSignal, WantedSignals
 from prorl_control.signals.reading import SignalFault, SignalReason
-from prorl_control.signals.snapshots import by_job
+from prorl_control.signals.snapshots import each_job
 from prorl_operator import events
 from prorl_operator.signals import client, poller
 from prorl_operator.signals.endpoints import ENV_PROMETHEUS, Endpoint, Endpoints, endpoints_of, seconds_of
@@ -167,12 +167,12 @@ async def test_a_fault_of_ours_ends_one_round_and_not_the_operator(monkeypatch: 
     def broken(*_: Any) -> Any:
         raise KeyError("a fault of ours")
 
-    fake, right = FakePrometheus(), by_job
-    monkeypatch.setattr(poller, "by_job", broken)
+    fake, right = FakePrometheus(), each_job
+    monkeypatch.setattr(poller, "each_job", broken)
     async with serving(fake.answer) as url, polling() as polled:
         source = polled.source(Endpoint(name="main", url=url, interval=0.1), make_wanted())
         await until(lambda: len(fake.asked) > 1)
-        monkeypatch.setattr(poller, "by_job", right)
+        monkeypatch.setattr(poller, "each_job", right)
         assert await until(lambda: source.read(NOW, make_learner()).lines)
 
 
