@@ -214,6 +214,32 @@ def test_what_must_wait_is_said_to_wait(bench: LocalWorld) -> None:
         assert f"{change} (holds from the next start on)" in bench.output
 
 
+def test_an_edit_that_is_taken_up_is_the_runs_manifest_and_one_that_is_refused_is_not(bench: LocalWorld) -> None:
+    """What `prorl status` advises, `prorl run RUN/job.yaml`, goes on as the user said last."""
+    bench.write_job(schedule={"totalSteps": 100_000})
+    body = bench.begin()
+    wait_for_step(bench, 2)
+    edited = {"schedule": {"totalSteps": 100_000}, "checkpoint": {"everySteps": 7}, "rollout": {"dtype": "float32"}}
+    bench.write_job(**edited)
+    wait_for(lambda: "spec.checkpoint.everySteps" in bench.output, "the edit is noticed")
+    assert bench.run.manifest.read_text() == bench.manifest.read_text()
+    accepted = bench.run.manifest.read_text()
+    bench.write_job(seed=9)
+    wait_for(lambda: "spec.seed: got 9" in bench.output, "the edit is refused")
+    assert bench.run.manifest.read_text() == accepted
+    bench.kill_body()
+    wait_for(lambda: not bench.processes(), "all children have died with the body")
+    told = len(bench.output)
+    bench.manifest = bench.run.manifest
+    body = bench.begin()
+    wait_for(lambda: bench.status.attempt == 2, "it goes on")
+    assert "changed since the last start" not in bench.output[told:]
+    text = bench.run.manifest.read_text().replace("totalSteps: 100000", f"totalSteps: {bench.status.step + 20}")
+    bench.run.manifest.write_text(text)
+    assert bench.finish(body) == 0
+    assert bench.run.manifest.read_text() == text
+
+
 def test_longer_completions_than_the_engines_take_wait_and_shorter_ones_and_those_between_do_not(
     bench: LocalWorld,
 ) -> None:

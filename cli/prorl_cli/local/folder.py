@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -222,13 +221,6 @@ def with_model(job: ProRLJob, model: str) -> ProRLJob:
     local = spec.local.model_copy(update={"model_path": None})
     updates = {"model": spec.model.model_copy(update={"path": model}), "local": local}
     return job.model_copy(update={"spec": spec.model_copy(update=updates)})
-
-
-def manifest_text(job: ProRLJob, text: str, *, is_changed: bool) -> str:
-    """Return what is stored as `job.yaml`: the text as given, or the job as the command line changed it."""
-    if not is_changed:
-        return text
-    return json.dumps(job.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2, ensure_ascii=False)
 
 
 def has_finished(run: RunFolder, total_steps: int) -> bool:

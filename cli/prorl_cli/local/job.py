@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,18 @@ class LocalJob:
     effective: ProRLJob
     """`spec.local` applied, paths absolute."""
     text: str
+    """The manifest as its file has it."""
     manifest_folder: Path
+    is_changed: bool
+    """The command line changed the job: the file alone is not it."""
+
+    @property
+    def stored(self) -> str:
+        """What is stored as `job.yaml`: the text as given, or the job as the command line changed it."""
+        if not self.is_changed:
+            return self.text
+        document = self.accepted.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return json.dumps(document, indent=2, ensure_ascii=False)
 
 
 def load_local_job(
@@ -63,7 +75,11 @@ def read_local_job(path: Path, model: str | None, assignments: Sequence[str] = (
     folder = _base_folder(path.resolve())
     effective = with_absolute_paths(on_one_machine(accepted), folder)
     return LocalJob(
-        accepted=accepted, effective=effective, text=path.read_text(encoding="utf-8"), manifest_folder=folder
+        accepted=accepted,
+        effective=effective,
+        text=path.read_text(encoding="utf-8"),
+        manifest_folder=folder,
+        is_changed=model is not None or bool(assignments),
     )
 
 

@@ -51,7 +51,13 @@ class ManifestWatch:
         """The job as it runs here now."""
 
     def look(self) -> Edit | None:
-        """Take up an edit, if there is one: the learner finds it in `effective.json` before its next step."""
+        """Take up an edit, if there is one: the learner finds it in `effective.json` before its next step.
+
+        What is taken up is the run's manifest from then on (`job.yaml`), so that a later start has it, too.
+
+        Raises:
+            OSError: The run folder cannot be written.
+        """
         try:
             text = self._path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
@@ -68,6 +74,8 @@ class ManifestWatch:
         except SpecError as error:
             return Edit(messages=(f"the edit is left alone, the run goes on as before: {error}",), is_refused=True)
         self._accepted = edited.accepted
+        if found:
+            write_atomically(self._run.manifest, edited.stored)
         if effective != self.effective:
             self.effective = effective
             write_effective(self._run, effective)

@@ -75,7 +75,7 @@ def run_job(request: RunRequest, console: Console) -> int:
     model = model_argument(request.model) or kept_model(run)
     job = load_local_job(request.manifest, model, request.folder, assignments=request.assignments)
     with Interrupts() as interrupts, folder.locked(run), contextlib.ExitStack() as kept:
-        identity = _accept(run, job, model, request, console)
+        identity = _accept(run, job, model, console)
         run_plan = plan(job.effective)
         if folder.has_finished(run, run_plan.total_steps):
             _say_finished(run, run_plan, console)
@@ -102,16 +102,14 @@ def run_job(request: RunRequest, console: Console) -> int:
     return _conclude(run, outcome, request, console, is_suspended_by_spec=is_suspended_by_spec)
 
 
-def _accept(run: RunFolder, job: LocalJob, model: str | None, request: RunRequest, console: Console) -> RunIdentity:
+def _accept(run: RunFolder, job: LocalJob, model: str | None, console: Console) -> RunIdentity:
     """Begin a new run, or take the manifest over into the one that is there."""
     identity = folder.read_identity(run)
-    is_changed = bool(model or request.assignments)
-    text = folder.manifest_text(job.accepted, job.text, is_changed=is_changed)
     if identity is None:
         digests = digests_of(job.effective)
-        return folder.begin(run, text, manifest_folder=job.manifest_folder, model=model, digests=digests)
+        return folder.begin(run, job.stored, manifest_folder=job.manifest_folder, model=model, digests=digests)
     now = identity.model_copy(update={"model": model, "manifest_folder": str(job.manifest_folder)})
-    for change in folder.adopt_changes(run, identity, now, job.accepted, job.effective, text):
+    for change in folder.adopt_changes(run, identity, now, job.accepted, job.effective, job.stored):
         console.print(f"changed since the last start: {change}", markup=False, highlight=False)
     return folder.read_identity(run) or now
 
