@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from prorl_api.journalled import sampling_settings
+from prorl_api.manifest import read_job
 from prorl_api.spec.values import Role
 from prorl_api.status import ConditionStatus
 from tests.conformance.local_world import LocalWorld
@@ -238,6 +240,38 @@ def test_an_edit_that_is_taken_up_is_the_runs_manifest_and_one_that_is_refused_i
     bench.run.manifest.write_text(text)
     assert bench.finish(body) == 0
     assert bench.run.manifest.read_text() == text
+
+
+def test_steps_that_an_edit_makes_be_sampled_again_are_named_at_the_edit_and_at_the_resume(bench: LocalWorld) -> None:
+    endless = {"schedule": {"totalSteps": 100_000}, "checkpoint": {"everySteps": 100_000}}
+    bench.write_job(**endless)
+    bench.begin()
+    wait_for_step(bench, 2)
+    journal = bench.run.journal(1)
+    journal.mkdir(parents=True, exist_ok=True)
+    for step in (1, 2):  # as the real learner does
+        (journal / f"step-{step}.jsonl").write_text("{}\n")
+        settings = sampling_settings(read_job(bench.run.effective_manifest).spec)
+        (journal / f"step-{step}.settings").write_text(json.dumps(settings))
+    bench.kill_body()
+    wait_for(lambda: not bench.processes(), "all children have died with the body")
+    said = "steps 1 to 2 are sampled again, because spec.rollout.maxCompletionTokens changed"
+    bench.begin()
+    wait_for(lambda: bench.status.attempt == 2, "it goes on")
+    assert "sampled again" not in bench.output, "without an edit nothing is said"
+    bench.write_job(**endless, rollout={"maxCompletionTokens": 32})
+    wait_for(lambda: f"if the run is started again before its next checkpoint, {said}" in bench.output, "it is noticed")
+    os.kill(bench.pid(Role.LEARNER), signal.SIGKILL)
+    wait_for(
+        lambda: f" {said}" in bench.output.partition("as attempt 3")[2], "it is said when the learner starts again"
+    )
+    bench.kill_body()
+    wait_for(lambda: not bench.processes(), "all children have died with the body")
+    told = len(bench.output)
+    body = bench.begin()
+    wait_for(lambda: f"\n{said}" in f"\n{bench.output[told:]}", "it is said at the resume")
+    body.send_signal(signal.SIGINT)
+    assert bench.finish(body) == 130
 
 
 def test_longer_completions_than_the_engines_take_wait_and_shorter_ones_and_those_between_do_not(

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from prorl_api.errors import RewardError
+from prorl_api.journalled import sampling_settings
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.wire.base import WeightsId
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
@@ -57,6 +58,7 @@ class StepSampler:
         settings = spec.algorithm.dynamic_sampling
         keep = has_signal if settings.enabled else is_scored
         journalled = JournalledSampler(self._sampler, self._journal, step, Purpose.TRAINING)
+        self._journal.note(step, sampling_settings(spec))
         kept: list[RolloutGroup] = []
         shown: list[RolloutGroup] = []
         sampled: list[GroupSummary] = []

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prorl_api.errors import SpecError
+from prorl_api.journalled import sampled_again
 from prorl_api.run_folder import RunFolder
 from prorl_api.run_identity import RunIdentity
 from prorl_api.spec.base import Change
@@ -16,6 +17,7 @@ from prorl_api.spec.job import ProRLJob
 from prorl_cli.local.files import write_atomically
 from prorl_cli.local.folder import refused_changes
 from prorl_cli.local.job import LocalJob
+from prorl_cli.local.observer import checkpoint_step
 
 FIXED_HERE = frozenset({"spec.rollout.replicas", "spec.sandbox.replicas"})
 """Live in a cluster; one machine's members have their addresses for the whole start."""
@@ -71,6 +73,7 @@ class ManifestWatch:
             if faults := refused_changes(self._accepted, edited.accepted, edited.effective, self._identity):
                 raise SpecError(faults, source="the edited manifest")
             effective = self._mixed(edited.effective)
+            known = self._sampled_again(self.effective)
         except SpecError as error:
             return Edit(messages=(f"the edit is left alone, the run goes on as before: {error}",), is_refused=True)
         self._accepted = edited.accepted
@@ -80,7 +83,13 @@ class ManifestWatch:
             self.effective = effective
             write_effective(self._run, effective)
         late = frozenset(change.path for change in changes(self.effective, edited.effective))
-        return Edit(messages=tuple(f"{change} ({_when(change, late)})" for change in found))
+        said = [f"{change} ({_when(change, late)})" for change in found]
+        if_early = "if the run is started again before its next checkpoint, "
+        again = [f"{if_early}{text}" for text in self._sampled_again(edited.effective) if text not in known]
+        return Edit(messages=(*said, *again))
+
+    def _sampled_again(self, job: ProRLJob) -> list[str]:
+        return sampled_again(self._run, job.spec, checkpoint_step(self._run.current))
 
     def _mixed(self, edited: ProRLJob) -> ProRLJob:
         rollout, sandbox = self.effective.spec.rollout, self.effective.spec.sandbox

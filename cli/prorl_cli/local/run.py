@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from prorl_api.errors import ExitCode
+from prorl_api.journalled import sampled_again
 from prorl_api.manifest import read_job
 from prorl_api.process.listen import address_of, bind
 from prorl_api.run_folder import RunFolder
@@ -29,6 +30,7 @@ from prorl_cli.local.job import LocalJob, kept_model, load_local_job, model_argu
 from prorl_cli.local.leftovers import end_leftovers
 from prorl_cli.local.live import LiveProgress
 from prorl_cli.local.manifest_watch import ManifestWatch, write_effective
+from prorl_cli.local.observer import checkpoint_step
 from prorl_cli.local.plain import PlainProgress, Unbreakable
 from prorl_cli.local.supervisor import Supervisor, SupervisorParts
 from prorl_cli.program import command
@@ -111,6 +113,8 @@ def _accept(run: RunFolder, job: LocalJob, model: str | None, console: Console) 
     now = identity.model_copy(update={"model": model, "manifest_folder": str(job.manifest_folder)})
     for change in folder.adopt_changes(run, identity, now, job.accepted, job.effective, job.stored):
         console.print(f"changed since the last start: {change}", markup=False, highlight=False)
+    for text in sampled_again(run, job.effective.spec, checkpoint_step(run.current)):
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
     return folder.read_identity(run) or now
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ulid import ULID
 
+from prorl_api.journalled import sampled_again
 from prorl_api.process.listen import bind
 from prorl_api.resets import ResetRecord
 from prorl_api.run_folder import RunFolder
@@ -180,6 +181,9 @@ class Supervisor:
                 parts.progress.line(event.message + log, is_warning=event.is_warning)
                 if event.kind is EventKind.LOST:
                     self._quote(event.subject, observed)
+                if event.kind is EventKind.RESTARTED and event.subject.startswith("attempt-"):
+                    for text in sampled_again(parts.run, parts.watch.effective.spec, observed.checkpoint_step):
+                        parts.progress.line(text)
         self._events = frozenset(decision.events)
         self._tell_resets()
         for text in self._observer.warnings():

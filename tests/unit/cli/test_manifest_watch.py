@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from prorl_api.journalled import sampling_settings
 from prorl_api.manifest import read_job
 from prorl_api.run_folder import RunFolder
 from prorl_cli.local import folder
@@ -67,3 +69,21 @@ def test_an_edit_that_is_refused_is_not_stored(tmp_path: Path, section: dict[str
     bench.edit(**section)
     assert bench.look()
     assert bench.run.manifest.read_text() == before
+
+
+def test_an_edit_after_which_journalled_steps_are_sampled_again_says_so_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    for step in (1, 2):
+        bench.run.journal(1).mkdir(parents=True, exist_ok=True)
+        (bench.run.journal(1) / f"step-{step}.jsonl").write_text("{}\n")
+        settings = sampling_settings(bench.watch.effective.spec)
+        (bench.run.journal(1) / f"step-{step}.settings").write_text(f"{json.dumps(settings)}\n")
+    again = "if the run is started again before its next checkpoint, steps 1 to 2 are sampled again, because"
+    bench.edit(rollout={"maxCompletionTokens": 63})
+    assert bench.look()[1:] == (f"{again} spec.rollout.maxCompletionTokens changed",)
+    bench.edit(rollout={"maxCompletionTokens": 63}, schedule={"totalSteps": 4})
+    assert bench.look() == ("spec.schedule.totalSteps: 40 -> 4 (holds from the next step on)",)
+    bench.edit(schedule={"totalSteps": 4})
+    assert len(bench.look()) == 1
+    bench.edit(rollout={"maxCompletionTokens": 65}, schedule={"totalSteps": 4})
+    assert bench.look()[1:] == (f"{again} spec.rollout.maxCompletionTokens changed",)

@@ -11,6 +11,8 @@ from typing import Any, cast
 import pytest
 
 from prorl_api.errors import RewardError
+from prorl_api.journalled import sampled_again
+from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import Domain
 from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest
@@ -279,3 +281,25 @@ def test_items_of_a_source_with_its_own_function_name_it(tmp_path: Path, domain:
     prompt = replace(make_prompt(0, source="own"), domain=domain)
     asyncio.run(bench.batch_sampler.group(prompt, plan, make_spec()))
     assert bench.judge.functions == {function}
+
+
+def test_what_a_step_was_sampled_with_is_noted_until_a_checkpoint_holds_it(tmp_path: Path) -> None:
+    """Against the real journal: after an edit people are told which steps are sampled again, without one nothing."""
+    now = sampling_spec(prompts=2, rounds=1)
+    edited = sampling_spec(prompts=2, rounds=1, rollout={"temperature": 0.7})
+    first = Bench(tmp_path, only(0, 1))
+    for step in (1, 2):
+        first.sample(now, step=step)
+    run = RunFolder(tmp_path)
+    said = ["steps 1 to 2 are sampled again, because spec.rollout.temperature changed"]
+    assert (sampled_again(run, now, None), sampled_again(run, edited, None)) == ([], said)
+    second = Bench(tmp_path, only(0, 1))
+    second.sample(now, step=1)
+    assert second.asked == []
+    assert sampled_again(run, edited, None) == said
+    second.sample(edited, step=1)
+    assert sorted(second.asked) == [0, 1]
+    assert sampled_again(run, edited, None) == [said[0].replace("steps 1 to 2 are", "step 2 is")]
+    second.journal.forget(2)
+    assert sampled_again(run, edited, None) == []
+    assert list(run.journal(2).iterdir()) == []

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from prorl_api.journalled import SETTINGS_SUFFIX
 from prorl_api.run_folder import RunFolder
 from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup
 from prorl_trainer.storage.durable import publish_folder
@@ -67,6 +68,12 @@ class Journal:
         }
         self._file(purpose, step).append(line)
 
+    def note(self, step: int, settings: dict[str, Any]) -> None:
+        """Keep with what settings the groups of a training step are made from now on, for people."""
+        notes = LineFile(self._notes(step), self._fence)
+        if settings not in notes.read():
+            notes.append(settings)
+
     def forget(self, through_step: int) -> None:
         """Remove the steps that a checkpoint now contains."""
         for purpose in Purpose:
@@ -79,6 +86,8 @@ class Journal:
         """Forget one step. If it failed on its groups: sampled again, with the cause mended, it may succeed."""
         self._files.pop((purpose, step), None)
         self._path(purpose, step).unlink(missing_ok=True)
+        if purpose is Purpose.TRAINING:
+            self._notes(step).unlink(missing_ok=True)
 
     def _file(self, purpose: Purpose, step: int) -> LineFile:
         if (purpose, step) not in self._files:
@@ -89,6 +98,9 @@ class Journal:
 
     def _path(self, purpose: Purpose, step: int) -> Path:
         return self._folder / f"{purpose}-{step}.jsonl"
+
+    def _notes(self, step: int) -> Path:
+        return self._path(Purpose.TRAINING, step).with_suffix(SETTINGS_SUFFIX)
 
     def _adopt(self, run: RunFolder) -> None:
         if self._folder.exists():
