@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
 from prorl_api.errors import Fault
 from prorl_api.manifest import validate_job
 from prorl_api.spec.base import Change, change_marks
+from prorl_api.spec.differences import differences
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 
 
@@ -20,12 +19,14 @@ class FieldChange:
 
     path: str
     """`spec.learner.groupSize`."""
-    before: str
-    after: str
+    difference: str
+    """`4 -> 8`; of lists and sections what differs in them."""
+    got: str
+    """The same as a fault says it: `8, was 4`."""
     mark: Change
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.before} -> {self.after}"
+        return f"{self.path}: {self.difference}"
 
 
 _MODEL_PATH = "local.modelPath"
@@ -111,7 +112,7 @@ def immutable_faults(found: list[FieldChange], *, has_checkpoint: bool = True) -
     return [
         Fault(
             path=change.path,
-            got=f"{change.after}, was {change.before}",
+            got=change.got,
             want=numbers if _is_of_numbers(change) else fixed,
         )
         for change in found
@@ -135,28 +136,7 @@ def _at(document: Any, path: str) -> Any:
 
 
 def _change(path: str, before: Any, after: Any, mark: Change) -> FieldChange:
-    """Show of long values only what differs: their beginnings may be equal."""
-    if isinstance(before, dict | list) and isinstance(after, dict | list):
-        leaves = list(_leaves(before, after))
-        before, after = ({name: value[side] for name, value in leaves} for side in (0, 1))
-    return FieldChange(path=path, before=_shown(before), after=_shown(after), mark=mark)
-
-
-def _leaves(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Yield (path, (before, after)) of the innermost values that differ; None stands for what is not there."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        pairs = [(f"{path}.{key}".removeprefix("."), before.get(key), after.get(key)) for key in before | after]
-    elif isinstance(before, list) and isinstance(after, list):
-        both = itertools.zip_longest(before, after)
-        pairs = [(f"{path}[{number}]", old, new) for number, (old, new) in enumerate(both)]
-    else:
-        yield path, (before, after)
-        return
-    for inner, old, new in pairs:
-        if old != new:
-            yield from _leaves(old, new, inner)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else f"{text[:79]}…"
+    difference = differences(path.rpartition(".")[2], before, after)
+    is_whole = not any(isinstance(value, dict | list) for value in (before, after))
+    old, _, new = difference.partition(" -> ")
+    return FieldChange(path=path, difference=difference, got=f"{new}, was {old}" if is_whole else difference, mark=mark)

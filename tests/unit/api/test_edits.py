@@ -42,16 +42,17 @@ def test_a_section_that_appears_is_a_change() -> None:
     assert change.path == "spec.rollout.resources.limits"
 
 
-LONG = {"name": "a-source-with-quite-a-long-name", "domain": "math", "jsonl": "/data/of/some/folder/rows.jsonl"}
+NAME = "a-source-with-quite-a-long-name"
+LONG = {"name": NAME, "domain": "math", "jsonl": "/data/of/some/folder/rows.jsonl"}
 
 
 @pytest.mark.parametrize(
     ("edited", "text"),
     [
-        ([{**LONG, "heldOut": 8}], 'spec.data.sources: {"[0].heldOut": 4} -> {"[0].heldOut": 8}'),
+        ([{**LONG, "heldOut": 8}], f"spec.data.sources: source {NAME} heldOut: 4 -> 8"),
         (
             [{**LONG, "heldOut": 4, "prompt": {"system": "Be brief."}}],
-            'spec.data.sources: {"[0].prompt.system": null} -> {"[0].prompt.system": "Be brief."}',
+            f'spec.data.sources: source {NAME} prompt.system: null -> "Be brief."',
         ),
     ],
 )
@@ -59,6 +60,8 @@ def test_of_a_long_value_only_what_differs_is_shown(edited: list[dict[str, Any]]
     before = make_job(data={"sources": [{**LONG, "heldOut": 4}]})
     (change,) = changes(before, make_job(data={"sources": edited}))
     assert str(change) == text
+    (fault,) = immutable_faults([change])
+    assert (fault.path, fault.got) == tuple(text.split(": ", 1))
 
 
 def test_model_data_seed_and_name_are_fixed() -> None:
