@@ -86,29 +86,6 @@ class BadLine:
     """At least one, at most `MAX_FAULTS_OF_A_LINE`."""
 
 
-class BoundedFaults:
-    """The first faults by name, the others by number."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._kept: list[Fault] = []
-        self.total = 0
-        """All faults, the dropped ones included."""
-
-    def add(self, *faults: Fault) -> None:
-        """Take note of faults."""
-        self.total += len(faults)
-        self._kept += faults[: max(0, self._limit - len(self._kept))]
-
-    def listed(self, path: str) -> list[Fault]:
-        """Return the kept faults, and one at `path` that counts the rest if there is a rest."""
-        rest = self.total - len(self._kept)
-        if not rest:
-            return list(self._kept)
-        want = "fix the ones above first"
-        return [*self._kept, Fault(path=path, got=f"{rest} more faults", want=want)]
-
-
 def judge_line(raw: RawLine, where: str, domain: Domain) -> GoodLine | BadLine:
     """Judge one line of a data file; `where` is put into its faults."""
     try:

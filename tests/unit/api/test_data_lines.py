@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prorl_api.data_lines import MAX_FAULTS_OF_A_LINE, BadLine, BoundedFaults, GoodLine, data_faults, judge_line
-from prorl_api.errors import Fault
+from prorl_api.data_lines import MAX_FAULTS_OF_A_LINE, BadLine, GoodLine, data_faults, judge_line
 from prorl_api.jsonl import raw_lines
 from prorl_api.spec.values import Domain
 
@@ -116,12 +115,3 @@ def test_every_object_is_a_line_or_has_faults_that_say_what_to_do(domain: Domain
     for fault in data_faults({"prompt": prompt, "row": row}, domain):
         assert fault.got
         assert fault.want
-
-
-def test_bounded_faults_keep_the_first_and_count_all() -> None:
-    faults = BoundedFaults(2)
-    assert faults.listed("x") == []
-    faults.add(*(Fault(path=str(number), got="", want="") for number in range(5)))
-    assert faults.total == 5
-    assert [fault.path for fault in faults.listed("x")] == ["0", "1", "x"]
-    assert faults.listed("x")[-1].got == "3 more faults"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -304,14 +305,25 @@ def test_sources_of_weight_zero_are_validated_but_not_trained_on() -> None:
     assert [(wanted.name, wanted.size) for wanted in spec.validated_sources] == [("a", 128), ("b", 128)]
 
 
-def test_at_most_so_many_bad_rows_are_named_and_the_rest_is_counted(tmp_path: Path) -> None:
+def test_rows_with_the_same_fault_are_one_fault(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, 0)
     (folder / "rows.jsonl").write_text("[]\n" * 25)
     with pytest.raises(SpecError) as caught:
         make_jsonl(folder)
-    faults = caught.value.faults
-    assert [fault.path.rsplit(":", 1)[1] for fault in faults[:20]] == [str(number) for number in range(1, 21)]
-    assert [fault.got for fault in faults[20:]] == ["5 more faults"]
+    (fault,) = caught.value.faults
+    assert (Path(fault.path).name, fault.got) == ("rows.jsonl", "list '[]' in all 25 rows")
+
+
+def test_prompts_that_are_too_long_are_counted_with_the_longest(tmp_path: Path) -> None:
+    folder = folder_with(tmp_path, 30)
+    with (folder / "rows.jsonl").open("a") as file:
+        for length in (70, 90, 80):
+            file.write(json.dumps({"prompt": "word " * length, "row": {"answer": "1"}}) + "\n")
+    with pytest.raises(SpecError) as caught:
+        make_jsonl(folder)
+    (fault,) = caught.value.faults
+    assert re.fullmatch(r"7\d to 9\d tokens in 3 of 33 rows \(lines 31, 32, 33\)", fault.got)
+    assert fault.want.startswith("at most spec.rollout.maxPromptTokens = 64")
 
 
 def test_rows_are_judged_by_the_model_of_the_source_s_domain(tmp_path: Path) -> None:

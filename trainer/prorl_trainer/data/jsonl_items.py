@@ -14,10 +14,11 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from prorl_api.data_lines import BadLine, BoundedFaults, GoodLine, Question, judge_line
+from prorl_api.data_lines import BadLine, GoodLine, Question, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import line_at, parse_object, raw_lines
 from prorl_api.questions import question_digest
+from prorl_api.row_faults import RowFaults
 from prorl_api.spec.data import DataSource, PromptFormat
 from prorl_api.wording import reason_of
 from prorl_trainer.data.items import MAX_FAULTS, Item
@@ -146,20 +147,21 @@ class JsonlItems:
 
 def _read_rows(
     files: list[str], source: DataSource, find_fault: FindFault, max_rows: int
-) -> tuple[list[_Row], BoundedFaults, bool]:
+) -> tuple[list[_Row], RowFaults, bool]:
     """Read the rows of all files, and collect what is wrong with the others; say whether some were left unread."""
     rows: list[_Row] = []
-    faults = BoundedFaults(MAX_FAULTS)
+    faults = RowFaults(MAX_FAULTS)
     for file in files:
         try:
             for raw in raw_lines(Path(file)):
-                if len(rows) + faults.total >= max_rows:
+                if len(rows) + faults.num_rows >= max_rows:
                     return rows, faults, True
+                faults.saw(file)
                 line = judge_line(raw, f"{file}:{raw.number}", source.domain)
                 if isinstance(line, BadLine):
-                    faults.add(*line.faults)
+                    faults.add_row(file, raw.number, *line.faults)
                 elif fault := format_fault(line, source.prompt) or find_fault(line):
-                    faults.add(fault)
+                    faults.add_row(file, raw.number, fault)
                 else:
                     digest = hashlib.sha256(raw.content).digest()
                     rows.append(_Row(file, raw.offset, digest, question_digest(line.question)))
