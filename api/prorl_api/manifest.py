@@ -22,6 +22,17 @@ from prorl_api.wording import reason_of, wanted
 
 RESET_KIND = "ProRLReset"
 _Model = TypeVar("_Model", bound=SpecModel)
+
+
+class ManifestFaults(SpecError):
+    """What is wrong with an object, and what is left of it, so that more can be judged in the same round."""
+
+    def __init__(self, faults: Sequence[Fault], *, source: str, rest: SpecModel) -> None:
+        super().__init__(faults, source=source)
+        self.rest = rest
+        """The object; contradictions stand in it, and what was faulty by itself has its default."""
+
+
 _SHAPES: dict[type[object], str] = {list: "a list", str: "a text"}
 _MAX_SHOWN = 80
 _SERVERS = "the API server sets it; remove it"
@@ -118,7 +129,8 @@ def validated(model: type[_Model], document: dict[str, Any], *, source: str) -> 
     rules that cross fields are still checked on the rest; a rule that speaks of something taken out is not reported.
 
     Raises:
-        SpecError: With every fault found.
+        ManifestFaults: With every fault found.
+        SpecError: The same, where nothing else is left.
     """
     faults: list[Fault] = []
     remaining = _Remaining(without_nulls(document, model), model)
@@ -142,7 +154,7 @@ def validated(model: type[_Model], document: dict[str, Any], *, source: str) -> 
                 path = _path(place) or "the manifest"
                 faults.append(Fault(path=path, got="fields that contradict each other", want=message))
         if faults:
-            raise SpecError(faults, source=source)
+            raise ManifestFaults(faults, source=source, rest=found)
         return found
 
 

@@ -6,6 +6,7 @@ It says what it has seen, what it has not, and what the run will take.
 from __future__ import annotations
 
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,15 @@ from pathlib import Path
 
 import psutil
 
-from prorl_api.errors import Fault, SpecError
+from prorl_api.errors import CheckpointError, Fault, SpecError
+from prorl_api.manifest import ManifestFaults
 from prorl_api.model.folder import look_at
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
-from prorl_cli.local.machine import check_machine
+from prorl_api.spec.merge import on_one_machine
+from prorl_api.spec.run import ValidationSpec
+from prorl_cli.local.folder import with_model
+from prorl_cli.local.job import base_folder
+from prorl_cli.local.machine import check_machine, with_absolute_paths
 from prorl_cli.local.packages import missing_packages
 from prorl_cli.program import command
 from prorl_control.estimate import estimate
@@ -25,6 +31,8 @@ from prorl_control.forecast.fitting import size_text
 MAX_ROWS = 20_000
 """Rows of a source that are read: some seconds. The learner reads all."""
 _HUB_SECONDS = 5.0
+_LENGTH = "spec.rollout.maxCompletionTokens"
+"""Where a job whose sequences are too long for its model is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +68,61 @@ def look(job: ProRLJob, manifest: Path) -> Looked:
     if faults:
         raise SpecError(faults, source=f"job {job.metadata.name} on this machine, with its model and its data,")
     return looked
+
+
+def look_despite(error: ManifestFaults, manifest: Path, model: str | None) -> list[Fault]:
+    """Judge model and data of a manifest that has faults of its own, as far as they can be told without what is wrong.
+
+    Args:
+        error: What is wrong.
+        manifest: Where the job was read from.
+        model: `--model`, if it was given.
+
+    Returns:
+        Faults beside those of `error`.
+    """
+    if not isinstance(error.rest, ProRLJob):
+        return []
+    rest = error.rest if model is None else with_model(error.rest, model)
+    found: list[Fault] = []
+    try:
+        rest = on_one_machine(rest)
+    except ManifestFaults as again:
+        found += again.faults
+        rest = again.rest if isinstance(again.rest, ProRLJob) else rest
+    except SpecError as refused:
+        return [*refused.faults]  # without the overlay nobody can say where files are
+    named = [fault.path for fault in (*error.faults, *found)]
+    if any(path.startswith("spec.local") for path in named):
+        return found  # it may say where files are
+    job = with_absolute_paths(_without_faulty(rest, named), base_folder(manifest.resolve()))
+    try:
+        look(job, manifest)
+    except SpecError as unfit:
+        found += unfit.faults
+    except CheckpointError as damaged:
+        found.append(Fault(path="spec.initFrom.run", got=str(damaged), want="the folder of a run that can be read"))
+    has_lengths = not _name_lengths(named)
+    return [fault for fault in found if fault not in error.faults and (has_lengths or fault.path != _LENGTH)]
+
+
+def _without_faulty(job: ProRLJob, named: Sequence[str]) -> ProRLJob:
+    """Return the job such that what is wrong with it, at the places `named`, lets nothing else look wrong."""
+    spec = job.spec
+    # What is validated, and in which stage, may name sources that are not there.
+    updates: dict[str, object] = {
+        "validation": ValidationSpec(),
+        "schedule": spec.schedule.model_copy(update={"stages": ()}),
+    }
+    if any(path.startswith("spec.data") for path in named):
+        updates["data"] = spec.data.model_copy(update={"sources": ()})
+    if _name_lengths(named):  # they may be defaults that nobody asked for: then no prompt is too long
+        updates["rollout"] = spec.rollout.model_copy(update={"max_prompt_tokens": sys.maxsize})
+    return job.model_copy(update={"spec": spec.model_copy(update=updates)})
+
+
+def _name_lengths(paths: Sequence[str]) -> bool:
+    return any(path.startswith(("spec.rollout", "spec.schedule")) for path in paths)
 
 
 def _unsaid(job: ProRLJob, found: Sequence[Fault], said: Sequence[Fault]) -> list[Fault]:

@@ -155,9 +155,13 @@ def validate(
     cluster: Annotated[bool, typer.Option("--cluster", help="Judge for a cluster instead of this machine.")] = False,
 ) -> None:
     """Judge a manifest, its model and its data: every fault at once, or what would run."""
+    from prorl_api.errors import SpecError
+    from prorl_api.manifest import ManifestFaults
     from prorl_api.reset_manifest import read_reset
     from prorl_cli.inspection import describe_cluster_job, describe_job, describe_looked, describe_reset
     from prorl_cli.local.job import load_cluster_job, model_argument, read_local_job
+    from prorl_cli.looking import look, look_despite
+    from prorl_cli.terminal import waiting
 
     with errors_for_people():
         if (reset := read_reset(manifest)) is not None:
@@ -166,10 +170,12 @@ def validate(
         if cluster:
             typer.echo(describe_cluster_job(load_cluster_job(manifest, model, tuple(assignments or ()))))
             return
-        job = read_local_job(manifest, model_argument(model), tuple(assignments or ()))
-        from prorl_cli.looking import look
-        from prorl_cli.terminal import waiting
-
+        folder = model_argument(model)
+        try:
+            job = read_local_job(manifest, folder, tuple(assignments or ()))
+        except ManifestFaults as error:
+            with waiting("looking at the model and the data"):
+                raise SpecError([*error.faults, *look_despite(error, manifest, folder)], source=error.source) from error
         with waiting("looking at the model and the data"):
             looked = look(job.effective, manifest)
     typer.echo(describe_job(job))

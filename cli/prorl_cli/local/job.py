@@ -72,7 +72,7 @@ def read_local_job(path: Path, model: str | None, assignments: Sequence[str] = (
     accepted = read_job(path, assignments)
     if model is not None:
         accepted = with_model(accepted, model)
-    folder = _base_folder(path.resolve())
+    folder = base_folder(path.resolve())
     effective = with_absolute_paths(on_one_machine(accepted), folder)
     return LocalJob(
         accepted=accepted,
@@ -99,7 +99,7 @@ def load_cluster_job(path: Path, model: str | None, assignments: Sequence[str] =
     return job
 
 
-def _base_folder(path: Path) -> Path:
+def base_folder(path: Path) -> Path:
     """Return the folder that paths in a manifest start from: its own, or, of a run's copy, that of the original.
 
     So a run's `job.yaml` can be run again.

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from prorl_api.errors import SpecError
+from prorl_api.manifest import ManifestFaults
 from prorl_cli.local.job import read_local_job
-from prorl_cli.looking import look
+from prorl_cli.looking import look, look_despite
 from tests.model_folder import write_model_files
 
 GOOD, BAD = {"prompt": "1 + 1?", "row": {"answer": "2"}}, {"prompt": "1 + 1?", "row": {}}
@@ -87,3 +88,67 @@ def test_settings_of_a_task_are_judged_by_name_and_together(
     assert set(of_task) == set(said)
     assert all(part in of_task[path] for path, part in said.items())
     assert not [text for text in of_task.values() if "__init__" in text or "keyword" in text]
+
+
+OVERSIZED = {"name": "rows", "domain": "math", "jsonl": "./rows.jsonl", "heldOut": 900}
+
+
+def all_faults(folder: Path, **spec: Any) -> set[str]:
+    """Places that `prorl validate` names of a manifest with faults of its own."""
+    sections: dict[str, dict[str, Any]] = {
+        "model": {"path": "./none"},
+        "data": {"sources": [OVERSIZED]},
+        "learner": {"promptsPerStep": 8, "minibatchPrompts": 4},
+        "referenceReset": {"mode": "disabled"},
+    }
+    for name, values in spec.items():
+        sections[name] = {**sections.get(name, {}), **values}
+    (folder / "rows.jsonl").write_text((json.dumps(GOOD) + "\n") * 20)
+    head = {"apiVersion": "prorl.dev/v1alpha1", "kind": "ProRLJob", "metadata": {"name": "faulty"}}
+    (folder / "job.yaml").write_text(yaml.safe_dump({**head, "spec": sections}))
+    with pytest.raises(ManifestFaults) as caught:
+        read_local_job(folder / "job.yaml", None)
+    found = [*caught.value.faults, *look_despite(caught.value, folder / "job.yaml", None)]
+    paths = [fault.path for fault in found]
+    assert len(paths) == len(set(paths)), "each place is named once"
+    return set(paths)
+
+
+LOOKED = {"spec.model.path", "spec.data.sources[rows].jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "places"),
+    [
+        ({"learner": {"minibatchPrompts": 3}}, {"spec.learner", *LOOKED}),
+        ({"learner": {"groupsize": 3}}, {"spec.learner.groupsize", *LOOKED}),
+        ({"rollout": {"maxPromptTokens": "many"}}, {"spec.rollout.maxPromptTokens", *LOOKED}),
+        ({"validation": {"sources": [{"name": "nobody", "size": 4}]}}, {"spec", *LOOKED}),
+        ({"initFrom": {"run": "./nowhere"}, "learner": {"x": 1}}, {"spec.learner.x", "spec.initFrom.run", *LOOKED}),
+        (
+            {"data": {"sources": [OVERSIZED, {"name": "two", "domain": "math"}]}},
+            {"spec.data.sources[1]", "spec.model.path"},
+        ),
+        ({"data": {"sources": [OVERSIZED, {**OVERSIZED, "wieght": 1}]}}, None),
+        ({"local": {"modelPat": "./x"}}, {"spec.local.modelPat"}),
+    ],
+)
+def test_model_and_data_are_judged_though_the_manifest_is_wrong(
+    tmp_path: Path, spec: dict[str, Any], places: set[str] | None
+) -> None:
+    """As far as they do not hang on what is wrong."""
+    found = all_faults(tmp_path, **spec)
+    if places is None:
+        assert "spec.model.path" in found
+        assert not found & {"spec.data.sources[rows].jsonl"}
+    else:
+        assert found == places
+
+
+def test_lengths_that_nobody_asked_for_are_not_judged(tmp_path: Path) -> None:
+    """With them wrong, prompts are neither too long nor sequences longer than the model's."""
+    write_model_files(tmp_path / "model")
+    spec = {"model": {"path": "./model"}, "rollout": {"maxPromptTokens": "many", "maxCompletionTokens": 100_000}}
+    assert not {path for path in all_faults(tmp_path, **spec) if path.startswith("spec.rollout")} - {
+        "spec.rollout.maxPromptTokens"
+    }
