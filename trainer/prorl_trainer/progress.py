@@ -5,9 +5,10 @@ A beat must come of something that was done, never of a clock alone, or a hang w
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,10 +49,13 @@ def beats_while_writing(folder: Path, beat: Beat, look_seconds: float = _LOOK_SE
 
 
 def _sizes(folder: Path) -> dict[str, int]:
+    """Return the sizes of what lies below a folder, while others write, rename and remove there, which is a change too.
+
+    `os.walk` passes over a folder that is gone when its turn comes; `Path.rglob` raises.
+    """
     sizes = {}
-    for file in folder.rglob("*"):
-        try:
-            sizes[str(file)] = file.stat().st_size
-        except OSError:  # renamed or removed meanwhile, which is a change too
-            continue
+    for parent, folders, files in os.walk(folder):
+        for path in (os.path.join(parent, name) for name in (*folders, *files)):
+            with suppress(OSError):
+                sizes[path] = os.stat(path).st_size
     return sizes

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,14 +43,30 @@ def test_a_folder_in_which_nothing_happens_gives_none(tmp_path: Path) -> None:
     beats: list[int] = []
 
     class Folder(type(tmp_path)):  # type: ignore[misc]  # counts the looks, so that the test needs no pause
-        def rglob(self, pattern: str) -> list[Path]:
+        def __fspath__(self) -> str:
             looks.release()
-            return list(tmp_path.rglob(pattern))
+            return str(tmp_path)
 
     with beats_while_writing(Folder(tmp_path), lambda: beats.append(1), LOOK_SECONDS):
         for _ in range(5):
             assert looks.acquire(timeout=10)
     assert beats == []
+
+
+def test_a_folder_that_is_gone_when_its_turn_comes_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkpoint's is renamed once it is whole, and old ones are removed: at any moment of a look."""
+    real, looked = os.scandir, threading.Event()
+    (tmp_path / "partial").mkdir()
+
+    def scandir(folder: Any) -> Any:
+        if os.path.basename(folder) == "partial":
+            os.rename(folder, tmp_path / "whole")
+            looked.set()
+        return real(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with beats_while_writing(tmp_path, lambda: None, LOOK_SECONDS):
+        assert looked.is_set()
 
 
 LEARNER = """
