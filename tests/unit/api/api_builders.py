@@ -51,6 +51,20 @@ def make_job(changes: dict[str, Any] | None = None) -> ProRLJob:
     return validate_job(make_manifest(changes))
 
 
+def make_job_of(name: str = "demo", **spec: Any) -> ProRLJob:
+    """A job of one reasoning-gym source, with these sections of its spec."""
+    source = {"name": "sums", "domain": "logic", "reasoningGym": {"tasks": [{"name": "chain_sum"}]}}
+    sections = {
+        "model": {"path": "./model"},
+        "data": {"sources": [source]},
+        "learner": {"promptsPerStep": 8, "minibatchPrompts": 4},
+        **spec,
+    }
+    return validate_job(
+        {"apiVersion": "prorl.dev/v1alpha1", "kind": "ProRLJob", "metadata": {"name": name}, "spec": sections}
+    )
+
+
 def faults_of(changes: dict[str, Any]) -> list[Fault]:
     """What is found wrong with a minimal manifest after these changes."""
     with pytest.raises(SpecError) as caught:

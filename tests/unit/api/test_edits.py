@@ -5,40 +5,27 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from api_builders import make_job_of
 
 from prorl_api.errors import SpecError
-from prorl_api.manifest import validate_job
 from prorl_api.spec.base import Change
 from prorl_api.spec.edits import changes, immutable_faults, taken_up, waiting
 from prorl_api.spec.job import ProRLJob
 from prorl_control.plan import plan
 
 
-def make_job(name: str = "demo", **spec: Any) -> ProRLJob:
-    source = {"name": "sums", "domain": "logic", "reasoningGym": {"tasks": [{"name": "chain_sum"}]}}
-    sections = {
-        "model": {"path": "./model"},
-        "data": {"sources": [source]},
-        "learner": {"promptsPerStep": 8, "minibatchPrompts": 4},
-        **spec,
-    }
-    return validate_job(
-        {"apiVersion": "prorl.dev/v1alpha1", "kind": "ProRLJob", "metadata": {"name": name}, "spec": sections}
-    )
-
-
 def test_the_same_manifest_has_no_changes() -> None:
-    assert changes(make_job(), make_job()) == []
+    assert changes(make_job_of(), make_job_of()) == []
 
 
 def test_a_change_names_field_values_and_when_it_takes_effect() -> None:
-    (change,) = changes(make_job(), make_job(schedule={"totalSteps": 5}))
+    (change,) = changes(make_job_of(), make_job_of(schedule={"totalSteps": 5}))
     assert (str(change), change.mark) == ("spec.schedule.totalSteps: 2450 -> 5", Change.STEP_BOUNDARY)
     assert immutable_faults([change]) == []
 
 
 def test_a_section_that_appears_is_a_change() -> None:
-    (change,) = changes(make_job(), make_job(rollout={"resources": {"limits": {"cpu": 1}}}))
+    (change,) = changes(make_job_of(), make_job_of(rollout={"resources": {"limits": {"cpu": 1}}}))
     assert change.path == "spec.rollout.resources.limits"
 
 
@@ -57,35 +44,35 @@ LONG = {"name": NAME, "domain": "math", "jsonl": "/data/of/some/folder/rows.json
     ],
 )
 def test_of_a_long_value_only_what_differs_is_shown(edited: list[dict[str, Any]], text: str) -> None:
-    before = make_job(data={"sources": [{**LONG, "heldOut": 4}]})
-    (change,) = changes(before, make_job(data={"sources": edited}))
+    before = make_job_of(data={"sources": [{**LONG, "heldOut": 4}]})
+    (change,) = changes(before, make_job_of(data={"sources": edited}))
     assert str(change) == text
     (fault,) = immutable_faults([change])
     assert (fault.path, fault.got) == tuple(text.split(": ", 1))
 
 
 def test_model_data_seed_and_name_are_fixed() -> None:
-    other = make_job(name="other", model={"path": "./else"}, seed=3, local={"modelPath": "./third"})
-    paths = [fault.path for fault in immutable_faults(changes(make_job(), other))]
+    other = make_job_of(name="other", model={"path": "./else"}, seed=3, local={"modelPath": "./third"})
+    paths = [fault.path for fault in immutable_faults(changes(make_job_of(), other))]
     assert paths == ["metadata.name", "spec.seed", "spec.model.path", "spec.local.modelPath"]
 
 
 def test_what_may_change_at_a_step_boundary_is_taken_up_and_the_rest_waits() -> None:
-    edited = make_job(
+    edited = make_job_of(
         schedule={"totalSteps": 5},
         algorithm={"kl": {"coefficient": 0.5}},
         suspend=True,
         rollout={"dtype": "float32"},
         learner={"promptsPerStep": 16, "minibatchPrompts": 4, "precision": "float32"},
     )
-    mixed = taken_up(make_job(), edited).spec
+    mixed = taken_up(make_job_of(), edited).spec
     assert (mixed.schedule.total_steps, mixed.algorithm.kl.coefficient, mixed.suspend) == (5, 0.5, True)
     assert mixed.learner.prompts_per_step == 16
     assert (mixed.rollout.dtype, mixed.learner.precision) == ("bfloat16", "bfloat16")
 
 
 def test_taking_up_the_same_job_changes_nothing() -> None:
-    job = make_job(rollout={"resources": {"limits": {"cpu": 1}}}, initFrom={"run": "./other"})
+    job = make_job_of(rollout={"resources": {"limits": {"cpu": 1}}}, initFrom={"run": "./other"})
     assert taken_up(job, job) == job
 
 
@@ -93,8 +80,8 @@ STAGE = {"name": "late", "fromStep": 5, "overrides": {"minibatchPrompts": 4}}
 
 
 def test_an_edit_whose_parts_only_hold_together_waits_as_a_whole() -> None:
-    now = make_job(schedule={"stages": [STAGE]})
-    edited = make_job(learner={"promptsPerStep": 6, "minibatchPrompts": 3})
+    now = make_job_of(schedule={"stages": [STAGE]})
+    edited = make_job_of(learner={"promptsPerStep": 6, "minibatchPrompts": 3})
     with pytest.raises(SpecError, match=r"stage late: `minibatchPrompts` must divide `promptsPerStep`, got 4 and 6"):
         taken_up(now, edited)
 
@@ -104,7 +91,7 @@ def lengths(completion: int, prompt: int = 100, *stages: int, microbatch: int = 
         {"name": f"s{number}", "fromStep": number + 2, "overrides": {"maxCompletionTokens": stage}}
         for number, stage in enumerate(stages)
     ]
-    return make_job(
+    return make_job_of(
         rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
         learner={"microbatchTokens": microbatch},
         schedule={"stages": found},
@@ -146,7 +133,7 @@ def test_completions_are_raised_at_most_to_what_the_engines_were_started_for(
 
 def test_the_rest_of_an_edit_that_raises_the_length_is_taken_up() -> None:
     long = lengths(4000).spec
-    algorithm = make_job(algorithm={"kl": {"coefficient": 0.5}}).spec.algorithm
+    algorithm = make_job_of(algorithm={"kl": {"coefficient": 0.5}}).spec.algorithm
     edited = lengths(4000).model_copy(update={"spec": long.model_copy(update={"algorithm": algorithm})})
     job = taken_up(lengths(400), edited)
     assert (job.spec.algorithm.kl.coefficient, job.spec.rollout.max_completion_tokens) == (0.5, 400)
@@ -170,13 +157,13 @@ NUMBERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("sections", NUMBERS, ids=str)
 def test_what_a_checkpoints_numbers_come_of_is_fixed_once_there_is_one(sections: dict[str, Any]) -> None:
     base = {"promptsPerStep": 8, "minibatchPrompts": 4}
-    edited = make_job(**{**sections, "learner": {**base, **sections.get("learner", {})}})
-    found = changes(make_job(), edited)
+    edited = make_job_of(**{**sections, "learner": {**base, **sections.get("learner", {})}})
+    found = changes(make_job_of(), edited)
     (fault,) = immutable_faults(found)
     assert "hold the numbers of this one; put it back" in fault.want
     assert "checkpoint: best" in fault.want
     assert immutable_faults(found, has_checkpoint=False) == []
-    assert taken_up(make_job(), edited).spec.learner == make_job().spec.learner
+    assert taken_up(make_job_of(), edited).spec.learner == make_job_of().spec.learner
 
 
 SHAPES: list[dict[str, Any]] = [
@@ -192,19 +179,19 @@ SHAPES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("sections", SHAPES, ids=str)
 def test_ranks_and_zero_stage_change_at_the_next_attempt(sections: dict[str, Any]) -> None:
     base = {"promptsPerStep": 8, "minibatchPrompts": 4}
-    edited = make_job(**{**sections, "learner": {**base, **sections.get("learner", {})}})
-    found = changes(make_job(), edited)
+    edited = make_job_of(**{**sections, "learner": {**base, **sections.get("learner", {})}})
+    found = changes(make_job_of(), edited)
     assert {change.mark for change in found} == {Change.NEXT_ATTEMPT}
     assert immutable_faults(found) == []
-    assert taken_up(make_job(), edited).spec.learner == make_job().spec.learner
+    assert taken_up(make_job_of(), edited).spec.learner == make_job_of().spec.learner
 
 
 def test_what_a_checkpoint_does_not_hold_may_change_at_the_next_attempt() -> None:
     learner = {"promptsPerStep": 8, "minibatchPrompts": 4, "deepspeed": {"offloadOptimizer": True}, "threads": 2}
-    found = changes(make_job(), make_job(learner=learner, rollout={"dtype": "float32"}))
+    found = changes(make_job_of(), make_job_of(learner=learner, rollout={"dtype": "float32"}))
     assert {change.mark for change in found} == {Change.NEXT_ATTEMPT}
 
 
 def test_seed_model_and_data_stay_fixed_without_a_checkpoint_too() -> None:
-    found = changes(make_job(), make_job(seed=3, model={"path": "./else"}))
+    found = changes(make_job_of(), make_job_of(seed=3, model={"path": "./else"}))
     assert len(immutable_faults(found, has_checkpoint=False)) == 2

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_builders import make_job_of
 
 from prorl_api.journalled import sampled_again, sampling_settings
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
-from tests.unit.api.test_edits import make_job
 
 
 def spec_of(**sections: Any) -> ProRLJobSpec:
-    return make_job(**sections).spec
+    return make_job_of(**sections).spec
 
 
 def journalled(folder: Path, steps: range, *specs: ProRLJobSpec, attempt: int = 1) -> RunFolder:
