@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from prorl_trainer.storage.fence import Fence
 
 _MAX_TRAIN_GROUPS = 8
 """Groups of a training step that are kept; all of a validation are."""
+_MAX_EXPECTED = 500
+"""Characters of an expected answer that are shown."""
 
 
 class SampleFolder:
@@ -59,12 +61,21 @@ def validation_lines(groups: Sequence[RolloutGroup], step: int, attempt: int) ->
             yield {**_line(group, rollout, step, attempt), "index": group.prompt.index, "sample": sample}
 
 
+def expected_answer(row: Mapping[str, Any]) -> Any:
+    """Return the answer that a row expects, for people; None where it is no single answer, as tests of a program."""
+    entry = row.get("entry")  # of a generated item, or a row of domain `logic`
+    found = row.get("answer", entry.get("answer") if isinstance(entry, Mapping) else None)
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    return found if len(text) <= _MAX_EXPECTED else f"{text[:_MAX_EXPECTED]}…"
+
+
 def _line(group: RolloutGroup, rollout: Rollout, step: int, attempt: int) -> dict[str, Any]:
     return {
         "step": step,
         "attempt": attempt,
         "source": group.prompt.source,
         "prompt": group.prompt.text,
+        "expected": expected_answer(group.prompt.row),
         "completion": rollout.text,
         "reward": rollout.reward,
         "verdict": rollout.verdict.value,

@@ -41,7 +41,8 @@ def judge(verifier: MathVerifier, form: str, expected: str, answer: str) -> Judg
 
 def outcome_of(judgement: Judgement) -> str:
     if judgement.reward == 1.0:
-        return judgement.detail.partition(" accepts: ")[0]
+        assert judgement.detail.startswith("found ")
+        return "math-verify" if judgement.detail.endswith(", as expected (by math-verify)") else "own"
     return FAILURES[judgement.verdict]
 
 

@@ -83,7 +83,7 @@ class LogicVerifier:
         if task_rule.rule is Rule.REPAIRED:
             return _judge_repaired(task, entry, answer)
         expected = entry["answer"]
-        detail = f"answer: {shorten(answer)}"
+        detail = f"found {shorten(answer)}"
         if task_rule.rule is Rule.EXACT:
             return Judgement.of_score(float(answer == expected.strip()), detail)
         has_own_form = has_form(task, answer) and not _has_foreign_letters(answer, expected)
@@ -105,7 +105,7 @@ class LogicVerifier:
         scorer = self._scorer(task)
         score, error = _call(scorer, answer, entry)
         if not error:
-            return Judgement.of_score(min(score, 1.0), f"answer: {shorten(answer)}")
+            return Judgement.of_score(min(score, 1.0), f"found {shorten(answer)}")
         probe = entry["answer"] if entry["answer"] is not None else ""
         _, error_on_expected = _call(scorer, probe, entry)
         if error_on_expected:
@@ -123,7 +123,7 @@ def _judge_repaired(task: str, entry: Mapping[str, Any], answer: str) -> Judgeme
         return Judgement.failed(Verdict.WRONG, f"answer {shorten(answer)!r}: nested too deep")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return Judgement.unsupported(f"task {task!r}: the entry is broken: {type(error).__name__}: {error}")
-    return Judgement.of_score(score, f"answer: {shorten(answer)}")
+    return Judgement.of_score(score, f"found {shorten(answer)}")
 
 
 def _fault(row: Mapping[str, Any]) -> str:

@@ -100,15 +100,16 @@ class MathVerifier:
             detail = f"the verifier gave up on {shown!r} after {TIMEOUT_SECONDS} s"
             return Judgement.failed(Verdict.TIMEOUT_WALL, detail)
         if algebra.Finding.SAME in findings:
-            return Judgement.of_score(1.0, f"{'math-verify' if question.was_asked else 'own'} accepts: {shown}")
+            by = " (by math-verify)" if question.was_asked else ""
+            return Judgement.of_score(1.0, f"found {shown}, as expected{by}")
         fault = next((gold.fault for gold in golds if gold.fault), "")
         if fault:
             return Judgement.unsupported(fault)
         if algebra.Finding.TOO_COSTLY in findings:
             return Judgement.failed(Verdict.TIMEOUT_WALL, f"the value of {shown!r} is too large to compute")
         if algebra.Finding.UNREADABLE in findings:
-            return Judgement.failed(Verdict.WRONG, f"answer: {shown} (not read as one answer)")
-        return Judgement.failed(Verdict.WRONG, f"answer: {shown}")
+            return Judgement.failed(Verdict.WRONG, f"found {shown} (not read as one answer)")
+        return Judgement.failed(Verdict.WRONG, f"found {shown}")
 
     def _read_gold(self, text: str) -> _Gold:
         """Read an expected answer, and its formulas that only math-verify reads."""

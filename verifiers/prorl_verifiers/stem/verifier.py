@@ -53,7 +53,7 @@ def _judge_choice(row: StemRow, answer_format: AnswerFormat, completion: str) ->
         return Judgement.failed(Verdict.FORMAT_ERROR, "no choice of one option was found")
     if chosen == HEDGE:
         return Judgement.failed(Verdict.WRONG, "several options are chosen")
-    return Judgement.of_score(float(chosen == row.answer), f"answer: {chosen}")
+    return Judgement.of_score(float(chosen == row.answer), f"found {chosen}")
 
 
 def _judge_number(row: StemRow, expected: Quantity, answer_format: AnswerFormat, completion: str) -> Judgement:
@@ -61,7 +61,7 @@ def _judge_number(row: StemRow, expected: Quantity, answer_format: AnswerFormat,
     stated = stated_quantity(extracted, answer_format) if extracted is not None else None
     if stated is None:
         return Judgement.failed(Verdict.FORMAT_ERROR, f"no answer in the form {answer_format.value!r} was found")
-    detail = f"answer: {shorten(stated)}"
+    detail = f"found {shorten(stated)}"
     if len(stated) > MAX_ANSWER_CHARACTERS or is_hedge(stated):
         return Judgement.failed(Verdict.WRONG, detail)
     answer = read_quantity(stated)
