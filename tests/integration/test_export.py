@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 from prorl_api.export_record import ExportRecord
+from prorl_api.run_folder import RunFolder
 from prorl_cli.main import app
 from prorl_trainer.export import pretrained
 from tests.integration.engine_kit import learner_spec, world_of_one
@@ -108,14 +109,20 @@ def test_the_card_and_the_record_say_where_the_model_comes_from(trained: Trained
     )
 
 
-def test_the_code_on_the_card_runs(
-    trained: TrainedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("stop", [[], ["\n", '"']])
+def test_the_code_on_the_card_runs_and_stops_where_training_did(
+    damaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stop: list[str]
 ) -> None:
-    assert prorl("export", trained.run.path, "--output", tmp_path / "out").exit_code == 0
+    manifest = RunFolder(damaged).effective_manifest
+    document = json.loads(manifest.read_text())
+    document["spec"].setdefault("rollout", {})["stop"] = stop
+    manifest.write_text(json.dumps(document))
+    assert prorl("export", damaged, "--output", tmp_path / "out").exit_code == 0
     code = (tmp_path / "out" / "README.md").read_text().split("```python\n")[1].split("```")[0]
     monkeypatch.chdir(tmp_path / "out")
     exec(compile(code, "card", "exec"), {})
     assert capsys.readouterr().out.endswith("\n")
+    assert ("stop_strings" in code) == bool(stop)
 
 
 def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(trained: TrainedRun, tmp_path: Path) -> None:

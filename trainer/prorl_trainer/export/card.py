@@ -103,6 +103,7 @@ def _usage(record: ExportRecord) -> str:
         made = f"tokenizer.apply_chat_template({json.dumps(messages)}, tokenize=False, add_generation_prompt=True)"
     else:
         made = json.dumps(question)
+    stop = f", stop_strings={json.dumps(list(record.stop))}, tokenizer=tokenizer" if record.stop else ""
     prefix = f" + {json.dumps(form.assistant_prefix)}" if form.assistant_prefix else ""
     return (
         "Ask it as it was asked while it learnt; other ways are untried:\n\n```python\n"
@@ -111,7 +112,7 @@ def _usage(record: ExportRecord) -> str:
         'tokenizer = AutoTokenizer.from_pretrained(".")\n'
         f"prompt = {made}{prefix}\n"
         f'inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens={not form.chat})\n'
-        f"output = model.generate(**inputs, max_new_tokens={tokens}, do_sample=False)\n"
+        f"output = model.generate(**inputs, max_new_tokens={tokens}, do_sample=False{stop})\n"
         'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))\n```'
     )
 
