@@ -205,6 +205,9 @@ def plan_job(
     link_bytes: Annotated[
         float | None, typer.Option(help="Bytes a second at which a server gets weights.", min=1)
     ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="A run whose measured throughputs hold; default: runs/NAME, if there is one.")
+    ] = None,
 ) -> None:
     """Say what a job would take before it runs: batches, tokens, memory, bytes, time, and what does not fit."""
     from prorl_cli.planning import PlanRequest, describe_plan
@@ -221,6 +224,7 @@ def plan_job(
             gpu_bytes=None if gpu_memory is None else int(gpu_memory * 2**30),
             lengths=Lengths(prompt=prompt_tokens, completion=completion_tokens),
             throughput=Throughput(server_tokens=server_tokens, rank_positions=rank_positions, link_bytes=link_bytes),
+            run_dir=run_dir,
         )
         text, fits = describe_plan(request)
     typer.echo(text)

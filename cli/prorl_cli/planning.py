@@ -13,6 +13,7 @@ from prorl_api.errors import Fault
 from prorl_api.manifest import read_job
 from prorl_api.model.folder import CONFIG, read_config
 from prorl_api.model.weight_files import num_parameters
+from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 from prorl_api.spec.merge import on_one_machine
 from prorl_cli.local.folder import with_model
@@ -20,6 +21,7 @@ from prorl_cli.local.gpus import find_gpus, gpu_bytes
 from prorl_cli.local.job import load_cluster_job, model_argument
 from prorl_cli.local.machine import with_absolute_paths
 from prorl_cli.local.view import duration
+from prorl_cli.measured import Measured, measured
 from prorl_control.estimate import estimate
 from prorl_control.forecast.batches import Lengths, StageBatch, stage_batches
 from prorl_control.forecast.fitting import Devices, cache_bytes, misfits, size_text, wastes
@@ -50,6 +52,8 @@ class PlanRequest:
     gpu_bytes: int | None
     lengths: Lengths
     throughput: Throughput
+    run_dir: Path | None = None
+    """Of a run that has shown how fast it goes; None: where `prorl run` puts it."""
 
 
 def describe_plan(request: PlanRequest) -> tuple[str, bool]:
@@ -66,13 +70,16 @@ def describe_plan(request: PlanRequest) -> tuple[str, bool]:
     rank = rank_memory(spec, size, longest, on_gpu=devices.on_gpu) if size is not None else None
     server = server_memory(spec, size) if size is not None else None
     published = published_bytes(spec, size) if size is not None else None
+    run = RunFolder(request.run_dir or Path("runs") / job.metadata.name)
+    shown = None if request.in_cluster else measured(run, spec.model.path, published)
+    throughput = request.throughput if shown is None else shown.beside(request.throughput)
     faults = misfits(spec, size, rank, server, devices)
     where = "in a cluster" if request.in_cluster else "on this machine"
     rows = [
         *_stage_rows(stages),
         *_memory_rows(spec, size, rank, server, devices),
         *_weight_rows(spec, size, published),
-        *_time_rows(stages, [step_time(spec, stage, request.throughput, published) for stage in stages]),
+        *_time_rows(stages, [step_time(spec, stage, throughput, published) for stage in stages], shown),
         *(("wasted" if not number else "", text) for number, text in enumerate(wastes(spec, stages))),
         *_verdict(faults, size, devices),
     ]
@@ -178,9 +185,13 @@ def _weight_rows(spec: ProRLJobSpec, size: ModelSize | None, published: int | No
     )
 
 
-def _time_rows(stages: Sequence[StageBatch], times: Sequence[StepTime]) -> Rows:
+def _time_rows(stages: Sequence[StageBatch], times: Sequence[StepTime], shown: Measured | None) -> Rows:
     if not any(time.known for time in times):
-        yield "time", "unknown: give throughputs with --server-tokens, --rank-positions, --link-bytes"
+        yield (
+            "time",
+            "unknown: give throughputs with --server-tokens, --rank-positions, --link-bytes; or let `prorl run` do a "
+            "step, and plan again: what its folder has measured (--run-dir) is taken",
+        )
         return
     for number, (stage, time) in enumerate(zip(stages, times, strict=True)):
         parts = {
@@ -194,6 +205,8 @@ def _time_rows(stages: Sequence[StageBatch], times: Sequence[StepTime]) -> Rows:
         yield "time" if number == 0 else "", f"{name}: {duration(time.known)} a step ({said})"
     total = sum(stage.steps * time.known for stage, time in zip(stages, times, strict=True))
     yield "", f"{duration(total)} in all, without validation, restarts and what dynamic sampling drops"
+    if shown is not None:
+        yield "", shown.said
 
 
 def _verdict(faults: Sequence[Fault], size: ModelSize | None, devices: Devices) -> Rows:

@@ -17,6 +17,8 @@ from typer.testing import CliRunner, Result
 from prorl_api.run_folder import RunFolder
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.local.folder import begin
+from prorl_cli.local.job import read_local_job
+from prorl_cli.local.manifest_watch import write_effective
 from prorl_cli.main import app
 from tests.bench.short_recipes import RECIPES
 from tests.integration.tiny_model import write_model
@@ -101,6 +103,26 @@ def test_a_plan_needs_neither_model_nor_data(folder: Path) -> None:
     assert result.exit_code == 0, result.output
     for said in ("1,000,000 parameters", "2.0 MB to each of 1 server(s)", "44 s a step (sampling 13 s"):
         assert said in result.output
+
+
+def test_a_plan_takes_what_a_run_has_measured_and_what_is_given_wins(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    asked = ("plan", folder / "job.yaml", "--run-dir", run.path, "--parameters", "1e6", "--completion-tokens", "100")
+    assert "let `prorl run` do a step, and plan again" in prorl(*asked).output
+    write_effective(run, read_local_job(folder / "job.yaml", None).effective)
+    line = {"attempt": 1, "tokens_generated": 6400, "seconds_sampling": 6.4, "completion_length": 50}
+    shown = {**line, "positions_trained": 5000.0, "seconds_updating": 5.0, "seconds_publishing": 2.0}
+    lines = [json.dumps({**shown, "step": step}) for step in (1, 2)]
+    run.metrics.write_text("\n".join(lines) + "\n")
+    result = prorl(*asked, "--gpu-memory", "80")
+    # As with --server-tokens 1000 and --rank-positions 1000; and weights of 2 MB in 2 s.
+    by_hand = prorl(*asked[:2], *PLAN_OPTIONS, "--completion-tokens", "100", "--link-bytes", "1e6")
+    assert "publishing 2 s" in by_hand.output
+    said = f"measured in {run.path}, steps 1 to 2; completions had 50 tokens there (--completion-tokens 50)"
+    assert said in result.output
+    assert [text for text in result.output.splitlines() if said not in text] == by_hand.output.splitlines()
+    assert "sampling 6 s" in prorl(*asked, "--server-tokens", "2000").output
+    assert said not in prorl(*asked, "--model", folder).output, "another model"
 
 
 def test_a_plan_that_does_not_fit_says_why_and_exits_with_1(folder: Path) -> None:

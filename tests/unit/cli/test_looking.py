@@ -129,7 +129,7 @@ LOOKED = {"spec.model.path", "spec.data.sources[rows].jsonl"}
             {"data": {"sources": [OVERSIZED, {"name": "two", "domain": "math"}]}},
             {"spec.data.sources[1]", "spec.model.path"},
         ),
-        ({"data": {"sources": [OVERSIZED, {**OVERSIZED, "wieght": 1}]}}, None),
+        ({"data": {"sources": [OVERSIZED, {**OVERSIZED, "heldOuts": 1}]}}, None),
         ({"local": {"modelPat": "./x"}}, {"spec.local.modelPat"}),
     ],
 )
