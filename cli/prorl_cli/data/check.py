@@ -174,7 +174,7 @@ class _Check:
         self._progress(end - reported)
 
     def _take_bad_line(self, figures: FileFigures, raw: RawLine, line: BadLine) -> None:
-        if not figures.shapes:
+        if not figures.findings[Kind.SCHEMA]:
             figures.importers = importers_of(raw, self._request.domain)
         for fault in line.faults:
             shape = Shape(fault.path.removeprefix(line.where).strip(), fault.want)
@@ -184,7 +184,8 @@ class _Check:
         figures.good_lines += 1
         settings = self._request.settings
         if settings is not None and (fault := settings.fault(line)) is not None:
-            self._report.add(figures, Kind.SETTINGS, fault.path, f"got {fault.got}; {fault.want}")
+            shape = Shape(fault.path.removeprefix(line.where).strip(), fault.want, Kind.SETTINGS)
+            self._report.add(figures, Kind.SETTINGS, fault.path, f"got {fault.got}; {fault.want}", shape)
         text = normalised(question_text(line.question))
         row = json.dumps(line.row, sort_keys=True)
         self._prompts.add(figures.path, number, line.offset, text, row)

@@ -33,10 +33,11 @@ class Kind(StrEnum):
 
 
 class Shape(NamedTuple):
-    """A schema fault without its line: what many lines can have in common."""
+    """A fault without its line: what many lines can have in common."""
 
     field: str
     want: str
+    kind: Kind = Kind.SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Finding:
     """File and line number, and the field if there is one."""
     message: str
     shape: tuple[Path, Shape] | None = None
-    """Of a schema fault: its file, and what it is without its line."""
+    """Of a fault in a row: its file, and what it is without its line."""
 
 
 @dataclass(slots=True)
@@ -66,7 +67,7 @@ class FileFigures:
     """Judged, but with nothing in them that could be shown to be right: no solution, no answer."""
     findings: Counter[Kind] = field(default_factory=Counter)
     shapes: Counter[Shape] = field(default_factory=Counter)
-    """How many lines have each schema fault."""
+    """How many lines have each fault."""
     importers: tuple[str, ...] = ()
     """That could read the first line that is no row."""
 

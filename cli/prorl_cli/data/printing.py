@@ -66,7 +66,7 @@ def _print_findings(report: CheckReport, kind: Kind, console: Console) -> None:
         return
     severity = "faults" if report.is_fault(kind) else "warnings"
     console.print(f"{kind.value} {severity} ({_EXPLANATIONS[kind]}):", markup=False, highlight=False, soft_wrap=True)
-    common = _print_common(report, console) if kind is Kind.SCHEMA else {}
+    common = _print_common(report, kind, console)
     alone = [finding for finding in found if finding.shape not in common]
     if not report.is_fault(kind):
         alone = alone[:_MAX_WARNINGS]
@@ -77,18 +77,20 @@ def _print_findings(report: CheckReport, kind: Kind, console: Console) -> None:
         console.print(f"  and {left_out} more", highlight=False)
 
 
-def _print_common(report: CheckReport, console: Console) -> dict[tuple[Path, Shape], int]:
+def _print_common(report: CheckReport, kind: Kind, console: Console) -> dict[tuple[Path, Shape], int]:
     """Print faults that many lines of a file have once; return them with their numbers of lines."""
     common = {}
     for figures in report.files:
         for shape, count in figures.shapes.most_common():
             if count < _MANY:
                 break
+            if shape.kind is not kind:
+                continue
             common[figures.path, shape] = count
             lines = f"all {count} lines" if count == figures.lines else f"{count} of {figures.lines} lines"
-            text = f"  {figures.path}, {lines}: {shape.field}: {shape.want}"
+            text = f"  {figures.path}, {lines}: {f'{shape.field}: ' if shape.field else ''}{shape.want}"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
-        for name in figures.importers if figures.shapes else ():
+        for name in figures.importers if kind is Kind.SCHEMA and figures.findings[kind] else ():
             text = f"  {figures.path}: `prorl data import {name}` reads such lines"
             console.print(text, markup=False, highlight=False, soft_wrap=True)
     return common

@@ -91,6 +91,15 @@ def test_what_the_source_cannot_use_is_a_fault(
     assert said in result.output
 
 
+def test_a_fault_that_many_rows_have_is_told_once(tmp_path: Path, model: Path) -> None:
+    result = check(write_manifest(tmp_path, model, source(tmp_path, "rows", "a", *("b" * n for n in range(23, 33)))))
+    assert result.exit_code == 1, result.output
+    assert "rows.jsonl, 10 of 11 lines: at most spec.rollout.maxPromptTokens = 40" in result.output
+    assert "longest 50; maxPromptTokens is 40, 10 of 11 are longer" in result.output
+    assert "a prompt of" not in result.output
+    assert "and 0 more" not in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
