@@ -48,8 +48,6 @@ class CheckOptions:
     """Share of the rows that are sent to the judge, in [0, 1]; chosen by content, always the same ones. 0: no judge."""
     workers: int = 2
     """Of the judge."""
-    allows_duplicates: bool = False
-    """Equal lines are warnings."""
     finds_near: bool = True
     """Near-duplicates are looked for."""
     max_findings: int = 50
@@ -128,8 +126,7 @@ class _Check:
         self._tell = tell
         self._request = request
         self._progress = progress
-        warnings = [Kind.NEAR_DUPLICATE, *([Kind.DUPLICATE] if request.options.allows_duplicates else [])]
-        self._report = CheckReport(request.domain, request.options.max_findings, warnings)
+        self._report = CheckReport(request.domain, request.options.max_findings)
         self._prompts = PromptIndex(finds_near=request.options.finds_near)
         self._figures: dict[Path, FileFigures] = {}
         self._start_judging: Callable[[], Awaitable[LocalJudge]]
@@ -224,9 +221,11 @@ class _Check:
 
     def _add_repeats(self) -> None:
         for repeat in self._prompts.exact():
-            same, other = (Kind.DUPLICATE, "the same row"), (Kind.CONTRADICTION, "another row")
-            kind, row = same if repeat.has_same_row else other
-            self._add_repeat(repeat, kind, f"the same prompt and {row} as {repeat.earlier}")
+            number = repeat.line.number
+            same = Kind.DUPLICATE, "the same row", f"delete line {number}, unless it is meant to count twice"
+            other = Kind.CONTRADICTION, "another row", f"keep one of them: delete the other line, or mend line {number}"
+            kind, row, remedy = same if repeat.has_same_row else other
+            self._add_repeat(repeat, kind, f"the same prompt and {row} as {repeat.earlier}: {remedy}")
         for repeat in self._prompts.near():
             self._add_repeat(repeat, Kind.NEAR_DUPLICATE, f"{repeat.similarity:.0%} similar to {repeat.earlier}")
 

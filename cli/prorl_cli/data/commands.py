@@ -45,7 +45,6 @@ def check_data(
         float, typer.Option(min=0.0, max=1.0, help="Share of rows sent to a local reward sandbox; 0: none is started.")
     ] = 1.0,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Workers of that sandbox.")] = 2,
-    allow_duplicates: Annotated[bool, typer.Option(help="Repeated lines are warnings, not faults.")] = False,
     near: Annotated[bool, typer.Option(help="Look for near-duplicates, too.")] = True,
     max_faults: Annotated[int, typer.Option(min=1, help="Findings of each kind that are named; all are counted.")] = 50,
     report: Annotated[Path | None, typer.Option(help="Write what was found as JSON, too.")] = None,
@@ -60,7 +59,6 @@ def check_data(
         min_share=min_share,
         verify_share=verify_share,
         workers=workers,
-        allows_duplicates=allow_duplicates,
         finds_near=near,
         max_findings=max_faults,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -30,6 +29,10 @@ class Kind(StrEnum):
     """The prompt touches an evaluation item."""
     NEAR_DUPLICATE = "near-duplicate"
     """An earlier line has a similar prompt."""
+
+
+WARNINGS = frozenset({Kind.DUPLICATE, Kind.NEAR_DUPLICATE})
+"""What leaves rewards and measurements right: the learner takes care of repeated questions itself."""
 
 
 class Shape(NamedTuple):
@@ -75,7 +78,7 @@ class FileFigures:
 class CheckReport:
     """Everything that a check found. Keeps at most `max_findings` of each kind, counts all."""
 
-    def __init__(self, domain: Domain, max_findings: int, warnings: Sequence[Kind]) -> None:
+    def __init__(self, domain: Domain, max_findings: int) -> None:
         self.domain = domain
         self.files: list[FileFigures] = []
         self.evaluation: list[Overlap] = []
@@ -85,7 +88,6 @@ class CheckReport:
         self.prompt_tokens: dict[str, int] | None = None
         """Figures of the prompts' lengths, where a manifest says how prompts are made."""
         self._max_findings = max_findings
-        self._warnings = frozenset(warnings)
 
     def add(self, figures: FileFigures, kind: Kind, where: str, message: str, shape: Shape | None = None) -> None:
         """Take note of a finding in a file."""
@@ -98,7 +100,7 @@ class CheckReport:
 
     def is_fault(self, kind: Kind) -> bool:
         """Tell whether findings of this kind make the check fail; others are warnings."""
-        return kind not in self._warnings
+        return kind not in WARNINGS
 
     @property
     def num_faults(self) -> int:

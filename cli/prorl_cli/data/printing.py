@@ -53,7 +53,11 @@ def _verdict(report: CheckReport) -> str:
     if not report.num_faults:
         return text
     stops = sum(report.totals[kind] for kind in _STOPPING)
-    return f"{text}; {_counted(stops, 'fault')} would stop a run at its start" if stops else f"{text}; none stops a run"
+    if stops:
+        return f"{text}; {_counted(stops, 'fault')} would stop a run at its start"
+    return (
+        f"{text}; none stops a run, but its rewards or its measurements would be wrong: mend or delete the lines named"
+    )
 
 
 def _counted(number: int, name: str) -> str:

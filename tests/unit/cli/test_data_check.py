@@ -73,17 +73,16 @@ def test_every_kind_of_fault_is_named_with_its_line(tmp_path: Path) -> None:
     assert [(finding["kind"], finding["severity"], finding["where"]) for finding in found["findings"]] == [
         ("schema", "fault", f"{path}:4"),
         ("contamination", "fault", f"{path}:5"),
-        ("duplicate", "fault", f"{path}:2"),
+        ("duplicate", "warning", f"{path}:2"),
         ("contradiction", "fault", f"{path}:3"),
         ("near-duplicate", "warning", f"{path}:7"),
     ]
-    assert found["faults"] == 4
+    assert found["faults"] == 3
 
 
 def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
-    assert check(write(tmp_path, line("a"), line("a"))).exit_code == 1
-    assert check(write(tmp_path, line("a"), line("a")), "--allow-duplicates").exit_code == 0
-    assert check(write(tmp_path, line("a"), line("a", 2)), "--allow-duplicates").exit_code == 1
+    assert check(write(tmp_path, line("a"), line("a"))).exit_code == 0
+    assert check(write(tmp_path, line("a"), line("a", 2))).exit_code == 1
     assert check(write(tmp_path, line(LONG), line(SIMILAR))).exit_code == 0
 
 
@@ -91,12 +90,15 @@ def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
     ("lines", "verdict"),
     [
         ([line("a")], "0 faults, 0 warnings"),
-        ([line("a"), line("a")], "1 fault, 0 warnings"),
-        ([line("a"), line("a")], "none stops a run"),
+        ([line("a"), line("a")], "0 faults, 1 warning"),
+        ([line("a"), line("a")], ":1: delete line 2, unless it is meant to count twice"),
+        ([line("a"), line("a", 2)], "1 fault, 0 warnings"),
+        ([line("a"), line("a", 2)], ":1: keep one of them: delete the other line, or mend line 2"),
+        ([line("a"), line("a", 2)], "none stops a run, but its rewards or its measurements would be wrong"),
         ([line("a"), {"prompt": "b", "row": {}}], "1 fault would stop a run at its start"),
         (
             [line("a"), line("a"), {"prompt": "b", "row": {}}, {"prompt": "c", "row": {}}],
-            "2 faults would stop a run at its start",
+            "2 faults, 1 warning",
         ),
         ([line(f"{LONG} {number}") for number in range(12)], "and 6 more"),
     ],
@@ -106,9 +108,9 @@ def test_the_verdict_says_what_would_stop_a_run(tmp_path: Path, lines: list[Any]
 
 
 def test_faults_stand_below_warnings_and_paths_are_whole(tmp_path: Path) -> None:
-    path = write(tmp_path, line(LONG), line(SIMILAR), line("a"), line("a"), name=f"{'long' * 30}.jsonl")
+    path = write(tmp_path, line(LONG), line(SIMILAR), line("a"), line("a", 2), name=f"{'long' * 30}.jsonl")
     said = check(path).output
-    assert said.index("near-duplicate warnings") < said.index("duplicate faults")
+    assert said.index("near-duplicate warnings") < said.index("contradiction faults")
     assert str(path.name) in "".join(said.replace("│", " ").split())
 
 
@@ -125,7 +127,7 @@ def test_figures_are_of_each_file_and_repeats_are_found_across_files(tmp_path: P
     assert [(file["lines"], file["goodLines"], file["judgedRows"]) for file in found["files"]] == [(2, 1, 0), (1, 1, 0)]
     assert [file["findings"]["schema"] for file in found["files"]] == [1, 0]
     assert [file["findings"]["duplicate"] for file in found["files"]] == [0, 1]
-    assert found["findings"][-1]["message"] == f"the same prompt and the same row as {first}:1"
+    assert found["findings"][-1]["message"].startswith(f"the same prompt and the same row as {first}:1: delete")
 
 
 def test_figures_of_evaluation_files(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_at_most_so_many_of_each_kind_are_named_and_all_are_counted(tmp_path: Pa
     found = reported(tmp_path, path, "--max-faults", "2")
     assert [finding["where"] for finding in found["findings"]] == [f"{path}:{n}" for n in (1, 2, 7, 8)]
     assert found["leftOut"] == {"schema": 3, "duplicate": 1}
-    assert found["faults"] == 8
+    assert found["faults"] == 5
     shown = check(path, "--max-faults", "2").output
     assert "5 of 9 lines" in shown
     assert "and 1 more" in shown
