@@ -239,8 +239,11 @@ def conclude_report(run: RunFolder, console: Console) -> None:
         from prorl_cli.report import write_report
         from prorl_cli.report.summary import print_summary
 
-        print_summary(run, console)
-        console.print(f"report: {write_report(run)}", markup=False, highlight=False, soft_wrap=True)
+        try:
+            written = write_report(run)
+        finally:  # the table names the page, and is worth printing without one
+            print_summary(run, console)
+        console.print(f"report: {written}", markup=False, highlight=False, soft_wrap=True)
     except Exception as error:  # noqa: BLE001 - a process edge: the run itself has succeeded
         again, why = command("report", run.path), f"{type(error).__name__}: {error}"
         text = f"the run has finished, but its report could not be made ({why}); try `{again}`"

@@ -23,8 +23,9 @@ def report_run(path: Path, output: Path | None, console: Console) -> None:
     from prorl_cli.report.summary import print_summary
 
     run = readable(path)
-    print_summary(run, console)
-    _say(f"report: {write_report(run, output)}", console)
+    written = write_report(run, output)  # before the table, which names it under what comes next
+    print_summary(run, console, report=written)
+    _say(f"report: {written}", console)
 
 
 def report_comparison(paths: Sequence[Path], output: Path, console: Console) -> None:

@@ -13,12 +13,20 @@ from prorl_cli.report.results import RunState, RunSummary
 from prorl_cli.report.words import between, count, duration, score, share, signed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console, RenderableType
     from rich.table import Table
 
 
-def print_summary(run: RunFolder, console: Console) -> None:
-    """Print held-out accuracy before and after, sampled reward, resets, time by part, and what to do next."""
+def print_summary(run: RunFolder, console: Console, report: Path | None = None) -> None:
+    """Print held-out accuracy before and after, sampled reward, resets, time by part, and what to do next.
+
+    Args:
+        run: The run's folder.
+        console: Where to.
+        report: The run's page; None: the one in its folder, if there is one.
+    """
     summary = summarise(run)
     console.print()
     console.print(_title(summary))
@@ -27,7 +35,7 @@ def print_summary(run: RunFolder, console: Console) -> None:
             console.print()
             console.print(part)
     console.print()
-    console.print(_next_steps(run, summary), soft_wrap=True)  # commands are copied as they stand
+    console.print(_next_steps(run, summary, report or run.report), soft_wrap=True)  # commands are copied as they stand
 
 
 def _title(summary: RunSummary) -> RenderableType:
@@ -124,10 +132,10 @@ def _time(summary: RunSummary) -> RenderableType | None:
     return table
 
 
-def _next_steps(run: RunFolder, summary: RunSummary) -> RenderableType:
+def _next_steps(run: RunFolder, summary: RunSummary, page: Path) -> RenderableType:
     from rich.text import Text
 
-    report, has_report = shlex.quote(str(run.report.resolve())), run.report.exists()
+    report, has_report = shlex.quote(str(page.resolve())), page.exists()
     text = Text("What next\n", style="bold")
     steps = [
         f"open {report} in a browser" if has_report else f"{command('report', run.path)}   writes {report}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatu
 from prorl_cli.local.folder import begin
 from prorl_cli.local.job import read_local_job
 from prorl_cli.local.manifest_watch import write_effective
+from prorl_cli.local.run import conclude_report
 from prorl_cli.main import app
 from tests.bench.short_recipes import RECIPES
 from tests.integration.tiny_model import write_model
@@ -324,11 +326,24 @@ def test_fields_are_set_on_the_command_line_and_judged_as_in_the_manifest(folder
 def test_paths_in_the_commands_that_come_next_can_be_copied(folder: Path, has_report: bool) -> None:
     run = RunFolder(folder / "my run")
     (folder / "run").rename(run.path)
-    if has_report:
-        assert prorl("report", run.path).exit_code == 0
     text = " ".join(prorl("report", run.path).output.split()) if has_report else _summary(run)
     wanted = f"open '{run.report}' in a browser" if has_report else f"prorl report '{run.path}' writes '{run.report}'"
     assert wanted in text
+
+
+@pytest.mark.parametrize("output", [None, "my page.html"])
+def test_what_has_just_written_a_report_does_not_advise_to_write_one(folder: Path, output: str | None) -> None:
+    page = folder / (output or "run/report.html")
+    text = prorl("report", folder / "run", *(["--output", page] if output else [])).output
+    assert "prorl report" not in text
+    assert f"open {shlex.quote(str(page))} in a browser" in " ".join(text.split())
+
+
+def test_the_end_of_a_run_names_the_report_that_it_writes(folder: Path) -> None:
+    console = Console(file=io.StringIO(), width=400)
+    conclude_report(RunFolder(folder / "run"), console)
+    assert isinstance(console.file, io.StringIO)
+    assert "prorl report" not in console.file.getvalue()
 
 
 def _summary(run: RunFolder) -> str:
