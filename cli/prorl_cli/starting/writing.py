@@ -142,15 +142,17 @@ def _has_prompts(data: Path) -> bool:
     """
     if data.is_file() and not is_lines(data):
         return False
+    where = str(data)
     try:
         first = next(iter(raw_lines(data)), None)
         if first is None:
             raise SpecError([Fault(path=str(data), got="no line", want="at least one")], source="the data")
+        where = f"{data}:{first.number}"
         value = parse_object(first.content)
     except (OSError, LineError) as error:
         got = error.got if isinstance(error, LineError) else reason_of(error)
         want = "JSON Lines, one object a line; or a file whose name says what it is: .json, .csv, .parquet, .jsonl.gz"
-        raise SpecError([Fault(path=str(data), got=got, want=want)], source="the data") from error
+        raise SpecError([Fault(path=where, got=got, want=want)], source="the data") from error
     return "prompt" in value and "row" in value
 
 

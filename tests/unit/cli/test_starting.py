@@ -164,12 +164,20 @@ def test_data_in_form_is_taken_as_it_is(folder: Path) -> None:
     assert not (folder / "first.jsonl").exists()
 
 
-@pytest.mark.parametrize("content", ["", "not json\n", '"text"\n'])
-def test_data_that_is_none_is_named(folder: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "where"),
+    [
+        ("", "own.jsonl: got no line"),
+        ("not json\n", "own.jsonl:1: got no JSON from column 1 on"),
+        ("\n\n{'question': 1}\n", "own.jsonl:3: got no JSON from column 2 on"),
+        ('"text"\n', "own.jsonl:1: got str"),
+    ],
+)
+def test_data_that_is_none_is_named(folder: Path, content: str, where: str) -> None:
     (folder / "own.jsonl").write_text(content)
     result = init(folder, "math", "--data", folder / "own.jsonl")
     assert result.exit_code == 64
-    assert "own.jsonl" in result.output
+    assert where in " ".join(result.output.split())
     assert "got got" not in result.output
     assert not (folder / "first.yaml").exists()
 
