@@ -17,6 +17,7 @@ import pytest
 
 from prorl_api.errors import ExitCode
 from prorl_api.metrics import BY_NAME
+from prorl_api.names import ENV_TERMINATION_LOG
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.sandbox import ScoreItem
 from tests.integration.learner_world import World, manifest, world
@@ -235,11 +236,15 @@ def test_an_overtaken_attempt_stops_and_writes_nothing_more(model: Path, tmp_pat
             assert [line for line in written if line["attempt"] == 1] == before
 
 
-@pytest.mark.parametrize("where", ["train.3", "validation.4"])
+@pytest.mark.parametrize(
+    ("where", "trained", "told"), [("train.3", 2, 2), ("validation.4", 4, 3), ("validation.8", 8, 7)]
+)
 def test_a_stop_ends_in_seconds_with_a_checkpoint_and_loses_nothing(
-    model: Path, finished: World, tmp_path: Path, where: str
+    model: Path, finished: World, tmp_path: Path, where: str, trained: int, told: int
 ) -> None:
-    with world(tmp_path) as made:
+    last_words = tmp_path / "termination-log"
+    last_words.touch()
+    with world(tmp_path / "world") as made:
         held = threading.Event()
 
         def hold(request: str) -> bool:
@@ -249,12 +254,13 @@ def test_a_stop_ends_in_seconds_with_a_checkpoint_and_loses_nothing(
             return False
 
         made.hold = hold
-        process = made.start(1, manifest(model))
+        process = made.start(1, manifest(model), **{ENV_TERMINATION_LOG: str(last_words)})
         made.call("POST", "/v1/resets", RESET)
         assert held.wait(240), made.log(1)
         made.call("POST", "/v1/stop", {"checkpoint": True})
         assert process.wait(timeout=30) == ExitCode.OK, made.log(1)
-        assert made.state().step == (2 if where == "train.3" else 4)
+        assert made.state().step == trained
+        assert last_words.read_text() == f"completed step {told} of 8\n", "a step is complete once it is recorded"
         made.hold = lambda _: False
         process = made.start(2, manifest(model))
         made.call("POST", "/v1/resets", RESET)

@@ -149,7 +149,6 @@ class Learner:
             self.state, step=step, next_prompt_index=sampled.next_prompt_index, unrecorded=metrics.finite()
         )
         self._raise_if_diverged()
-        self.parts.shared_status.update(step=step)
         published = self._publish(LearnerPhase.PUBLISHING)
         self._validate_and_record(published, metrics)
         return published
@@ -251,6 +250,8 @@ class Learner:
         line: dict[str, Any] = {**metrics.values, "step": step, "attempt": self.state.attempt, "time": time.time()}
         line["stage"] = stage.name if stage else ""
         self.parts.metrics_file.append(line)
+        # Not before: a run that is stopped in its last step has one left to record, and is not done.
+        self.parts.shared_status.update(step=step)
         self.parts.shared_status.publish_metrics(line)
         self.state = replace(self.state, unrecorded=None)
         shown = ("step", "reward_mean", "kl", "validation_accuracy")

@@ -134,7 +134,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
     front.reset_queue.resume(state.step, state.applied_resets)
     resumed = checkpoints.current()
     shared_status.update(
-        step=state.step,
+        step=max(0, state.recorded_step),  # what is left to record is left to do
         stage=state.stage,
         reference_digest=state.reference_digest,
         resumed_from_step=resumed.step if resumed else None,

@@ -76,6 +76,11 @@ class LearnerState:
     """Metrics of `step` as far as they go, while its line in `metrics.jsonl`, and its validation, are still to come."""
 
     @property
+    def recorded_step(self) -> int:
+        """The last step whose line in `metrics.jsonl` stands; -1: none does."""
+        return self.step if self.unrecorded is None else self.step - 1
+
+    @property
     def digests(self) -> set[str]:
         """The kept weights that it needs."""
         return {self.reference_digest} | ({self.best.digest} if self.best else set())

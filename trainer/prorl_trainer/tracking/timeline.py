@@ -110,9 +110,7 @@ def _superseded(lines: Sequence[Mapping[str, Any]], mark: Mark) -> int | None:
 
 def _settled(state: LearnerState | None) -> int:
     """Return the last step that no later attempt can do, or record, again."""
-    if state is None:
-        return -1
-    return state.step if state.unrecorded is None else state.step - 1
+    return -1 if state is None else state.recorded_step
 
 
 def _resets(state: LearnerState | None) -> list[LineageEntry]:
