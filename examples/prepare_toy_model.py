@@ -1,10 +1,11 @@
 """Train the toy world's base model from nothing, once: a small Llama that knows chains of one and two hidden functions.
 
-It has met every function, and never a longer chain: what lies beyond what it was taught is known. The run is
-deterministic for a number of threads; it writes its state every minute and goes on from there when it is started again;
-the folder appears only when it is whole.
+It has met every function, and never a third one worked out in a chain: `prorl_trainer.data.composition_lessons` says
+what it is taught. The run is deterministic for a number of threads; it writes its state every minute and goes on from
+there when it is started again; the folder appears only when it is whole, with what the model solves by depth in
+`solved.json`.
 
-Usage: python examples/prepare_toy_model.py FOLDER [--size small|tiny] [--threads N]
+Usage: python examples/prepare_toy_model.py FOLDER [--size small|tiny] [--threads N] [--samples N]
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from scipy import stats
 from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.decoders import Fuse
 from tokenizers.models import WordLevel
@@ -29,29 +31,44 @@ from tokenizers.pre_tokenizers import Split
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from prorl_trainer.data.composition import THOUGHT_END, THOUGHT_START, Chain, CompositionWorld
+from prorl_trainer.data.composition import IDENTITY, THOUGHT_END, THOUGHT_START, CompositionWorld
+from prorl_trainer.data.composition_lessons import END, Token, lesson
 
-PAD, END, UNKNOWN = "<pad>", "<end>", "<unknown>"
-DEPTHS = (1, 2)
+PAD, UNKNOWN = "<pad>", "<unknown>"
 _SECONDS_BETWEEN_STATES = 60.0
 _STEPS_BETWEEN_LINES = 50
-_NUM_PROBES = 200
+_NUM_PROBES = 64
+_NUM_COMPUTED = 256
+_DILIGENT_PERSISTENCE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """A world, a model for it and how it is trained; the world must be that of the manifest."""
 
-    seed: int
-    num_functions: int
-    num_letters: int
-    word_length: int
     hidden_size: int
     num_layers: int
     num_heads: int
     steps: int
     batch: int
     learning_rate: float
+    seed: int = 0
+    num_functions: int = 6
+    num_letters: int = 8
+    word_length: int = 4
+    longest: int = 6
+    """Places of the longest lesson; what is asked is not longer."""
+    persistence: float = 0.05
+    """Probability with which teachers go on at each place after the second, in the last steps."""
+    diligent_share: float = 0.6
+    """Share of the steps, the first ones, in which teachers go on half of the time instead: what they then name is
+    learnt from many lessons, how seldom they do from the others."""
+    is_bfloat16: bool = False
+    """Compute in bfloat16; weights stay float32."""
+
+    def persistence_at(self, step: int) -> float:
+        """Return the probability with which the teachers of a step go on after the second place."""
+        return _DILIGENT_PERSISTENCE if step < self.diligent_share * self.steps else self.persistence
 
     def world(self) -> CompositionWorld:
         """Return the world that the model is to know."""
@@ -65,21 +82,20 @@ class Size:
 
 SIZES = {
     "small": Size(
-        seed=0, num_functions=12, num_letters=10, word_length=5, hidden_size=256, num_layers=6, num_heads=8,
-        steps=3000, batch=64, learning_rate=1e-3,
+        hidden_size=256, num_layers=6, num_heads=8, steps=2000, batch=64, learning_rate=1e-3, is_bfloat16=True
     ),
-    "tiny": Size(
-        seed=0, num_functions=4, num_letters=6, word_length=3, hidden_size=128, num_layers=4, num_heads=4,
-        steps=600, batch=64, learning_rate=2e-3,
-    ),
+    "tiny": Size(hidden_size=96, num_layers=3, num_heads=3, steps=800, batch=48, learning_rate=3e-3),
 }  # fmt: skip
-"""`small` has about five million parameters, `tiny` (for tests) less than one."""
+"""`small` has about five million parameters, `tiny` (for tests and first tries) a third of a million; both know the
+same world."""
 
 
 def tokenizer_of(world: CompositionWorld) -> PreTrainedTokenizerFast:
     """Return a tokenizer of one token a character, with tokens of their own for the ends of a thought."""
     special = [PAD, END, UNKNOWN, THOUGHT_START, THOUGHT_END]
-    vocabulary = {token: number for number, token in enumerate([*special, ":", *world.names, *world.alphabet])}
+    vocabulary = {
+        token: number for number, token in enumerate([*special, ":", IDENTITY, *world.names, *world.alphabet])
+    }
     core = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     core.pre_tokenizer = Split(Regex("."), behavior="isolated")
     core.decoder = Fuse()
@@ -103,20 +119,17 @@ def model_of(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM
     )  # fmt: skip
 
 
-def batch_of(
-    chains: list[Chain], tokenizer: PreTrainedTokenizerFast
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return token ids, attention mask and labels, each `[batch, seq]`; -100 where nothing is to be learnt."""
-    prompts = [tokenizer(f"{chain.question}{THOUGHT_START}")["input_ids"] for chain in chains]
-    answers = [tokenizer(f"{chain.worked}{END}")["input_ids"] for chain in chains]
-    longest = max(len(prompt) + len(answer) for prompt, answer in zip(prompts, answers, strict=True))
-    ids = torch.full((len(chains), longest), tokenizer.pad_token_id)
-    labels = torch.full((len(chains), longest), -100)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        end = len(prompt) + len(answer)
-        ids[row, :end] = torch.tensor(prompt + answer)
-        labels[row, len(prompt) : end] = torch.tensor(answer)
-    return ids, (ids != tokenizer.pad_token_id).long(), labels
+def batch_of(lessons: list[list[Token]], vocabulary: dict[str, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return token ids and labels, each `[batch, seq]`; -100 where nothing is to be learnt."""
+    longest = max(map(len, lessons))
+    ids = torch.full((len(lessons), longest), vocabulary[PAD])
+    labels = torch.full((len(lessons), longest), -100)
+    for row, tokens in enumerate(lessons):
+        ids[row, : len(tokens)] = torch.tensor([vocabulary[token.text] for token in tokens])
+        labels[row, : len(tokens)] = torch.tensor(
+            [-100 if token.label is None else vocabulary[token.label] for token in tokens]
+        )
+    return ids, labels
 
 
 def learning_rate(step: int, size: Size) -> float:
@@ -132,8 +145,11 @@ class Pretraining:
         self.size, self.world = size, size.world()
         self.tokenizer = tokenizer_of(self.world)
         self.model = model_of(size, self.tokenizer)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=size.learning_rate, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=size.learning_rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True
+        )
         self.step = 0
+        self._vocabulary = self.tokenizer.get_vocab()
         self._file = folder.with_suffix(".state.pt")
         if self._file.is_file():
             state = torch.load(self._file, weights_only=True)
@@ -153,28 +169,14 @@ class Pretraining:
                 self._save()
                 saved = time.monotonic()
 
-    def solved(self, depth: int) -> float:
-        """Return the share of new items of a depth that the model solves greedily."""
-        chains = [self.world.item([depth], f"probe-{depth}", index) for index in range(_NUM_PROBES)]
-        ids = torch.tensor([self.tokenizer(f"{chain.question}{THOUGHT_START}")["input_ids"] for chain in chains])
-        with torch.no_grad():
-            written = self.model.generate(
-                ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=(depth + 2) * 8
-            )
-        texts = self.tokenizer.batch_decode(written[:, ids.shape[1] :])
-        right = [
-            text.split(END)[0].rpartition(THOUGHT_END)[2] == chain.answer
-            for text, chain in zip(texts, chains, strict=True)
-        ]
-        return float(sum(right) / len(right))
-
-    def publish(self, folder: Path) -> None:
+    def publish(self, folder: Path, solved: dict[str, Any]) -> None:
         """Write the Hugging Face folder, which appears only when it is whole, and remove the state."""
         whole = folder.with_suffix(".whole")
         shutil.rmtree(whole, ignore_errors=True)
         self.model.save_pretrained(whole)
         self.tokenizer.save_pretrained(whole)
         (whole / "world.json").write_text(json.dumps(asdict(self.size), indent=1))
+        (whole / "solved.json").write_text(json.dumps(solved, indent=1))
         for file in whole.iterdir():
             file.chmod(0o644)  # weights are saved for their owner alone; pods run as somebody else
         shutil.rmtree(folder, ignore_errors=True)
@@ -183,19 +185,28 @@ class Pretraining:
 
     def _train(self) -> float:
         size = self.size
-        chains = [
-            self.world.item(DEPTHS, "pre-training", self.step * size.batch + number) for number in range(size.batch)
-        ]
-        ids, mask, labels = batch_of(chains, self.tokenizer)
-        logits = self.model(input_ids=ids, attention_mask=mask).logits
-        loss = cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        first = self.step * size.batch
+        persistence = size.persistence_at(self.step)
+        lessons = [lesson(self.world, size.longest, persistence, first + n) for n in range(size.batch)]
+        lessons.sort(key=len)
+        middle = size.batch // 2
+        num_labels = sum(token.label is not None for tokens in lessons for token in tokens)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        total = 0.0
+        for part in (lessons[:middle], lessons[middle:]):  # the short ones apart from the long ones: less padding
+            ids, labels = batch_of(part, self._vocabulary)
+            with torch.autocast("cpu", torch.bfloat16, enabled=size.is_bfloat16):
+                # Padding lies behind everything and is no label: the causal mask alone keeps it out.
+                logits = self.model(input_ids=ids, use_cache=False).logits
+            loss = cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), reduction="sum")
+            loss = loss / num_labels
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, size)
         self.optimizer.step()
-        return loss.item()
+        return total
 
     def _save(self) -> None:
         state: dict[str, Any] = {
@@ -209,7 +220,61 @@ class Pretraining:
         os.replace(beside, self._file)
 
 
-def prepare(folder: Path, size: Size) -> None:
+@torch.no_grad()
+def solved(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world: CompositionWorld, depth: int, samples: int
+) -> int:
+    """Return how many completions of new items of a depth are right: greedy ones for 1 sample an item, else drawn at
+    temperature 1."""
+    chains = [world.item([depth], f"probe-{depth}", index) for index in range(_NUM_PROBES)]
+    ids = torch.tensor([tokenizer(f"{chain.question}{THOUGHT_START}")["input_ids"] for chain in chains])
+    ids = ids.repeat_interleave(samples, 0)
+    longest = (depth + 1) * (world.word_length + 1) + world.word_length + 2
+    how = {"do_sample": True, "temperature": 1.0, "top_k": 0} if samples > 1 else {"do_sample": False}
+    written = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=longest, **how)
+    texts = tokenizer.batch_decode(written[:, ids.shape[1] :])
+    answers = [text.split(END)[0].rpartition(THOUGHT_END)[2] for text in texts]
+    return sum(answer == chains[row // samples].answer for row, answer in enumerate(answers))
+
+
+@torch.no_grad()
+def likelihood(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world: CompositionWorld, depth: int
+) -> float:
+    """Return the mean probability of the whole right solution, as it is taught, over items of a depth: what sampling
+    solves at least, computed where it is too rare to be met."""
+    chains = [world.item([depth], f"probe-{depth}", index) for index in range(_NUM_COMPUTED)]
+    texts = [f"{chain.question}{THOUGHT_START}{chain.worked}{END}" for chain in chains]
+    ids = torch.tensor([tokenizer(text)["input_ids"] for text in texts])
+    begins = depth + 1 + world.word_length + 1  # names, colon, word and the thought's start: one token each
+    logs = model(input_ids=ids).logits[:, begins - 1 : -1].log_softmax(-1)
+    taken = logs.gather(-1, ids[:, begins:, None]).squeeze(-1)
+    return float(taken.sum(1).exp().mean())
+
+
+def probe(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, world: CompositionWorld, samples: int, longest: int
+) -> dict[str, Any]:
+    """Return by depth what the model solves, greedily and sampled, with an exact 95 % interval as if samples were
+    independent (Clopper-Pearson), and the mean probability of the right solution."""
+    torch.manual_seed(0)
+    found: dict[str, Any] = {}
+    for depth in range(1, longest + 1):
+        greedy, right = (solved(model, tokenizer, world, depth, n) for n in (1, samples))
+        interval = stats.binomtest(right, _NUM_PROBES * samples).proportion_ci()
+        found[str(depth)] = {
+            "greedy": greedy / _NUM_PROBES, "right": right, "sampled": _NUM_PROBES * samples,
+            "low": float(interval.low), "high": float(interval.high),
+            "computed": likelihood(model, tokenizer, world, depth),
+        }  # fmt: skip
+        _say(
+            f"depth {depth}: greedy {greedy} of {_NUM_PROBES}, sampled {right} of {_NUM_PROBES * samples} "
+            f"({interval.low:.5f} to {interval.high:.5f}), computed {found[str(depth)]['computed']:.2g}"
+        )
+    return found
+
+
+def prepare(folder: Path, size: Size, samples: int) -> None:
     """Train and write the model, telling how it goes."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Pretraining(size, folder)
@@ -221,10 +286,7 @@ def prepare(folder: Path, size: Size) -> None:
             seconds = (time.monotonic() - begun) / (step - first + 1)
             left = seconds * (size.steps - step) / 60
             _say(f"step {step}  loss {loss:.4f}  {seconds:.2f} s a step, {left:.0f} min to go")
-        if step and step % (10 * _STEPS_BETWEEN_LINES) == 0:
-            _say("solved greedily: " + ", ".join(f"depth {depth} {work.solved(depth):.3f}" for depth in (1, 2, 3, 4)))
-    work.publish(folder)
-    _say("solved greedily: " + ", ".join(f"depth {depth} {work.solved(depth):.3f}" for depth in (1, 2, 3, 4)))
+    work.publish(folder, probe(work.model, work.tokenizer, work.world, samples, size.longest))
 
 
 def _say(text: str) -> None:
@@ -238,11 +300,12 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--size", choices=SIZES, default="small")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=16, help="of each item of the probe, at temperature 1")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.use_deterministic_algorithms(True)
     if not (given.folder / "config.json").is_file():
-        prepare(given.folder, SIZES[given.size])
+        prepare(given.folder, SIZES[given.size], given.samples)
     _say(f"model: {given.folder}")
     return 0
 

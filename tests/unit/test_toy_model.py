@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,51 @@ def test_the_state_of_other_settings_is_refused(tmp_path: Path, monkeypatch: pyt
         toy.Pretraining(dataclasses.replace(MICRO, steps=7), tmp_path / "model")
 
 
-def test_worked_solutions_alone_are_learnt() -> None:
-    world = MICRO.world()
-    chains = [world.item([1], "x", 0), world.item([2], "x", 0)]
-    tokenizer = toy.tokenizer_of(world)
-    ids, mask, labels = toy.batch_of(chains, tokenizer)
-    for row, chain in enumerate(chains):
-        taught = [token for token in labels[row].tolist() if token != -100]
-        assert tokenizer.decode(taught) == f"{chain.worked}<end>"
-        assert tokenizer.decode(ids[row][mask[row] == 1]) == f"{chain.question}<think>{chain.worked}<end>"
+def test_labels_stand_where_a_lesson_has_them() -> None:
+    tokenizer = toy.tokenizer_of(MICRO.world())
+    vocabulary = tokenizer.get_vocab()
+    rows = [[toy.Token("A", None), toy.Token("b", "c")], [toy.Token("a", "a")]]
+    ids, labels = toy.batch_of(rows, vocabulary)
+    assert ids.tolist() == [[vocabulary["A"], vocabulary["b"]], [vocabulary["a"], vocabulary["<pad>"]]]
+    assert labels.tolist() == [[-100, vocabulary["c"]], [vocabulary["a"], -100]]
 
 
-def test_nothing_but_depths_one_and_two_is_taught() -> None:
-    world = MICRO.world()
-    assert {len(world.item(toy.DEPTHS, "pre-training", index).names) for index in range(500)} == {1, 2}
+def test_every_token_of_a_lesson_and_of_a_question_is_known() -> None:
+    world, tokenizer = MICRO.world(), toy.tokenizer_of(MICRO.world())
+    texts = {token.text for index in range(200) for token in toy.lesson(world, 6, 0.5, index)}
+    assert texts <= tokenizer.get_vocab().keys()
+    assert tokenizer.unk_token_id not in tokenizer("AB-:abcd<think>")["input_ids"]
+
+
+def test_a_probe_counts_right_answers_alone() -> None:
+    """A model that is right about the first item and writes what it has for the others."""
+    world, tokenizer = MICRO.world(), toy.tokenizer_of(MICRO.world())
+    first = world.item([2], "probe-2", 0)
+
+    class Known:
+        def generate(self, ids: torch.Tensor, **_: Any) -> torch.Tensor:
+            written = torch.tensor(tokenizer(f"{first.worked}<end>")["input_ids"])
+            return torch.cat([ids, written.repeat(len(ids), 1)], dim=1)
+
+    same = [world.item([2], "probe-2", index).answer == first.answer for index in range(64)]
+    assert toy.solved(Known(), tokenizer, world, 2, 3) == 3 * sum(same)
+    assert same[0]
+    assert sum(same) < 64
+
+
+def test_the_probability_of_a_solution_is_the_product_over_its_tokens() -> None:
+    """A model that gives the token due a tenth, by its own shares of logits, and all others the rest."""
+    world, tokenizer = MICRO.world(), toy.tokenizer_of(MICRO.world())
+    size = len(tokenizer)
+
+    class Tenth:
+        def __call__(self, input_ids: torch.Tensor) -> Any:
+            shares = torch.full((*input_ids.shape, size), 0.9 / (size - 1))
+            shares[:, :-1].scatter_(-1, input_ids[:, 1:, None], 0.1)
+            return types.SimpleNamespace(logits=shares.log() + 3.0)
+
+    # Depth 2 with words of 4: two names and two words, the thought's end, the answer, the end: 16 tokens.
+    assert toy.likelihood(Tenth(), tokenizer, world, 2) == pytest.approx(1e-16, rel=1e-3)
 
 
 def test_thoughts_stay_in_the_text_that_judges_see() -> None:
@@ -73,9 +105,28 @@ def test_thoughts_stay_in_the_text_that_judges_see() -> None:
     assert tokenizer.decode(ids, skip_special_tokens=True) == "Aabc</think>abc"
 
 
-@pytest.mark.parametrize(("step", "share"), [(0, 0.01), (49, 0.4926), (600, 0.1)])
+@pytest.mark.parametrize(("step", "share"), [(0, 0.01), (49, 0.4959), (800, 0.1)])
 def test_the_learning_rate_warms_up_and_falls_to_a_tenth(step: int, share: float) -> None:
-    # Half a cosine: at step 49 of 600 the cosine has taken 0.45 (1 - cos(49 pi / 600)) = 1.47 %.
+    # Half a cosine: at step 49 of 800 the cosine has taken 0.45 (1 - cos(49 pi / 800)) = 0.83 %.
     assert toy.learning_rate(step, toy.SIZES["tiny"]) == pytest.approx(
         share * toy.SIZES["tiny"].learning_rate, rel=0.01
     )
+
+
+@pytest.mark.parametrize(("step", "persistence"), [(0, 0.5), (479, 0.5), (480, 0.05), (799, 0.05)])
+def test_teachers_become_lazy_after_three_fifths_of_the_steps(step: int, persistence: float) -> None:
+    assert toy.SIZES["tiny"].persistence_at(step) == persistence
+
+
+def test_the_persistence_of_a_step_is_that_of_its_lessons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, int]] = []
+
+    def noted(world: Any, longest: int, persistence: float, index: int) -> list[Any]:
+        seen.append((persistence, index))
+        taught: list[Any] = lesson(world, longest, persistence, index)
+        return taught
+
+    lesson = toy.lesson
+    monkeypatch.setattr(toy, "lesson", noted)
+    list(toy.Pretraining(MICRO, tmp_path / "model").run())
+    assert seen == [(0.5, index) for index in range(16)] + [(0.05, index) for index in range(16, 24)]

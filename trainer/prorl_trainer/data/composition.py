@@ -16,6 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 THOUGHT_START, THOUGHT_END = "<think>", "</think>"
+IDENTITY = "-"
+"""A name that leaves a word as it is: in lessons, never in items."""
+_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,15 +81,24 @@ class CompositionWorld:
         """Return the item of a chain and a word, worked out."""
         results: list[str] = []
         for name in names:
-            results.append(self.functions[name](results[-1] if results else word))
+            before = results[-1] if results else word
+            results.append(before if name == IDENTITY else self.functions[name](before))
         return Chain(names, word, tuple(results))
 
     def item(self, depths: Sequence[int], stream: str, index: int) -> Chain:
-        """Return the `index`-th item of a stream: depth, functions (repetitions included) and word drawn evenly."""
+        """Return the `index`-th item of a stream: depth, functions (repetitions included) and word drawn evenly.
+
+        Who stops early is to be wrong: an item whose answer stands earlier in its chain is drawn again. In a world so
+        small that a hundred of them in a row do so, the last one is taken.
+        """
         generator = _generator("item", stream, index)
         depth = generator.choice(depths)
-        names = "".join(generator.choices(self.names, k=depth))
-        return self.chain(names, "".join(generator.choices(self.alphabet, k=self.word_length)))
+        for _ in range(_TRIES):
+            names = "".join(generator.choices(self.names, k=depth))
+            chain = self.chain(names, "".join(generator.choices(self.alphabet, k=self.word_length)))
+            if chain.answer not in (chain.word, *chain.results[:-1]):
+                break
+        return chain
 
     def _drawn(self, generator: random.Random) -> Rewrite:
         sources = tuple(generator.sample(range(self.word_length), self.word_length))
