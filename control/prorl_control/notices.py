@@ -141,8 +141,11 @@ def _resets(spec: ProRLJobSpec) -> Iterator[Notice]:
     rest: int = getattr(policy, attribute)
     if rest >= total:
         got = f"{rest}" if _is_set(policy, attribute) else f"{rest}, the default"
-        effect = f"no trigger fires before the last of `schedule.totalSteps` {total}, and the reference is never reset"
-        want = f"`warmupSteps` below {total}, or more steps; `mode: disabled` where no reset is wanted"
+        effect = f"no reset can happen in the {total} steps of the run, since no trigger fires in its first {rest}"
+        want = (
+            f"harmless in a short run; for resets in it, more `schedule.totalSteps`, or a first wait of its own "
+            f"(`warmupSteps`) below {total}; `mode: disabled` where no reset is wanted"
+        )
         yield Notice(path=f"{where}.{name}", got=got, effect=effect, want=want)
         return
     for number, trigger in enumerate(policy.triggers):

@@ -208,7 +208,10 @@ def test_the_default_cooldown_is_told_of_as_the_default() -> None:
     (notice,) = notices(make_job().spec)
     assert (notice.path, notice.got) == ("spec.referenceReset.cooldownSteps", "100, the default")
     assert str(TOTAL) in notice.want
-    assert str(notice).startswith("spec.referenceReset.cooldownSteps: got 100, the default: no trigger fires before")
+    said = (
+        f"no reset can happen in the {TOTAL} steps of the run, since no trigger fires in its first 100; harmless in a"
+    )
+    assert str(notice).startswith(f"spec.referenceReset.cooldownSteps: got 100, the default: {said}")
 
 
 def test_an_evaluation_trains_nothing_and_is_told_nothing() -> None:
