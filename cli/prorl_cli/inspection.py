@@ -63,11 +63,12 @@ def notice_lines(job: ProRLJob) -> list[str]:
 def describe_looked(looked: Looked) -> str:
     """Return what was looked at, and what was not."""
     parts = {"takes": looked.forecast, "checked": looked.checked, "not checked": looked.unchecked}
-    return "\n".join(
+    lines = [
         f"  {name if number == 0 else '':<12}{text}"
         for name, texts in parts.items()
         for number, text in enumerate(texts)
-    )
+    ]
+    return "\n".join([*(f"  notice      {notice}" for notice in looked.notices), *lines])
 
 
 def describe_cluster_job(job: ProRLJob) -> str:

@@ -26,6 +26,7 @@ from prorl_cli.local.machine import check_machine, with_absolute_paths
 from prorl_cli.local.packages import missing_packages
 from prorl_cli.program import command
 from prorl_control.estimate import estimate
+from prorl_control.few_rows import few_rows
 from prorl_control.forecast.fitting import size_text
 
 MAX_ROWS = 20_000
@@ -42,6 +43,8 @@ class Looked:
     checked: tuple[str, ...]
     unchecked: tuple[str, ...]
     forecast: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+    """Of what the data is too little for."""
 
 
 def look(job: ProRLJob, manifest: Path) -> Looked:
@@ -163,6 +166,7 @@ def _opened(job: ProRLJob, manifest: Path) -> Looked:
         checked=tuple(_checked(job.spec, model)),
         unchecked=tuple(_unchecked(job.spec, model, partial, manifest)),
         forecast=tuple(_forecast(job.spec, model)),
+        notices=tuple(str(notice) for notice in few_rows(job.spec, found.prompts.num_rows())),
     )
 
 

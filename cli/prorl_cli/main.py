@@ -112,6 +112,8 @@ def init(
             if line:
                 typer.echo(line)
         load_local_job(output, None)
+        for notice in written.notices:
+            typer.echo(f"notice: {notice}")
     if kind is Kind.OWN:
         typer.echo("next: change the function `score` to what is right for you")
     checks = f"{command('data', 'check', '--manifest', output)}, {command('validate', output)}"

@@ -20,6 +20,8 @@ _CHAT_FILES = ("chat_template.jinja", "chat_template.json")
 SMALL = 400_000_000
 """Parameters below which chat models, too, rarely follow a demand for a box (SmolLM2-135M: never in 400 answers)."""
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
+_INTEGER_AND_WORDS = re.compile(r"(-?[0-9]{1,18})\s+[^\W\d_]+(?: [^\W\d_]+)?\.?")
+"""An integer with a unit: "4 apples"."""
 _MAX_DIRECT_TOKENS = 96
 _PREFIXED_ROOM, _LINE_ROOM = 12, 24
 """Tokens beside the answer: behind a prefix, and where a base model writes the sum first: "8 + 4 = 12"."""
@@ -42,6 +44,8 @@ class Asking:
     answer_format: AnswerFormat
     why: str = ""
     """Why this answer format, where it is not the kind's own."""
+    advice: str = ""
+    """What about the answers would train better."""
     num_parameters: int | None
     """Of the model; None: unknown."""
     direct_tokens: int | None = None
@@ -78,6 +82,7 @@ def asking(kind: Kind, model: str, answers: Sequence[Any]) -> Asking:
             template=("{question}",),
             assistant_prefix="The answer is",
             answer_format=AnswerFormat.FIRST_INTEGER if are_integers else AnswerFormat.TEXT,
+            advice=_advice(answers, AnswerFormat.FIRST_INTEGER),
             num_parameters=size,
             why=why,
             direct_tokens=min(_MAX_DIRECT_TOKENS, longest + _PREFIXED_ROOM),
@@ -87,9 +92,25 @@ def asking(kind: Kind, model: str, answers: Sequence[Any]) -> Asking:
         template=_base(),
         stop=(_END_OF_LINE,) if are_integers else (_NEXT_QUESTION,),
         answer_format=AnswerFormat.LAST_INTEGER if are_integers else AnswerFormat.TEXT,
+        advice=_advice(answers, AnswerFormat.LAST_INTEGER),
         num_parameters=size,
         why=why,
         direct_tokens=min(_MAX_DIRECT_TOKENS, longest + (_LINE_ROOM if are_integers else _PREFIXED_ROOM)),
+    )
+
+
+def _advice(answers: Sequence[Any], with_integers: AnswerFormat) -> str:
+    """Say that integers alone would train better, where every answer is one and some have a unit."""
+    texts = [str(answer).strip() for answer in answers]
+    found = [match for text in texts if (match := _INTEGER_AND_WORDS.fullmatch(text))]
+    if not found or len(found) + sum(bool(_INTEGER.fullmatch(text)) for text in texts) < len(texts):
+        return ""
+    first = found[0]
+    many = "all" if len(found) == len(texts) else f"{len(found)} of {len(texts)}"
+    return (
+        f"answers: got an integer with a unit ({many}, as {first.group()!r}), which the model must write whole; "
+        f"integers alone would train better: write {first.group(1)!r} in the data, and `prorl init` chooses "
+        f"`answerFormat: {with_integers.value}`"
     )
 
 

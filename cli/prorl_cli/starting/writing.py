@@ -12,6 +12,7 @@ from typing import Any
 from prorl_api.data_lines import BadLine, judge_line
 from prorl_api.errors import Fault, SpecError
 from prorl_api.jsonl import LineError, parse_object, raw_lines
+from prorl_api.manifest import read_job
 from prorl_api.spec.values import Domain
 from prorl_api.wording import reason_of
 from prorl_cli.data.importing import import_files, summary
@@ -20,10 +21,11 @@ from prorl_cli.errors import storage_error
 from prorl_cli.local.files import write_atomically
 from prorl_cli.local.gpus import find_gpus
 from prorl_cli.local.machine import tidy
-from prorl_cli.starting.asking import SMALL, asking, read_object
+from prorl_cli.starting.asking import SMALL, Asking, asking, read_object
 from prorl_cli.starting.kinds import STARTS, Kind
 from prorl_cli.starting.rewards import reward_file
 from prorl_cli.starting.samples import REWARD_FILE
+from prorl_control.few_rows import few_rows
 
 _HELD_OUT_SHARE, _MAX_HELD_OUT = 5, 200
 _COMMENT_COLUMN = 40
@@ -52,6 +54,8 @@ class Written:
     files: tuple[Path, ...]
     import_summary: str = ""
     """What became of the records of a file that was not in our form."""
+    notices: tuple[str, ...] = ()
+    """Of a file of the user's: what would train better."""
 
 
 def write_start(request: InitRequest) -> Written:
@@ -82,12 +86,19 @@ def write_start(request: InitRequest) -> Written:
         rows = _rows(data, STARTS[request.kind].domain)
         if reward:
             write_atomically(reward, REWARD_FILE if request.data is None else reward_file(rows[0]))
-        write_atomically(
-            request.output, _render(_values(request, data, rows, f"{reward.stem}:score" if reward else ""))
-        )
+        values = _values(request, data, rows, f"{reward.stem}:score" if reward else "")
+        write_atomically(request.output, _render(values))
     except OSError as error:
         raise storage_error(error, folder, "--output") from error
-    return Written(files=tuple(sorted(new, key=lambda path: path == request.output)), import_summary=said)
+    files = tuple(sorted(new, key=lambda path: path == request.output))
+    return Written(files=files, import_summary=said, notices=_notices(request, values["asking"], len(rows)))
+
+
+def _notices(request: InitRequest, form: Asking, num_rows: int) -> tuple[str, ...]:
+    if request.data is None:
+        return ()  # a sample is to try with
+    few = few_rows(read_job(request.output).spec, {request.kind.value: num_rows})
+    return (*([form.advice] if form.advice else []), *map(str, few))
 
 
 def _converted(kind: Kind, data: Path, made: Path, *, replaces: bool) -> str:

@@ -79,7 +79,19 @@ def test_a_setting_without_effect_is_a_notice_and_no_fault(folder: Path, options
     (folder / "job.yaml").write_text(text.replace("./model", "/runs/model") if options else text)
     result = prorl("validate", folder / "job.yaml", *options)
     assert result.exit_code == 0, result.output
-    assert "notice      spec.referenceReset.cooldownSteps: got 50: no trigger fires" in result.output
+    assert "notice      spec.referenceReset.cooldownSteps: got 50: no reset can happen" in result.output
+
+
+def test_few_rows_are_a_notice_and_no_fault(folder: Path) -> None:
+    write_model(folder / "model", max_position_embeddings=65536, num_attention_heads=2)
+    rows = [{"prompt": f"{number} + 1?", "row": {"answer": number + 1}} for number in range(6)]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = "sources: [{name: sums, domain: math, jsonl: ./rows.jsonl, heldOut: 1}]"
+    (folder / "job.yaml").write_text(re.sub(r"sources: .*", source, MANIFEST))
+    result = prorl("validate", folder / "job.yaml")
+    assert result.exit_code == 0, result.output
+    assert "notice      spec.data.sources[0].heldOut: got 1: the accuracy is 0 or 1" in result.output
+    assert "notice      spec.learner.promptsPerStep: got 8: 5 rows are left to train on" in result.output
 
 
 def test_faults_are_listed_with_exit_code_64(folder: Path) -> None:

@@ -117,6 +117,56 @@ def test_a_model_is_asked_by_what_its_folder_and_the_answers_show(
 
 
 @pytest.mark.parametrize(
+    ("has_template", "num_parameters", "answers", "said"),
+    [
+        (True, 135_000_000, ("4 apples", "-12 km"), "(all, as '4 apples')"),
+        (True, 135_000_000, ("4 apples", 3), "(1 of 2, as '4 apples')"),
+        (
+            False,
+            135_000_000,
+            ("3", "5 square meters."),
+            "write '5' in the data, and `prorl init` chooses `answerFormat: last-",
+        ),
+        (True, 135_000_000, INTEGERS, None),
+        (True, 135_000_000, ("4 apples", "1/2"), None),
+        (True, 135_000_000, ("4.5 km",), None),
+        (True, 135_000_000, ("4 x^2",), None),
+        (True, 135_000_000, ("four apples",), None),
+        (True, 1_500_000_000, ("4 apples",), None),  # writes it in a box
+    ],
+)
+def test_answers_that_are_integers_with_a_unit_are_told(
+    folder: Path,
+    has_template: bool,
+    num_parameters: int,
+    answers: tuple[str | int, ...],
+    said: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prorl_cli.starting.asking.num_parameters", lambda _: num_parameters)
+    if not has_template:
+        (folder / "model" / "tokenizer_config.json").write_text("{}")
+    own = folder / "qa.jsonl"
+    own.write_text("".join(json.dumps({"question": "How much?", "answer": answer}) + "\n" for answer in answers))
+    output = " ".join(init(folder, "math", "--data", own).output.split())
+    assert ("notice: answers: got an integer with a unit" in output) == (said is not None)
+    assert said is None or said in output
+
+
+@pytest.mark.parametrize(("rows", "named"), [(6, ["heldOut", "promptsPerStep"]), (50, ["heldOut"]), (100, []), (0, [])])
+def test_few_rows_of_ones_own_are_told(
+    folder: Path, rows: int, named: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prorl_cli.starting.writing.find_gpus", lambda _: ())
+    own = folder / "qa.jsonl"
+    own.write_text("".join(json.dumps({"question": f"{n} + 1?", "answer": n + 1}) + "\n" for n in range(rows)))
+    result = init(folder, "math", *(("--data", own) if rows else ()))
+    assert result.exit_code == 0, result.output
+    told = [line.split(":")[1].rpartition(".")[2] for line in result.output.splitlines() if line.startswith("notice:")]
+    assert told == named
+
+
+@pytest.mark.parametrize(
     ("num_parameters", "on_cpu", "on_gpu"),
     [
         (None, 1e-5, 2e-6),

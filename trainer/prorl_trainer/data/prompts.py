@@ -144,6 +144,10 @@ class PromptSource:
         """Name the sources of which not all rows were read."""
         return [name for name, items in self._items.items() if isinstance(items, JsonlItems) and items.is_partial]
 
+    def num_rows(self) -> dict[str, int]:
+        """Return how many rows were read of each source of files, the held-out ones included."""
+        return {name: items.record.rows for name, items in self._items.items() if isinstance(items, JsonlItems)}
+
     def _held_prompts(self, wanted: ValidationSource, items: Sequence[Item]) -> list[Prompt]:
         found = [self._prompt(index, wanted.name, item) for index, item in enumerate(items)]
         prompts = [prompt for prompt in found if prompt is not None]
