@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.conformance.cluster_world import ClusterWorld
+from tests.conformance.last_seen import last_seen
 from tests.testbed.api import Api
 from tests.testbed.control_plane import ControlPlane, control_plane
 
@@ -47,3 +49,16 @@ def namespace(cluster: ControlPlane) -> Iterator[str]:
     cluster.create_namespace(name)
     yield name
     cluster.api().delete("v1", "Namespace", name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell of a failed test what its world looked like: the job, its resets and the ends of logs."""
+    del call
+    report = yield
+    world = getattr(item, "funcargs", {}).get("world")
+    if report.when == "call" and report.failed and isinstance(world, ClusterWorld):
+        report.sections += last_seen(world)
+    return report
