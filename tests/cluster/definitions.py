@@ -126,12 +126,19 @@ def install(client: ApiClient) -> Definitions:
         )  # fmt: skip
         if "Warning" in headers:
             warnings[plural] = headers["Warning"]
-        _wait_until_served(extensions, name)
+        _wait_until_served(client, plural)
     return Definitions(client, warnings)
 
 
-def _wait_until_served(extensions: ApiextensionsV1Api, name: str) -> None:
-    wait_until(f"{name} is served", lambda: conditions(extensions, name).get("Established") == "True")
+def _wait_until_served(client: ApiClient, plural: str) -> None:
+    """Wait until objects are listed: an established kind is refused (429) while its storage is being set up."""
+    extensions, objects, name = ApiextensionsV1Api(client), CustomObjectsApi(client), f"{plural}.{API_GROUP}"
+    wait_until(f"{name} is established", lambda: conditions(extensions, name).get("Established") == "True")
+    wait_until(
+        f"{name} is served",
+        lambda: objects.list_cluster_custom_object(API_GROUP, VERSION, plural, resource_version="0"),
+        passing=(ApiException,),
+    )
 
 
 def conditions(extensions: ApiextensionsV1Api, name: str) -> dict[str, str]:

@@ -92,8 +92,10 @@ def wait_for_reason(world: ClusterWorld, reason: str) -> Condition:
 
 def first_applied(world: ClusterWorld) -> ResetRecord:
     """The first reset, once the learner has acknowledged it."""
-    wait_for(
-        lambda: any(record.condition is ResetCondition.APPLIED for record in world.resets), "a reset that was applied"
+    wait_until(
+        "a reset that was applied",
+        lambda: any(record.condition is ResetCondition.APPLIED for record in world.resets),
+        timeout_seconds=PATIENCE,
     )
     return next(record for record in world.resets if record.condition is ResetCondition.APPLIED)
 
