@@ -196,7 +196,7 @@ def test_a_full_disk_names_path_and_bytes_and_keeps_the_previous_checkpoint(tmp_
     kept = store.write(make_state(), save_engine)
     RunFolder(tmp_path).references.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=240, check=True
     )
     checkpoint, reference = done.stdout.splitlines()
     assert f"cannot write {RunFolder(tmp_path).checkpoint(1, 6)}" in checkpoint
