@@ -61,6 +61,8 @@ class PromptFormat(SpecModel):
 
 
 DEFAULT_WEIGHT = 1.0
+SOURCE_WEIGHT = f"source.?weight.orValue({DEFAULT_WEIGHT})"
+"""In CEL: within lists the API server fills no defaults in."""
 
 
 class DataSource(SpecModel):
@@ -175,7 +177,7 @@ class DataSpec(SpecModel):
 
     @rule(
         Cel(
-            f"self.sources.exists(source, source.?weight.orValue({DEFAULT_WEIGHT}) > 0.0)",
+            f"self.sources.exists(source, {SOURCE_WEIGHT} > 0.0)",
             "at least one source needs a `weight` above 0",
         ),
     )

@@ -29,7 +29,8 @@ def spec_models(base: type[SpecModel] = SpecModel) -> Iterator[type[SpecModel]]:
     for model in base.__subclasses__():
         if model.__module__ == "prorl_api.reset_manifest":  # of another object than the job
             continue
-        yield model
+        if not model.model_config.get("defer_build"):  # else it is a part of one
+            yield model
         yield from spec_models(model)
 
 
