@@ -16,6 +16,7 @@ from typing import Any
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
+from prorl_api.spec.values import Domain
 
 SETTINGS_SUFFIX = ".settings"
 
@@ -26,12 +27,16 @@ def sampling_settings(spec: ProRLJobSpec) -> dict[str, Any]:
     Args:
         spec: As it holds at the step.
     """
-    return {
+    settings: dict[str, Any] = {
         "spec.learner.groupSize": spec.learner.group_size,
         "spec.rollout.temperature": spec.rollout.temperature,
         "spec.rollout.maxCompletionTokens": spec.rollout.max_completion_tokens,
+        "spec.rollout.stop": list(spec.rollout.stop),
         "spec.data.sources.weight": {source.name: source.weight for source in spec.data.sources},
     }
+    if any(source.domain is Domain.CODE for source in spec.data.sources):
+        settings["spec.sandbox.libraries"] = list(spec.sandbox.libraries)
+    return settings
 
 
 def sampled_again(run: RunFolder, spec: ProRLJobSpec, checkpoint_step: int | None) -> list[str]:

@@ -26,10 +26,7 @@ class GroupPlan:
 
     request_id: str
     num_completions: int
-    temperature: float
-    top_p: float
-    max_tokens: int
-    seed: int
+    sampling: Sampling
     weights_id: WeightsId
 
 
@@ -39,9 +36,10 @@ def sampling_seed(*parts: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 2
 
 
-def made_with(prompt: Prompt, plan: GroupPlan) -> str:
-    """Return a digest of everything that a group depends on but the weights."""
-    settings = (plan.num_completions, plan.temperature, plan.top_p, plan.max_tokens, plan.seed)
+def made_with(prompt: Prompt, plan: GroupPlan, spec: ProRLJobSpec) -> str:
+    """Return a digest of everything that a group depends on but the weights: its sampling, and its judge's settings."""
+    libraries = spec.sandbox.libraries if prompt.domain is Domain.CODE else ()
+    settings = (plan.num_completions, plan.sampling.model_dump_json(), libraries)
     return hashlib.sha256(repr((prompt.source, prompt.token_ids, settings)).encode()).hexdigest()
 
 
@@ -67,13 +65,7 @@ class Sampler:
             request_id=plan.request_id,
             prompt_token_ids=list(prompt.token_ids),
             num_completions=plan.num_completions,
-            sampling=Sampling(
-                temperature=plan.temperature,
-                top_p=plan.top_p,
-                max_tokens=plan.max_tokens,
-                seed=plan.seed,
-                stop=spec.rollout.stop,
-            ),
+            sampling=plan.sampling,
             weights_id=plan.weights_id,
         )
         events = await self._rollouts.generate(request, spec.rollout.generation_timeout_seconds)
@@ -139,7 +131,7 @@ class JournalledSampler:
 
     async def _group(self, prompt: Prompt, plan: GroupPlan, spec: ProRLJobSpec) -> RolloutGroup:
         is_validation = self._purpose is Purpose.VALIDATION
-        digest = made_with(prompt, plan)
+        digest = made_with(prompt, plan, spec)
         if is_validation:
             digest = f"{digest}/{plan.weights_id.digest}"
         line = self._known.get((prompt.index, digest))

@@ -14,6 +14,7 @@ from prorl_api.errors import RewardError
 from prorl_api.journalled import sampling_settings
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.wire.base import WeightsId
+from prorl_api.wire.rollout import Sampling
 from prorl_trainer.algorithm.dynamic_sampling import has_signal, is_scored
 from prorl_trainer.algorithm.length_shaping import earned_rewards
 from prorl_trainer.algorithm.types import GroupSummary, Prompt, RolloutGroup, SampledStep
@@ -99,10 +100,13 @@ def _plan(spec: ProRLJobSpec, step: int, weights_id: WeightsId) -> Callable[[Pro
     return lambda prompt: GroupPlan(
         request_id=f"{weights_id.attempt}.train.{step}.{prompt.index}",
         num_completions=spec.learner.group_size,
-        temperature=spec.rollout.temperature,
-        top_p=spec.rollout.top_p,
-        max_tokens=spec.rollout.max_completion_tokens,
-        seed=sampling_seed(spec.seed, "train", prompt.index),
+        sampling=Sampling(
+            temperature=spec.rollout.temperature,
+            top_p=spec.rollout.top_p,
+            max_tokens=spec.rollout.max_completion_tokens,
+            seed=sampling_seed(spec.seed, "train", prompt.index),
+            stop=spec.rollout.stop,
+        ),
         weights_id=weights_id,
     )
 

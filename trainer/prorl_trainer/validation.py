@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.run import ValidationSource
 from prorl_api.wire.base import WeightsId
+from prorl_api.wire.rollout import Sampling
 from prorl_trainer.algorithm.types import Prompt, RolloutGroup
 from prorl_trainer.sampling import GroupPlan, JournalledSampler, Sampler, sampling_seed
 from prorl_trainer.storage.journal import Journal, Purpose
@@ -50,10 +51,13 @@ async def validate(
         return GroupPlan(
             request_id=f"{weights_id.attempt}.validation.{step}.{prompt.source}.{prompt.index}",
             num_completions=settings.samples_per_prompt,
-            temperature=settings.temperature,
-            top_p=settings.top_p,
-            max_tokens=spec.rollout.max_completion_tokens,
-            seed=sampling_seed(spec.seed, "validation", prompt.source, prompt.index),
+            sampling=Sampling(
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=spec.rollout.max_completion_tokens,
+                seed=sampling_seed(spec.seed, "validation", prompt.source, prompt.index),
+                stop=spec.rollout.stop,
+            ),
             weights_id=weights_id,
         )
 

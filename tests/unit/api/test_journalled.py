@@ -37,6 +37,7 @@ def journalled(folder: Path, steps: range, *specs: ProRLJobSpec, attempt: int = 
     [
         ({"rollout": {"maxCompletionTokens": 32}}, "spec.rollout.maxCompletionTokens changed"),
         ({"rollout": {"temperature": 0.7}}, "spec.rollout.temperature changed"),
+        ({"rollout": {"stop": ["END"]}}, "spec.rollout.stop changed"),
         (
             {"learner": {"promptsPerStep": 8, "minibatchPrompts": 4, "groupSize": 5}},
             "spec.learner.groupSize changed",
@@ -67,6 +68,27 @@ def test_steps_that_were_made_with_other_settings_are_named_with_the_cause(
 def test_nothing_is_said_where_groups_still_count(tmp_path: Path, edited: dict[str, Any]) -> None:
     run = journalled(tmp_path, range(1, 3), spec_of())
     assert sampled_again(run, spec_of(**edited), None) == []
+
+
+@pytest.mark.parametrize(("domain", "libraries_count"), [("math", False), ("code", True)])
+def test_libraries_count_where_programs_are_judged(tmp_path: Path, domain: str, libraries_count: bool) -> None:
+    data = {"sources": [{"name": "own", "domain": domain, "jsonl": "own.jsonl", "heldOut": 128}]}
+    run = journalled(tmp_path, range(1, 3), spec_of(data=data))
+    why = ["steps 1 to 2 are sampled again, because spec.sandbox.libraries changed"]
+    edited = spec_of(data=data, sandbox={"libraries": ["numpy"]})
+    assert sampled_again(run, edited, None) == (why if libraries_count else [])
+
+
+def test_notes_of_an_earlier_version_say_what_they_know(tmp_path: Path) -> None:
+    run = journalled(tmp_path, range(1, 2), spec_of())
+    path = run.journal(1) / "step-1.settings"
+    noted = json.loads(path.read_text())
+    del noted["spec.rollout.stop"]
+    path.write_text(json.dumps(noted) + "\n")
+    assert sampled_again(run, spec_of(), None) == []
+    assert sampled_again(run, spec_of(learner={"groupSize": 5}), None) == [
+        "step 1 is sampled again, because spec.learner.groupSize changed"
+    ]
 
 
 def test_what_a_checkpoint_holds_is_not_sampled_again(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from prorl_api.journalled import sampled_again
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import Domain
-from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest
+from prorl_api.wire.rollout import CompletionEvent, FinishReason, GeneratedSegment, GenerateRequest, Sampling
 from prorl_api.wire.sandbox import ScoreItem, ScoreResult, Verdict
 from prorl_trainer.algorithm.types import SampledStep
 from prorl_trainer.data.prompts import TakenPrompts
-from prorl_trainer.sampling import GroupPlan, Sampler, sampling_seed
+from prorl_trainer.sampling import GroupPlan, Sampler, made_with, sampling_seed
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
 from prorl_trainer.service.shared_status import SharedStatus
@@ -111,8 +111,9 @@ class Bench:
 
 
 def sampling_spec(prompts: int = 2, rounds: int = 4, **sections: Any) -> ProRLJobSpec:
-    learner = {"promptsPerStep": prompts, "minibatchPrompts": prompts}
-    return make_spec(learner=learner, algorithm={"dynamicSampling": {"maxRounds": rounds}}, **sections)
+    learner = {"promptsPerStep": prompts, "minibatchPrompts": prompts} | sections.pop("learner", {})
+    algorithm = {"dynamicSampling": {"maxRounds": rounds}} | sections.pop("algorithm", {})
+    return make_spec(learner=learner, algorithm=algorithm, **sections)
 
 
 def only(*useful: int) -> Rewards:
@@ -221,11 +222,71 @@ def first_of(bench: Bench, spec: ProRLJobSpec) -> list[tuple[int, str]]:
     return list(bench.journal.groups(7))
 
 
-def test_a_group_made_under_other_settings_is_asked_for_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("edited", "path"),
+    [
+        ({"rollout": {"temperature": 0.7}}, "spec.rollout.temperature"),
+        ({"rollout": {"maxCompletionTokens": 12}}, "spec.rollout.maxCompletionTokens"),
+        ({"rollout": {"stop": ["END"]}}, "spec.rollout.stop"),
+        ({"rollout": {"stop": ["END", "."]}}, "spec.rollout.stop"),
+        ({"learner": {"groupSize": 3}}, "spec.learner.groupSize"),
+    ],
+)
+def test_a_group_made_under_other_settings_is_asked_for_again(
+    tmp_path: Path, edited: dict[str, dict[str, Any]], path: str
+) -> None:
+    """And people are told so."""
+    Bench(tmp_path, lambda _: [1.0, 0.0, 0.0]).sample(sampling_spec(prompts=2, rounds=1))
+    spec = sampling_spec(prompts=2, rounds=1, **edited)
+    assert sampled_again(RunFolder(tmp_path), spec, None) == [f"step 1 is sampled again, because {path} changed"]
+    second = Bench(tmp_path, lambda _: [1.0, 0.0, 0.0])
+    second.sample(spec)
+    assert sorted(second.asked) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"rollout": {"dtype": "float32"}},
+        {"rollout": {"maxPromptTokens": 9, "generationTimeoutSeconds": 9.0}},
+        {"algorithm": {"dynamicSampling": {"maxRounds": 7}, "clip": {"high": 0.5}}},
+        {"sandbox": {"maxMaskedFraction": 0.5}},
+        {"validation": {"temperature": 0.1}},
+    ],
+)
+def test_a_group_counts_on_whatever_else_is_edited(tmp_path: Path, edited: dict[str, dict[str, Any]]) -> None:
     Bench(tmp_path, only(0, 1)).sample(sampling_spec(prompts=2, rounds=1))
     second = Bench(tmp_path, only(0, 1))
-    second.sample(sampling_spec(prompts=2, rounds=1, rollout={"temperature": 0.7}))
-    assert sorted(second.asked) == [0, 1]
+    spec = sampling_spec(prompts=2, rounds=1, **edited)
+    second.sample(spec)
+    assert (second.asked, sampled_again(RunFolder(tmp_path), spec, None)) == ([], [])
+
+
+OTHERWISE: dict[str, Any] = {
+    "temperature": 0.5, "top_p": 0.5, "max_tokens": 7, "seed": 7, "stop": ("END",), "stop_token_ids": (7,)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", Sampling.model_fields)
+def test_whatever_a_server_is_told_about_sampling_is_part_of_what_a_group_was_made_with(field: str) -> None:
+    """A field that is new in the request without being in the digest would leave groups of other settings in place."""
+    sampling = Sampling(max_tokens=4, seed=1)
+    plan = GroupPlan(request_id="1.train.1.0", num_completions=2, sampling=sampling, weights_id=WEIGHTS)
+    other = replace(plan, sampling=sampling.model_copy(update={field: OTHERWISE[field]}))
+    again = replace(plan, request_id="2.train.1.0", weights_id=WEIGHTS.model_copy(update={"attempt": 2}))
+    prompt, spec = make_prompt(), make_spec()
+    assert made_with(prompt, other, spec) != made_with(prompt, plan, spec) == made_with(prompt, again, spec)
+
+
+@pytest.mark.parametrize("domain", Domain)
+def test_what_programs_may_import_is_part_of_what_their_groups_were_made_with(domain: Domain) -> None:
+    """A reward is as much a part of a group as its tokens are."""
+    plan = GroupPlan(
+        request_id="1.train.1.0", num_completions=2, sampling=Sampling(max_tokens=4, seed=1), weights_id=WEIGHTS
+    )
+    prompt = replace(make_prompt(), domain=domain)
+    now, edited = make_spec(), make_spec(sandbox={"libraries": ["numpy"]})
+    assert (made_with(prompt, plan, now) != made_with(prompt, plan, edited)) is (domain is Domain.CODE)
 
 
 def test_a_sampling_without_signal_is_read_back_as_it_was(tmp_path: Path) -> None:
@@ -272,10 +333,7 @@ def test_items_of_a_source_with_its_own_function_name_it(tmp_path: Path, domain:
     plan = GroupPlan(
         request_id="1.train.1.0",
         num_completions=2,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=4,
-        seed=1,
+        sampling=Sampling(max_tokens=4, seed=1),
         weights_id=WEIGHTS,
     )
     prompt = replace(make_prompt(0, source="own"), domain=domain)

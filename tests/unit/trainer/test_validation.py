@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,8 @@ def odd_ones(index: int) -> list[float | None]:
     return [float(index % 2)]
 
 
-def run(bench: Bench, *, step: int = 3, digest: str | None = None) -> ValidationResult | None:
-    spec = make_spec(validation={"samplesPerPrompt": 1})
+def run(bench: Bench, *, step: int = 3, digest: str | None = None, **edited: Any) -> ValidationResult | None:
+    spec = make_spec(**{"validation": {"samplesPerPrompt": 1}, **edited})
     weights = WEIGHTS if digest is None else WEIGHTS.model_copy(update={"digest": digest})
     held_out = {WANTED: [make_prompt(index) for index in range(4)]}
     return asyncio.run(validate(bench.batch_sampler, bench.journal, spec, held_out, step, weights))
@@ -48,6 +49,24 @@ def test_another_step_and_other_weights_are_validated_anew(tmp_path: Path, step:
     assert result is not None
     assert result.accuracy == 1.0
     assert sorted(again.asked) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"rollout": {"stop": ["END"]}},
+        {"rollout": {"maxCompletionTokens": 12}},
+        {"validation": {"samplesPerPrompt": 2}},
+        {"validation": {"samplesPerPrompt": 1, "temperature": 0.1}},
+        {"validation": {"samplesPerPrompt": 1, "topP": 0.5}},
+    ],
+)
+def test_a_validation_that_is_sampled_otherwise_is_made_anew(tmp_path: Path, edited: dict[str, Any]) -> None:
+    run(Bench(tmp_path, lambda _: [0.0, 0.0]))
+    again = Bench(tmp_path, lambda _: [1.0, 1.0])
+    result = run(again, **edited)
+    assert result is not None
+    assert (result.accuracy, sorted(again.asked)) == (1.0, [0, 1, 2, 3])
 
 
 def test_what_the_judge_failed_on_is_asked_for_again(tmp_path: Path) -> None:
