@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from prorl_trainer.engines import fused_head
+from prorl_trainer.engines import head_slices
 from prorl_trainer.engines.ranks import RankedEngine, follow, join_ranks
 from tests.integration.engine_kit import CPU, WIDE, learner_spec, make_engine, train, weights_of
 
@@ -21,7 +21,8 @@ from tests.integration.engine_kit import CPU, WIDE, learner_spec, make_engine, t
 def main() -> None:
     model, out, stage, precision = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(1)
-    fused_head._LOGITS_ALIVE = 4 * WIDE["vocab_size"]  # slices of four rows: no two packs have the same number of them
+    slice_ = 4 * WIDE["vocab_size"]  # slices of four rows: no two packs have the same number of them
+    vars(head_slices)["logits_alive"] = lambda *, on_gpu: slice_
     join_ranks(CPU)
     ranks, place = int(os.environ["WORLD_SIZE"]), sys.argv[5] if len(sys.argv) > 5 else "resident"
     spec = learner_spec("deepspeed", stage=stage, precision=precision, reference=place, processesPerReplica=ranks)

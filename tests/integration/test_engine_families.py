@@ -14,7 +14,7 @@ from prorl_api.errors import SpecError
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.attention.blocks import CALL_COST
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.fused_head import LogitTreatment
+from prorl_trainer.engines.head_slices import LogitTreatment
 from prorl_trainer.engines.masks import MaskPlan, Way, as_inputs
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.packing_proof import prove_packing

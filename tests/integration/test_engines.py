@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from prorl_api.spec.values import LossAggregation
+from prorl_trainer.algorithm.packing import build_batch
+from prorl_trainer.algorithm.types import ScoredGroup
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.fused_head import Slope
+from prorl_trainer.engines.head_slices import Slope
 from prorl_trainer.engines.masks import as_inputs
 from tests.integration.engine_kit import (
     ALGORITHM,
@@ -28,6 +32,7 @@ from tests.integration.engine_kit import (
     world_of_one,
 )
 from tests.integration.tiny_model import write_model
+from tests.unit.trainer.trainer_builders import make_scored
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,8 +76,8 @@ def one_by_one(model: Path, seed: int, temperature: float) -> dict[int, list[tup
     return answers
 
 
-def no_loss(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
-    return Slope(torch.zeros(()), torch.zeros(stop - start), None)
+def no_loss(logprobs: Tensor, entropies: Tensor, names: Tensor) -> Slope:
+    return Slope(torch.zeros(()), torch.zeros(len(names)), None)
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -106,6 +111,33 @@ def test_gradient_checkpointing_and_prompt_sharing_change_no_gradient(model: Pat
         engine.update(0, ALGORITHM, RATE)
     assert distance(weights_of(plain), weights_of(checkpointed)) < 1e-5
     assert distance(weights_of(plain), weights_of(repeated)) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("plain", 2), ("deepspeed", 2)])
+def test_completions_that_were_sampled_several_times_train_as_if_each_were_computed(
+    model: Path, kind: str, stage: int
+) -> None:
+    """Each with advantages of its own, in two optimizer steps, so that old log-probabilities count, too."""
+    groups = [with_copies(scored) for scored in random_groups(1)]
+    engines, results, positions = [make_engine(model, learner_spec(kind, stage=stage)) for _ in range(2)], [], []
+    for engine, share in zip(engines, (True, False), strict=True):
+        batch = build_batch(
+            groups, minibatch_prompts=2, microbatch_tokens=96, num_ranks=1, aggregation=LossAggregation.TOKEN_MEAN,
+            temperature=0.9, share_prompts=share,
+        )  # fmt: skip
+        engine.prepare(batch)
+        results.append([engine.update(index, ALGORITHM, RATE) for index in range(2)])
+        positions.append(sum(one.num_positions for one in batch.minibatches))
+    assert_sums_agree(results[0], results[1], 1e-5)
+    assert distance(*(weights_of(engine) for engine in engines)) < 1e-5
+    assert positions[0] < positions[1] / 2
+
+
+def with_copies(scored: ScoredGroup) -> ScoredGroup:
+    """Three times each completion."""
+    rollouts = scored.group.rollouts * 3
+    advantages = [0.3 * number - 1.0 for number in range(len(rollouts))]
+    return make_scored(replace(scored.group, rollouts=rollouts), advantages)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from prorl_trainer.engines import fused_head
-from prorl_trainer.engines.fused_head import (
-    FusedHead,
-    HeadOutput,
-    HeadRequest,
-    LogitTreatment,
-    Slope,
-    SlopeOfLoss,
-    fuse_head,
-)
+from prorl_trainer.engines import head_slices
+from prorl_trainer.engines.fused_head import FusedHead, HeadRequest, fuse_head
+from prorl_trainer.engines.head_slices import HeadOutput, LogitTreatment, Slope, SlopeOfLoss
+from prorl_trainer.engines.loss_tokens import by_position
 
-ROWS, HIDDEN, VOCABULARY, TEMPERATURE = 7, 5, 11, 0.7
+HIDDEN, VOCABULARY, TEMPERATURE = 5, 11, 0.7
+PREDICT_FROM = np.array([8, 3, 4, 8, 0, 3, 3, 9, 4])
+"""Of nine tokens, from five positions; in order of position they are the tokens 4, 1, 5, 6, 2, 8, 0, 3, 7."""
+ROWS = [3, 1, 2, 3, 0, 1, 1, 4, 2]
+"""Which of the positions, in order."""
 TREATMENTS = [LogitTreatment(), LogitTreatment(scale=0.25), LogitTreatment(cap=1.5), LogitTreatment(scale=3.0, cap=2.0)]
 
 
@@ -31,10 +30,10 @@ def token_loss(logprobs: Tensor, factors: Tensor) -> Tensor:
 def slope_of(factors: Tensor, bonus: float = 0.0) -> SlopeOfLoss:
     """`bonus`: Weight of an entropy term, factors * entropy, beside the token losses."""
 
-    def slope(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
-        leaf, weights = logprobs.detach().requires_grad_(), bonus * factors[start:stop]
+    def slope(logprobs: Tensor, entropies: Tensor, names: Tensor) -> Slope:
+        leaf, weights = logprobs.detach().requires_grad_(), bonus * factors[names]
         with torch.enable_grad():
-            loss = token_loss(leaf, factors[start:stop]).sum()
+            loss = token_loss(leaf, factors[names]).sum()
         (by_logprobs,) = torch.autograd.grad(loss, leaf)
         return Slope(loss.detach() + torch.dot(weights, entropies), by_logprobs, weights if bonus else None)
 
@@ -44,12 +43,20 @@ def slope_of(factors: Tensor, bonus: float = 0.0) -> SlopeOfLoss:
 def make_head(bias: bool) -> tuple[nn.Linear, Tensor, Tensor, Tensor]:
     torch.manual_seed(1)
     head = nn.Linear(HIDDEN, VOCABULARY, bias=bias)
-    hidden = torch.randn(ROWS, HIDDEN, requires_grad=True)
-    return head, hidden, torch.randint(VOCABULARY, (ROWS,)), torch.randn(ROWS)
+    hidden = torch.randn(5, HIDDEN, requires_grad=True)
+    return head, hidden, torch.randint(VOCABULARY, (9,)), torch.randn(9)
 
 
-def request(targets: Tensor, treatment: LogitTreatment, slope: SlopeOfLoss | None) -> HeadRequest:
-    return HeadRequest(targets=targets, temperature=TEMPERATURE, treatment=treatment, in_float32=True, slope=slope)
+def request(
+    targets: Tensor, treatment: LogitTreatment, slope: SlopeOfLoss | None, *, in_float32: bool = True
+) -> HeadRequest:
+    return HeadRequest(
+        tokens=by_position(PREDICT_FROM[: len(targets)], targets.numpy(), torch.device("cpu")),
+        temperature=TEMPERATURE,
+        treatment=treatment,
+        in_float32=in_float32,
+        slope=slope,
+    )
 
 
 def by_autograd(
@@ -57,7 +64,7 @@ def by_autograd(
 ) -> tuple[HeadOutput, list[Tensor]]:
     """In float64, in one piece."""
     exact, inputs = copy.deepcopy(head).double(), hidden.detach().double().requires_grad_()
-    raw = exact(inputs) * treatment.scale
+    raw = exact(inputs[ROWS]) * treatment.scale
     logits = raw if treatment.cap is None else treatment.cap * torch.tanh(raw / treatment.cap)
     table = torch.log_softmax(logits / TEMPERATURE, -1)
     logprobs = table.gather(-1, targets[:, None]).squeeze(-1)
@@ -74,7 +81,7 @@ def by_autograd(
 def test_values_and_gradients_are_those_of_the_formula(
     bonus: float, treatment: LogitTreatment, bias: bool, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused_head, "_LOGITS_ALIVE", rows * VOCABULARY)
+    monkeypatch.setattr(head_slices, "logits_alive", lambda *, on_gpu: rows * VOCABULARY)
     head, hidden, targets, factors = make_head(bias)
     expected, gradients = by_autograd(head, hidden, targets, factors, treatment, bonus)
     fuse_head(head)
@@ -85,6 +92,36 @@ def test_values_and_gradients_are_those_of_the_formula(
     for parameter, gradient in zip([hidden, *head.parameters()], gradients, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad.double(), gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_gradient_that_is_summed_elsewhere_is_added_there_and_is_the_same(bias: bool) -> None:
+    head, hidden, targets, factors = make_head(bias)
+    fuse_head(head)
+    summed, before = copy.deepcopy(head), torch.randn(VOCABULARY, HIDDEN)
+    total = before.clone()
+    summed.gradient_sum = lambda parameter: total  # type: ignore[assignment]
+    leaves = [hidden.detach().clone().requires_grad_() for _ in range(2)]
+    for one, leaf in zip((head, summed), leaves, strict=True):
+        one(leaf, request(targets, TREATMENTS[1], slope_of(factors))).loss.backward()
+    assert summed.weight.grad is None
+    assert head.weight.grad is not None
+    assert torch.allclose(total - before, head.weight.grad, atol=1e-6)
+    pairs: list[tuple[Tensor, Tensor]] = [(leaves[0], leaves[1]), *((head.bias, summed.bias) for _ in range(bias))]
+    for first, second in pairs:
+        assert first.grad is not None
+        assert second.grad is not None
+        assert torch.equal(first.grad, second.grad)
+
+
+@pytest.mark.parametrize("factor", [2.0, float("nan"), float("inf"), 0.0])
+def test_what_is_summed_elsewhere_cannot_be_scaled_and_says_so_by_a_gradient_that_is_no_number(factor: float) -> None:
+    head, hidden, targets, factors = make_head(bias=False)
+    fuse_head(head)
+    head.gradient_sum = torch.zeros_like  # type: ignore[assignment]
+    (factor * head(hidden, request(targets, TREATMENTS[0], slope_of(factors))).loss).backward()
+    assert hidden.grad is not None
+    assert hidden.grad.isnan().all()
 
 
 def test_without_a_loss_there_are_log_probabilities_alone() -> None:
@@ -125,9 +162,6 @@ def test_in_bfloat16_a_float32_head_has_logits_that_are_not_rounded() -> None:
     expected, _ = by_autograd(head, hidden, targets, factors, TREATMENTS[0])
     fuse_head(head)
     fine = head(hidden, request(targets, TREATMENTS[0], None)).logprobs
-    coarse = head(
-        hidden,
-        HeadRequest(targets=targets, temperature=TEMPERATURE, treatment=TREATMENTS[0], in_float32=False, slope=None),
-    ).logprobs
+    coarse = head(hidden, request(targets, TREATMENTS[0], None, in_float32=False)).logprobs
     assert torch.allclose(fine.double(), expected.logprobs, atol=1e-6)
     assert float((coarse.double() - expected.logprobs).abs().max()) > 1e-4

@@ -106,14 +106,14 @@ class LossInputs:
     advantages: Tensor
     token_weights: Tensor
 
-    def rows(self, start: int, stop: int) -> LossInputs:
-        """Those of some of the tokens."""
+    def of(self, tokens: Tensor) -> LossInputs:
+        """Those of some of the tokens, by their indices."""
         return LossInputs(
-            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[start:stop],
-            ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[start:stop],
-            rollout_logprobs=self.rollout_logprobs[start:stop],
-            advantages=self.advantages[start:stop],
-            token_weights=self.token_weights[start:stop],
+            old_logprobs=None if self.old_logprobs is None else self.old_logprobs[tokens],
+            ref_logprobs=None if self.ref_logprobs is None else self.ref_logprobs[tokens],
+            rollout_logprobs=self.rollout_logprobs[tokens],
+            advantages=self.advantages[tokens],
+            token_weights=self.token_weights[tokens],
         )
 
 

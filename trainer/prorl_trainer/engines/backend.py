@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from prorl_api.spec.roles import OptimizerSpec
-from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
+from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.state_files import Run, StoredState
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import Precision
 from prorl_trainer.engines.backend import adamw
-from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
+from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.state_files import MASTER, MOMENTS, Run, StoredState, adam_state, restore
 

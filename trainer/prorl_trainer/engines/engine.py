@@ -20,7 +20,7 @@ from prorl_trainer.algorithm.losses import LossInputs, entropy_slopes, loss_sums
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
-from prorl_trainer.engines.fused_head import Slope, SlopeOfLoss
+from prorl_trainer.engines.head_slices import Slope, SlopeOfLoss
 from prorl_trainer.engines.reference import Forward, Reference
 from prorl_trainer.engines.staging import StagedBatch
 from prorl_trainer.engines.state_files import Snapshot, StoredState
@@ -205,14 +205,14 @@ class TrainingEngine:
 
 
 def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
-    """Return the loss of a slice of a pack's tokens, with its gradient."""
+    """Return the loss of some of a pack's tokens, with its gradient."""
 
-    def slope(logprobs: Tensor, entropies: Tensor, start: int, stop: int) -> Slope:
-        leaf, rows = logprobs.detach().requires_grad_(), inputs.rows(start, stop)
+    def slope(logprobs: Tensor, entropies: Tensor, names: Tensor) -> Slope:
+        leaf, chosen = logprobs.detach().requires_grad_(), inputs.of(names)
         with torch.enable_grad():
-            loss = token_losses(algorithm, leaf, rows).sum()
+            loss = token_losses(algorithm, leaf, chosen).sum()
         (gradient,) = torch.autograd.grad(loss, leaf)
-        by_entropies = entropy_slopes(algorithm, rows)
+        by_entropies = entropy_slopes(algorithm, chosen)
         bonus = 0.0 if by_entropies is None else torch.dot(by_entropies, entropies)
         return Slope(loss.detach() + bonus, gradient, by_entropies)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from prorl_trainer.engines.attention.varlen import WIDEST_HEAD
-from prorl_trainer.engines.fused_head import LogitTreatment
+from prorl_trainer.engines.head_slices import LogitTreatment
 from prorl_trainer.engines.masks import FULL, SLIDING, MaskPlan, Way
 
 

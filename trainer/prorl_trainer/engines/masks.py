@@ -19,6 +19,7 @@ from prorl_trainer.engines.attention.blocks import CALL_COST, Block, Kind
 from prorl_trainer.engines.attention.interface import as_mask
 from prorl_trainer.engines.attention.segments import KEPT_MASK_ENTRIES, allowed_pairs, lay_out
 from prorl_trainer.engines.attention.varlen import lay_out_varlen
+from prorl_trainer.engines.loss_tokens import by_position
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 """Names of layers in transformers' `config.layer_types`."""
@@ -100,6 +101,5 @@ def as_inputs(pack: Pack, plan: MaskPlan, device: torch.device) -> dict[str, Any
         "input_ids": tensor(pack.input_ids)[None],
         "position_ids": tensor(pack.position_ids)[None],
         "masks": pack_masks(pack, plan, device),
-        "predict_from": tensor(pack.predict_from),
-        "targets": tensor(pack.targets),
+        "tokens": by_position(pack.predict_from, pack.targets, device),
     }

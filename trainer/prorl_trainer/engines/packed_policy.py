@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from prorl_trainer.engines.attention.interface import NAME, register
 from prorl_trainer.engines.families import Family
-from prorl_trainer.engines.fused_head import HeadOutput, HeadRequest, SlopeOfLoss, fuse_head
+from prorl_trainer.engines.fused_head import HeadRequest, fuse_head
+from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
+from prorl_trainer.engines.loss_tokens import LossTokens
 from prorl_trainer.engines.masks import Masks, Way
+from prorl_trainer.engines.vocabulary_gradients import GradientSum, sum_embedding_gradients
 
 
 class PackedPolicy(nn.Module):
@@ -36,31 +39,30 @@ class PackedPolicy(nn.Module):
         self.eval()
 
     def forward(
-        self, input_ids: Tensor, position_ids: Tensor, masks: Masks, predict_from: Tensor, targets: Tensor,
-        temperature: float, slope: SlopeOfLoss | None = None,
+        self, input_ids: Tensor, position_ids: Tensor, masks: Masks, tokens: LossTokens, temperature: float,
+        slope: SlopeOfLoss | None = None,
     ) -> HeadOutput:  # fmt: skip
-        """Log-probabilities of `targets` under softmax(logits / temperature), that distribution's entropy, and a loss.
+        """Log-probabilities of tokens under softmax(logits / temperature), that distribution's entropy, and a loss.
 
         Args:
             input_ids: [1, T] int64.
             position_ids: [1, T] int64.
             masks: Who attends to whom, as `family.masks` plans it.
-            predict_from: [L] int64, the position whose output predicts each target.
-            targets: [L] int64.
+            tokens: The L loss tokens, and the positions whose output predicts them.
             temperature: Above 0.
             slope: The loss of some of the tokens and its gradient; None: log-probabilities alone are wanted.
         """
         decoder = self.model.get_decoder()
         output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=masks, use_cache=False)
         request = HeadRequest(
-            targets=targets,
+            tokens=tokens,
             temperature=temperature,
             treatment=self.family.logits,
             in_float32=self._head_in_float32,
             slope=slope,
         )
         answer: HeadOutput = self.model.get_output_embeddings()(
-            output.last_hidden_state[0].index_select(0, predict_from), request
+            output.last_hidden_state[0].index_select(0, tokens.predict_from), request
         )
         return answer
 
@@ -92,6 +94,11 @@ class PackedPolicy(nn.Module):
         register()
         if self.model.config._attn_implementation != name:
             self.model.set_attn_implementation(name)
+
+    def sum_gradients(self, gradient_sum: GradientSum) -> None:
+        """Have the gradients of embedding and head added where they are summed up over packs."""
+        sum_embedding_gradients(self.model.get_input_embeddings(), gradient_sum)
+        self.model.get_output_embeddings().gradient_sum = gradient_sum
 
     def recompute_activations(self) -> None:
         """Gradient checkpointing: less memory, a third more time, the same numbers."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from prorl_api.spec.roles import OptimizerSpec
 from prorl_trainer.engines.backend import adamw
-from prorl_trainer.engines.fused_head import HeadOutput, SlopeOfLoss
+from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.state_files import MASTER, MOMENTS, Run, StoredState, adam_state, restore, shared_out
 
@@ -43,6 +43,8 @@ class PlainBackend:
             if master is not parameter:
                 parameter.register_post_accumulate_grad_hook(_adder(master))  # type: ignore[no-untyped-call]
         self._optimizer = adamw(self._masters, optimizer)
+        self._master_of = dict(zip(self._parameters, self._masters, strict=True))
+        policy.sum_gradients(self._gradient_sum)
 
     def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
         """See `Backend.forward`."""
@@ -117,6 +119,13 @@ class PlainBackend:
         for (name, _), master in zip(named, self._masters, strict=True):
             yield name, master
 
+    def _gradient_sum(self, parameter: torch.nn.Parameter) -> Tensor:
+        """Return where a parameter's gradient is accumulated."""
+        master = self._master_of[parameter]
+        if master.grad is None:
+            master.grad = torch.zeros_like(master)
+        return master.grad
+
     def _sum_over_ranks(self) -> None:
         """One collective a parameter, in the same order everywhere, whatever a rank's packs have touched."""
         for master in self._masters:
@@ -129,7 +138,8 @@ def _adder(master: Tensor) -> Any:
     """Move a parameter's gradient into its master's, once autograd has it whole."""
 
     def add(parameter: Tensor) -> None:
-        assert parameter.grad is not None
+        if parameter.grad is None:  # it went where `sum_gradients` was told
+            return
         gradient, parameter.grad = parameter.grad.float(), None
         master.grad = gradient if master.grad is None else master.grad.add_(gradient)
 
