@@ -15,7 +15,7 @@ from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import Batch, Pack
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.fused_head import Slope
+from prorl_trainer.engines.head_slices import Slope
 from prorl_trainer.engines.masks import as_inputs
 from tests.integration.engine_kit import CPU, learner_spec
 from tests.unit.trainer.trainer_builders import make_group, make_scored

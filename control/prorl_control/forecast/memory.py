@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from prorl_api.logit_slices import logits_alive
 from prorl_api.model.config import ModelConfig
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import ever_measures_kl
@@ -18,8 +19,6 @@ from prorl_api.spec.values import EngineKind, Precision, ReferencePlace
 BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
 _FLOAT32 = 4
 _MOMENTS = 2 * _FLOAT32
-_LOGITS = 2 * _FLOAT32 * 2**27
-"""The head computes so many logits at once, and their gradient: `prorl_trainer.engines.fused_head`."""
 CHECKPOINT_BYTES = _FLOAT32 + _MOMENTS
 """Of one parameter: its master and moments."""
 _BUCKET_ELEMENTS = 500_000_000
@@ -99,7 +98,7 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
         gradients=gradients,
         optimizer=0 if is_offloaded else optimizer,
         reference=_share(reference, ranks if place is ReferencePlace.SHARDED else 1),
-        activations=_activations(spec, size.config, pack_positions),
+        activations=_activations(spec, size.config, pack_positions, on_gpu=on_gpu),
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
         on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0),
         checkpoint=_share(CHECKPOINT_BYTES * count, ranks),
@@ -129,12 +128,13 @@ def _cached_token(config: ModelConfig | None, width: int, item: int) -> int | No
     return 2 * config.layers * _share(config.key_value_heads, width) * config.head_size * item
 
 
-def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int | None:
+def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int, *, on_gpu: bool) -> int | None:
     """Return what the backward pass needs of a pack.
 
     Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
     the rotary embedding, values, the attention's output; four times the feed-forward part's width. With checkpointing:
-    the input of each layer, and one layer whole. As Llama, Qwen and Mistral are written in transformers.
+    the input of each layer, and one layer whole. As Llama, Qwen and Mistral are written in transformers. The head has
+    two float32 buffers for the logits of a slice of rows, of one row at least.
     """
     if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
         return None
@@ -147,5 +147,5 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int)
     whole, inputs = config.layers, 0
     if spec.learner.gradient_checkpointing:
         whole, inputs = 1, config.layers * config.hidden_size * item
-    logits = min(_LOGITS, 2 * _FLOAT32 * positions * config.vocabulary)
-    return positions * (whole * layer + inputs) + logits
+    alive = max(min(logits_alive(on_gpu=on_gpu), positions * config.vocabulary), config.vocabulary)
+    return positions * (whole * layer + inputs) + 2 * _FLOAT32 * alive
