@@ -197,8 +197,10 @@ bench: setup ## Ratios against plain alternatives, in one run each
 	$(BIN)/python tests/bench/bench_sandbox.py
 
 .PHONY: bench-learner
-bench-learner: setup ## How the learner's memory and time grow with pack and vocabulary (LONGEST=131072: longer packs)
+bench-learner: setup ## How the learner's memory and time grow with pack and vocabulary, and a tiny model's step (LONGEST=131072: longer packs)
 	$(BIN)/python -m tests.bench.bench_learner --longest $(or $(LONGEST),16384)
+	$(BIN)/python -m tests.bench.bench_tiny_step
+	$(BIN)/python -m tests.bench.bench_tiny_step --copies 4
 
 .PHONY: bench-recipes
 bench-recipes: model ## The published recipes shortened to the quickstart's model, with every real part

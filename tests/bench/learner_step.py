@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +15,13 @@ import torch
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import Batch, Pack
+from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.build import load_policy
+from prorl_trainer.engines.deepspeed_backend import DeepSpeedBackend
 from prorl_trainer.engines.head_slices import Slope
 from prorl_trainer.engines.masks import as_inputs
+from prorl_trainer.engines.plain import PlainBackend
+from prorl_trainer.engines.ranks import join_ranks
 from tests.integration.engine_kit import CPU, learner_spec
 from tests.unit.trainer.trainer_builders import make_group, make_scored
 
@@ -72,21 +77,34 @@ def memory(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def sum_of_logprobs(logprobs: torch.Tensor, _: torch.Tensor, start: int, stop: int) -> Slope:
-    return Slope(logprobs.sum(), torch.ones(stop - start), None)
+def sum_of_logprobs(logprobs: torch.Tensor, _: torch.Tensor, names: torch.Tensor) -> Slope:
+    return Slope(logprobs.sum(), torch.ones(len(names)), None)
 
 
 def main() -> None:
-    model, vocabulary, segments = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    """Print the peak of one pack's forward and backward pass above what was held before it, gradients included."""
+    model, vocabulary, segments, kind = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(1)
-    policy = load_policy(str(random_llama(model, vocabulary)), learner_spec(), CPU)
-    for parameter in policy.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    inputs = as_inputs(pack_of([(112, [400])] * segments), policy.family.masks, CPU)
+    if kind == "deepspeed":
+        join_ranks(CPU)
+    spec = learner_spec(kind)
+    policy = load_policy(str(random_llama(model, vocabulary)), spec, CPU)
+    backend: Backend = (
+        PlainBackend(policy, spec.optimizer, CPU) if kind == "plain" else DeepSpeedBackend(policy, spec, CPU)
+    )
+    take(backend, pack_of([(1, [1])]))  # an engine's own buffers, and gradients, which are summed from here on
+    pack = pack_of([(112, [400])] * segments)
     before = memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
-    policy(**inputs, temperature=1.0, slope=sum_of_logprobs).loss.backward()
+    take(backend, pack)
     print(json.dumps({"peak": memory("VmHWM") - before}))
+    sys.stdout.flush()
+    os._exit(0)  # threads of the engines need not be waited for
+
+
+def take(backend: Backend, pack: Pack) -> None:
+    inputs = as_inputs(pack, backend.policy.family.masks, CPU)
+    backend.backward(backend.forward(inputs, 1.0, sum_of_logprobs).loss)
 
 
 if __name__ == "__main__":
