@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from prorl_trainer.engines.head_slices import Logits, Slope, SlopeOfLoss
+from prorl_trainer.engines.head_slices import Logits, Slope, SlopeOfLoss, of_tokens
 from prorl_trainer.engines.loss_tokens import RowTokens
 
 _ROWS_AT_ONCE = 8192
@@ -43,9 +43,8 @@ class HeadGradients:
     def add(self, start: int, stop: int, tokens: RowTokens, logits: Logits, slope_of: SlopeOfLoss) -> SliceValues:
         """Add a slice's share; return the values of its tokens."""
         of_rows = logits.of_rows(start, stop)
-        of_tokens = of_rows[tokens.rows, tokens.targets]
         probabilities, normaliser = logits.probabilities(of_rows)
-        logprobs = of_tokens - normaliser[tokens.rows]
+        logprobs = of_tokens(of_rows, normaliser, tokens)
         means = torch.mm(probabilities, self._weight) if self._can_fold(logits) else None
         expected = self._expected(of_rows, probabilities, means, start, stop, logits.gain)
         entropies = normaliser - expected
@@ -95,11 +94,11 @@ class HeadGradients:
             by_logprobs: g x gain, [l].
         """
         hidden, (rows, targets) = self._hidden[start:stop], (tokens.rows, tokens.targets)
-        of_rows, of_tokens = _sum_by_row(by_logprobs, rows, stop - start)[:, None], by_logprobs[:, None]
+        of_rows, of_each = _sum_by_row(by_logprobs, rows, stop - start)[:, None], by_logprobs[:, None]
         by_hidden = torch.mul(means, -of_rows, out=self._by_hidden[start:stop])
-        by_hidden.index_add_(0, rows, of_tokens * self._weight[targets])
+        by_hidden.index_add_(0, rows, of_each * self._weight[targets])
         self._by_weight.addmm_(probabilities.t(), hidden * of_rows, alpha=-1.0)
-        self._by_weight.index_add_(0, targets, of_tokens * hidden[rows])
+        self._by_weight.index_add_(0, targets, of_each * hidden[rows])
         if self._by_bias is not None:
             self._by_bias.addmv_(probabilities.t(), of_rows[:, 0], alpha=-1.0).index_add_(0, targets, by_logprobs)
 

@@ -82,9 +82,14 @@ class Logits:
         return [(start, min(start + self._rows, count)) for start in range(0, count, self._rows)]
 
     def log_probabilities(self, start: int, stop: int, tokens: RowTokens) -> Tensor:
-        """[l] of the tokens."""
-        table = torch.log_softmax(self.of_rows(start, stop), -1, out=self._table[: stop - start])
-        return table[tokens.rows, tokens.targets]
+        """[l] of the tokens.
+
+        By the very operations of a pass with gradients, to the last bit: a policy differs from a copy of itself by
+        nothing. What rounding would leave between them Adam, just cleared, turns into steps as long as any.
+        """
+        logits = self.of_rows(start, stop)
+        _, normaliser = self.probabilities(logits)
+        return of_tokens(logits, normaliser, tokens)
 
     def of_rows(self, start: int, stop: int) -> Tensor:
         """z [u, V]."""
@@ -117,3 +122,8 @@ class Logits:
             out.add_(self._bias)
         if self._factor != 1.0:
             out.mul_(self._factor)
+
+
+def of_tokens(logits: Tensor, normaliser: Tensor, tokens: RowTokens) -> Tensor:
+    """Log-probabilities [l] from logits [u, V] and their log sum exp [u]."""
+    return logits[tokens.rows, tokens.targets] - normaliser[tokens.rows]
