@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -132,6 +133,31 @@ def test_without_a_loss_there_are_log_probabilities_alone() -> None:
         output = head(hidden, request(targets, TREATMENTS[0], None))
     assert torch.allclose(output.logprobs.double(), expected.logprobs, atol=1e-5)
     assert float(output.loss) == 0.0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("treatment", TREATMENTS)
+@pytest.mark.parametrize("bonus", [0.0, 0.8])
+def test_log_probabilities_are_the_same_to_the_last_bit_with_and_without_a_loss(
+    bonus: float, treatment: LogitTreatment, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the KL to a copy of oneself is 0."""
+    monkeypatch.setattr(head_slices, "logits_alive", lambda *, on_gpu: 48 * 500)
+    torch.manual_seed(2)
+    head, hidden = nn.Linear(64, 500, bias=bonus > 0.0).to(dtype), torch.randn(100, 64, dtype=dtype)
+    tokens = by_position(np.arange(300) % 100, torch.randint(500, (300,)).numpy(), torch.device("cpu"))
+    fuse_head(head)
+    asked = HeadRequest(
+        tokens=tokens,
+        temperature=TEMPERATURE,
+        treatment=treatment,
+        in_float32=True,
+        slope=slope_of(torch.randn(300), bonus),
+    )
+    trained = head(hidden.requires_grad_(), asked)
+    with torch.no_grad():
+        measured = head(hidden, replace(asked, slope=None))
+    assert torch.equal(trained.logprobs, measured.logprobs)
 
 
 def test_no_loss_token_still_gives_every_parameter_a_gradient() -> None:

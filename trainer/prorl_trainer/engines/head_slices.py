@@ -84,8 +84,8 @@ class Logits:
     def log_probabilities(self, start: int, stop: int, tokens: RowTokens) -> Tensor:
         """[l] of the tokens.
 
-        By the very operations of a pass with gradients, to the last bit: a policy differs from a copy of itself by
-        nothing. What rounding would leave between them Adam, just cleared, turns into steps as long as any.
+        By the very operations of a pass with gradients: a policy and a copy of it agree to the last bit, and their KL
+        is 0. Where no advantage pulls, Adam would make whole steps of what rounding left between them.
         """
         logits = self.of_rows(start, stop)
         _, normaliser = self.probabilities(logits)
