@@ -19,6 +19,7 @@ from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.attention.blocks import CALL_COST
 from prorl_trainer.engines.masks import Way
 from tests.integration.engine_kit import (
+    ADAM_EPSILON,
     ALGORITHM,
     RATE,
     assert_sums_agree,
@@ -55,7 +56,9 @@ def naive_training(folder: Path, batch: Batch, seed: int) -> tuple[list[float], 
 
     load = AutoModelForCausalLM.from_pretrained
     policy, reference = (load(folder, dtype=torch.float32, attn_implementation="eager").eval() for _ in range(2))
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, weight_decay=0.0, fused=False, foreach=False)
+    optimizer = torch.optim.AdamW(
+        policy.parameters(), lr=RATE, eps=ADAM_EPSILON, weight_decay=0.0, fused=False, foreach=False
+    )
     groups, starts = random_groups(seed), range(0, 4, 2)
 
     def logprobs(model: Any, ids: list[int], wanted: list[int]) -> torch.Tensor:
