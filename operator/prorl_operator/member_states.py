@@ -55,7 +55,7 @@ def learner_members(
                 members.append(_learner_pod(pod, job, is_ready=is_answering if index == 0 else pod.is_ready, now=now))
     attempts = {job.attempt for job in known}
     orphans = [pod for pod in pods if pod.role is Role.LEARNER and pod.attempt not in attempts]
-    living = [pod for pod in orphans if pod.ended is None and not _is_lost(pod, now)]
+    living = [pod for pod in orphans if pod.ended is None and not _is_on_lost_node(pod, now)]
     # Their Job is deleted; they count until they are gone.
     return members + [_member(pod, MemberState.RUNNING, index=pod.index) for pod in living]
 
@@ -66,7 +66,7 @@ def server_members(
     """Return the pods of a Deployment, and those still to be created; without one, those that are still ending."""
     own = sorted((pod for pod in pods if pod.role is role), key=lambda pod: (pod.created, pod.name))
     if deployment is None or deployment.is_deleted:
-        ending = [pod for pod in own if pod.ended is None and not _is_lost(pod, now)]
+        ending = [pod for pod in own if pod.ended is None and not _is_on_lost_node(pod, now)]
         return [_member(pod, MemberState.RUNNING, index=index) for index, pod in enumerate(ending)]
     staying = [pod for pod in own if pod.deleted is None and not _is_spent(pod)]
     members = []
@@ -130,7 +130,7 @@ def _without_pod(job: JobView, index: int, held: str) -> Member:
 def _learner_pod(pod: PodView, job: JobView, *, is_ready: bool, now: float) -> Member:
     if pod.ended is not None:
         return _ended(pod, pod.index)
-    if _is_lost(pod, now):
+    if _is_on_lost_node(pod, now):
         return Member(
             role=Role.LEARNER,
             index=pod.index,
@@ -176,7 +176,7 @@ def _ended(pod: PodView, index: int) -> Member:
     )
 
 
-def _is_lost(pod: PodView, now: float) -> bool:
+def _is_on_lost_node(pod: PodView, now: float) -> bool:
     """Being deleted, and nobody is there to confirm it."""
     if pod.deleted is None:
         return False

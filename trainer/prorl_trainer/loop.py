@@ -49,7 +49,7 @@ from prorl_trainer.clock import StepClock
 from prorl_trainer.engine_mismatch import make_probe, raise_if_mismatched
 from prorl_trainer.engines.build import DTYPES
 from prorl_trainer.live_spec import LiveSpec
-from prorl_trainer.no_signal import remark_on, without_signal
+from prorl_trainer.no_signal_words import remark_on, without_signal
 from prorl_trainer.optimizer_steps import divergence, take_optimizer_steps
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.progress import with_beats

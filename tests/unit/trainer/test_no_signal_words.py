@@ -8,7 +8,7 @@ import pytest
 
 from prorl_api.errors import MasteredError, NoSignalError
 from prorl_trainer.algorithm.types import SampledStep
-from prorl_trainer.no_signal import remark_on, without_signal
+from prorl_trainer.no_signal_words import remark_on, without_signal
 from tests.unit.trainer.trainer_builders import make_group, make_spec
 
 RIGHT, WRONG, HALF, UNJUDGED, MIXED = [1.0, 1.0], [0.0, 0.0], [0.5, 0.5], [None, 1.0], [1.0, 0.0]
