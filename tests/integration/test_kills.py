@@ -20,7 +20,6 @@ from prorl_api.errors import ExitCode
 from prorl_api.run_folder import RunFolder
 from tests.integration.learner_world import World, manifest, world
 from tests.integration.test_learner import RESET, compared
-from tests.integration.tiny_model import write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.timeout(1800)]
 PARTS = 4
@@ -46,11 +45,6 @@ def document(model: Path) -> dict[str, Any]:
         checkpoint={"everySteps": 2, "keep": 2},
         validation={"everySteps": 3},
     )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from prorl_api.names import ENV_TERMINATION_LOG
 from prorl_api.run_folder import RunFolder
 from prorl_api.wire.sandbox import ScoreItem
 from tests.integration.learner_world import World, manifest, world
-from tests.integration.tiny_model import write_model
 from tests.unit.trainer.http_apps import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -51,11 +50,6 @@ ONLY_SOMETIMES = {
     "seconds_checkpointing",
     "seconds_waiting",
 }
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

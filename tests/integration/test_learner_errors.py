@@ -15,14 +15,9 @@ import pytest
 from prorl_api.errors import ExitCode
 from prorl_api.run_folder import RunFolder
 from tests.integration.learner_world import World, manifest, world
-from tests.integration.tiny_model import write_model, write_tokenizer
+from tests.integration.tiny_model import write_tokenizer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

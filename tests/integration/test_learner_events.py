@@ -13,15 +13,10 @@ import pytest
 from prorl_api.errors import ExitCode
 from prorl_api.wire.sandbox import ScoreItem
 from tests.integration.learner_world import POISON, World, manifest, world
-from tests.integration.tiny_model import write_model, write_poisoned
+from tests.integration.tiny_model import write_poisoned
 from tests.unit.trainer.http_apps import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from prorl_trainer.engine_mismatch import make_probe
 from prorl_trainer.engines.ranks import RankedEngine
 from tests.integration.engine_kit import ALGORITHM, learner_spec, make_batch, make_engine, train, world_of_one
 from tests.integration.served_policy_rank import TOKENS
-from tests.integration.tiny_model import write_model
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = [
@@ -27,11 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*torch.distributed.* is deprecated:FutureWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from prorl_api.spec.values import LossAggregation
@@ -20,15 +19,9 @@ from prorl_trainer.engines.masks import as_inputs
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.step_metrics import training_metrics
 from tests.integration.engine_kit import ALGORITHM, RATE, make_engine, random_groups, train
-from tests.integration.tiny_model import write_model
 
 TEMPERATURE = 0.9
 ALARM_NATS = 0.05
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model"))
 
 
 def _sampled_by(policy: PackedPolicy, groups: list[ScoredGroup]) -> Batch:
