@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 from prorl_api.errors import SpecError
@@ -22,9 +22,10 @@ from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.unjudged import unjudged_text
-from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, tokens_per_second, warnings
+from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, truncation_text, warnings
 from prorl_cli.looking import Looked
 from prorl_cli.program import command
+from prorl_cli.speed import SAMPLED, sampled_per_second
 from prorl_control.advice import Advice, advise_on
 from prorl_control.notices import notices
 from prorl_control.plan import plan
@@ -113,13 +114,14 @@ def describe_run(run: RunFolder) -> str:
         return f"{run.path}: accepted, not started yet"
     driven = is_driven(run)
     age = duration(max(0.0, time.time() - status.updated))
+    advice = () if driven else _advice(run)
     lines = [
         f"{run.path}: {'running' if driven else 'not running'}, seen {age} ago",
         f"  step        {status.step}/{status.total_steps}" + (f", stage {status.stage}" if status.stage else ""),
         f"  attempt     {status.attempt}; restarts: {_restarts(status.restarts)}",
         f"  checkpoint  {'none yet' if status.last_checkpoint_step is None else f'step {status.last_checkpoint_step}'}",
         f"  held-out    {_rounded(status.last_accuracy, 3)};  KL {_rounded(status.last_kl, 4)}",
-        *_progress(run, lines_of(run), status.total_steps, status.step),
+        *_progress(run, lines_of(run), status.total_steps, status.step, {one.name for one in advice}),
         f"  resets      {_resets(run)}",
     ]
     for condition in status.conditions:
@@ -130,8 +132,7 @@ def describe_run(run: RunFolder) -> str:
         lines.append(f"  {condition.type.value:<16} {mark:<8} {condition.reason}: {condition.message}".rstrip(": "))
     if not driven and _ended_unsaid(status.conditions):
         lines.append("  ended       nobody wrote why: `prorl run` was killed, or the machine went down")
-    if not driven:
-        lines += [f"  advice      {advice.text}" for advice in _advice(run)]
+    lines += [f"  advice      {one.text}" for one in advice]
     if not driven and not _has_succeeded(status.conditions):
         lines.append(f"  resume      `{command('run', run.manifest, '--run-dir', run.path)}` resumes it")
     return "\n".join(lines)
@@ -159,8 +160,10 @@ def lines_of(run: RunFolder) -> list[dict[str, Any]]:
     return surviving(read_lines(run.metrics, *METRICS_KEYS))
 
 
-def _progress(run: RunFolder, lines: Sequence[dict[str, Any]], total_steps: int, step: int) -> list[str]:
-    """Return what the console shows while a run goes on, from its lines."""
+def _progress(
+    run: RunFolder, lines: Sequence[dict[str, Any]], total_steps: int, step: int, advised: Container[str]
+) -> list[str]:
+    """Return what the console shows while a run goes on, from its lines; what advice says already is no warning."""
     if not lines:
         return []
     newest = lines[-1]
@@ -175,17 +178,18 @@ def _progress(run: RunFolder, lines: Sequence[dict[str, Any]], total_steps: int,
     if by_source := _by_source(validated, "validation_source_accuracy", "held-out of"):
         found.append(f"  by source   {', '.join(by_source)} (step {validated['step']})")
     if newest.get("completion_length") is not None:
-        cut = f", {newest['truncated']:.0%} cut at the limit" if newest.get("truncated") is not None else ""
-        found.append(f"  length      {newest['completion_length']:.0f} tokens{cut}")
+        cut = truncation_text(newest)
+        found.append(f"  length      {newest['completion_length']:.0f} tokens{cut and f', {cut}'}")
     if text := unjudged_text(run, lines):
         found.append(f"  unjudged    {text}")
-    if (pace := tokens_per_second(newest)) is not None:
-        seconds = step_seconds(lines)
+    if seconds := step_seconds(lines):
+        pace = sampled_per_second(lines[-STEPS_FOR_PACE:])
         usual = statistics.fmean(seconds[-STEPS_FOR_PACE:])
         left = f", about {duration(usual * (total_steps - step))} left" if step < total_steps else ""
+        speed = "" if pace is None else f", {pace:,.0f} {SAMPLED}"
         so_far = f"{duration(sum(seconds))} in steps so far"
-        found.append(f"  speed       {duration(usual)} a step, {pace:,.0f} tokens/s; {so_far}{left}")
-    return [*found, *(f"  warning     {warning}" for _, warning in warnings(lines))]
+        found.append(f"  speed       {duration(usual)} a step{speed}; {so_far}{left}")
+    return [*found, *(f"  warning     {warning}" for kind, warning in warnings(lines) if kind not in advised)]
 
 
 def _by_source(line: dict[str, Any], metric: str, what: str) -> list[str]:

@@ -13,6 +13,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_cli.inspection import lines_of
 from prorl_cli.local.view import STEPS_FOR_PACE
+from prorl_cli.speed import sampled_per_second, trained_per_second
 from prorl_control.forecast.memory import num_ranks
 from prorl_control.forecast.times import Throughput
 
@@ -61,17 +62,10 @@ def measured(run: RunFolder, model: str, published: int | None) -> Measured | No
 
 
 def _throughput(spec: ProRLJobSpec, lines: Sequence[Line], published: int | None) -> Throughput:
-    tokens = _rate(lines, "tokens_generated", "seconds_sampling")
-    positions = _rate(lines, "positions_trained", "seconds_updating")
+    tokens, positions = sampled_per_second(lines), trained_per_second(lines)
     publishing = [float(line["seconds_publishing"]) for line in lines if line.get("seconds_publishing")]
     return Throughput(
         server_tokens=None if tokens is None else tokens / spec.rollout.replicas,
         rank_positions=None if positions is None else positions / num_ranks(spec),
         link_bytes=published / statistics.fmean(publishing) if published and publishing else None,
     )
-
-
-def _rate(lines: Sequence[Line], amount: str, seconds: str) -> float | None:
-    """Return so much a second over the steps that have both."""
-    found = [(float(line[amount]), float(line[seconds])) for line in lines if line.get(amount) and line.get(seconds)]
-    return sum(count for count, _ in found) / sum(time for _, time in found) if found else None

@@ -193,7 +193,8 @@ class _Check:
                 for hit in hits[:_SHOWN_HITS]
             )
             more = f" and {len(hits) - _SHOWN_HITS} more" if len(hits) > _SHOWN_HITS else ""
-            self._report.add(figures, Kind.CONTAMINATION, line.where, f"touches {places}{more}")
+            remedy = f"delete line {number}, or what is measured there is memory"
+            self._report.add(figures, Kind.CONTAMINATION, line.where, f"touches {places}{more}: {remedy}")
         if digest(text + row)[0] < self._request.options.verify_share * 2**64:
             found = probes_of(self._request.domain, line.row, line.where)
             figures.judged_rows += 1
@@ -227,7 +228,9 @@ class _Check:
             kind, row, remedy = same if repeat.has_same_row else other
             self._add_repeat(repeat, kind, f"the same prompt and {row} as {repeat.earlier}: {remedy}")
         for repeat in self._prompts.near():
-            self._add_repeat(repeat, Kind.NEAR_DUPLICATE, f"{repeat.similarity:.0%} similar to {repeat.earlier}")
+            remedy = f"delete line {repeat.line.number} if it asks the same, and leave both if it does not"
+            message = f"{repeat.similarity:.0%} similar to {repeat.earlier}: {remedy}"
+            self._add_repeat(repeat, Kind.NEAR_DUPLICATE, message)
 
     def _add_repeat(self, repeat: Repeat, kind: Kind, message: str) -> None:
         self._report.add(self._figures[repeat.line.path], kind, str(repeat.line), message)

@@ -10,6 +10,8 @@ from typing import Any
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import Role
 from prorl_api.wire.learner import EARLY_PHASES, PHASE_REMARK, LearnerStatus
+from prorl_cli.speed import SAMPLED, sampled_per_second
+from prorl_control.advice import TRUNCATION, bounds, cuts_answers
 from prorl_control.decision import Outcome
 from prorl_control.members import Member, MemberState
 from prorl_control.plan import RunPlan
@@ -105,8 +107,8 @@ def figures(view: View) -> list[tuple[str, str]]:
         found.append(("held-out accuracy", f"{accuracy['validation_accuracy']:.3f} (step {accuracy['step']})"))
     if (kl := newest.get("kl")) is not None:
         found.append(("KL", f"{kl:.4f} nats"))
-    if (pace := tokens_per_second(newest)) is not None:
-        found.append(("tokens/s", f"{pace:,.0f}".replace(",", " ")))
+    if (pace := sampled_per_second([newest])) is not None:
+        found.append((SAMPLED, f"{pace:,.0f}".replace(",", " ")))
     if (share := newest.get("truncated")) is not None and share > 0:
         found.append(("cut", f"{share:.0%}"))
     if (left := view.seconds_left) is not None:
@@ -114,35 +116,32 @@ def figures(view: View) -> list[tuple[str, str]]:
     return found
 
 
-def tokens_per_second(line: Mapping[str, Any]) -> float | None:
-    """Completion tokens per second of the whole step."""
-    tokens, seconds = line.get("tokens_generated"), line.get("seconds_total")
-    return float(tokens) / float(seconds) if tokens and seconds else None
-
-
-_MOST = 0.5
-_ROUNDING = 1e-9
-
-
 def warnings(lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return what to say about the newest step, with a word for each kind, so that it is said once."""
-    found = (("truncated", truncation_warning(lines)), ("wrong", nothing_right_warning(lines)))
+    found = ((TRUNCATION.name, truncation_warning(lines)), ("wrong", nothing_right_warning(lines)))
     return [(kind, text) for kind, text in found if text]
 
 
 def truncation_warning(lines: Sequence[Mapping[str, Any]]) -> str:
-    """Return what to say if the newest step cut most of its completions; empty if it did not, or cut ones were paid.
-
-    More reward than all complete ones can have earned shows that completions are cut behind their answer.
-    """
+    """Return what to say if the newest step cut too many completions before their answer; empty if it did not."""
     newest = lines[-1] if lines else {}
-    share, reward = newest.get("truncated"), newest.get("reward_mean")
-    if share is None or share <= _MOST or (reward is not None and reward > 1 - share + _ROUNDING):
+    share = newest.get("truncated")
+    if share is None or not cuts_answers(share, newest.get("reward_mean") or 0.0):
         return ""
     return (
-        f"{share:.0%} of the completions of step {newest['step']} were cut at their limit: what comes later does "
-        "not count; raise spec.rollout.maxCompletionTokens, or ask for short answers"
+        f"{share:.0%} of the completions of step {newest['step']} were cut at the limit, more than "
+        f"{bounds.MOST_TRUNCATED:.0%}. {TRUNCATION.remedy}"
     )
+
+
+def truncation_text(line: Mapping[str, Any]) -> str:
+    """Return how many completions of a step were cut, and whether that matters; empty if it is not known."""
+    share = line.get("truncated")
+    if share is None:
+        return ""
+    is_behind = share > bounds.MOST_TRUNCATED and not cuts_answers(share, line.get("reward_mean") or 0.0)
+    judged = "behind their answer" if is_behind else f"up to {bounds.MOST_TRUNCATED:.0%} does no harm"
+    return f"{share:.0%} cut at the limit" + (f" ({judged})" if share > 0 else "")
 
 
 def nothing_right_warning(lines: Sequence[Mapping[str, Any]]) -> str:
@@ -168,8 +167,8 @@ def step_line(line: Mapping[str, Any], view: View) -> str:
     ):
         if line.get(key) is not None:
             parts.append(f"{name} {form.format(line[key])}")
-    if (pace := tokens_per_second(line)) is not None:
-        parts.append(f"{pace:.0f} tokens/s")
+    if (pace := sampled_per_second([line])) is not None:
+        parts.append(f"{pace:.0f} {SAMPLED}")
     if line is view.lines[-1] and (left := view.seconds_left) is not None:
         parts.append(f"about {duration(left)} left")
     return "  ".join(parts)

@@ -11,6 +11,7 @@ from prorl_cli.program import command
 from prorl_cli.report import summarise
 from prorl_cli.report.results import RunState, RunSummary
 from prorl_cli.report.words import between, count, duration, score, share, signed
+from prorl_cli.speed import SAMPLED, TRAINED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,8 +120,8 @@ def _time(summary: RunSummary) -> RenderableType | None:
     speed = [
         f"{rate:,.0f} {what}"
         for rate, what in (
-            (use.generated_per_second, "tokens/s sampled"),
-            (use.trained_per_second, "positions/s trained"),
+            (use.generated_per_second, SAMPLED),
+            (use.trained_per_second, TRAINED),
         )
         if rate is not None
     ]

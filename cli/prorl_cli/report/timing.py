@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prorl_cli.report.loading import Line, value
+from prorl_cli.speed import sampled_per_second, trained_per_second
 
 PARTS = {
     "seconds_waiting": "waiting for servers",
@@ -74,8 +75,8 @@ def time_use(lines: tuple[Line, ...], repeated: tuple[Line, ...], elapsed: float
         tokens_generated=int(_total(lines, "tokens_generated")),
         tokens_prompt=int(_total(lines, "tokens_prompt")),
         tokens_trained=int(_total(lines, "tokens_trained")),
-        generated_per_second=_rate(lines, "tokens_generated", "seconds_sampling"),
-        trained_per_second=_rate(lines, "positions_trained", "seconds_updating"),
+        generated_per_second=sampled_per_second(lines),
+        trained_per_second=trained_per_second(lines),
     )
 
 
@@ -95,9 +96,3 @@ def _parts(seconds: dict[str, float], whole: float) -> tuple[TimePart, ...]:
 
 def _total(lines: tuple[Line, ...], name: str) -> float:
     return sum(value(line, name) or 0.0 for line in lines)
-
-
-def _rate(lines: tuple[Line, ...], amount: str, seconds: str) -> float | None:
-    """Total amount over total time, over the lines that have both."""
-    pairs = [(done, spent) for line in lines if (done := value(line, amount)) and (spent := value(line, seconds))]
-    return sum(done for done, _ in pairs) / sum(spent for _, spent in pairs) if pairs else None

@@ -10,6 +10,8 @@ from prorl_api.vitals import LONG_WINDOW_STEPS, WINDOW_STEPS, by_source
 from prorl_api.wire.learner import EARLY_PHASES, LearnerStatus
 from prorl_control.advice import bounds
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
@@ -85,10 +87,22 @@ def little_signal(sight: Sight) -> Iterator[str]:
         yield f"{1 - value:.0%} of the groups of the last {WINDOW_STEPS} steps had no signal"
 
 
+def cuts_answers(share: float, reward: float) -> bool:
+    """Tell whether too many completions are cut, and not behind their answer.
+
+    More reward than complete ones can have earned shows the latter.
+
+    Args:
+        share: Of completions that are cut at the limit, 0 to 1.
+        reward: Mean of all, 0 to 1; 0 where it is not known.
+    """
+    return share > bounds.MOST_TRUNCATED and share + reward <= 1 + _ROUNDING
+
+
 def truncation(sight: Sight) -> Iterator[str]:
-    """Completions are cut, and not behind their answer: more reward than complete ones can have earned shows that."""
+    """Completions are cut before their answer."""
     value, reward = sight.vitals.get("truncated_recent"), sight.vitals.get("reward_recent", 0.0)
-    if value is not None and value > bounds.MOST_TRUNCATED and value + reward <= 1:
+    if value is not None and cuts_answers(value, reward):
         yield f"{value:.0%} of the completions of the last {WINDOW_STEPS} steps were cut at the limit"
 
 

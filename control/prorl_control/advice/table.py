@@ -97,6 +97,19 @@ def advise_on(spec: ProRLJobSpec, lines: Sequence[Mapping[str, Any]]) -> tuple[A
     return advise(Limits.of(spec), vitals_of(lines))
 
 
+TRUNCATION = Rule(
+    name="Truncation",
+    severity=Severity.WARNING,
+    title="Many completions are cut at the length limit",
+    remedy="A cut answer earns nothing, so what is learnt is to stop in time: raise "
+    "`rollout.maxCompletionTokens`, or see `algorithm.length`.",
+    expr=promql.TRUNCATION,
+    hold="10m",
+    shown=f"{_VALUE_SHARE} of the completions of [[ $labels.prorl_job ]] are cut.",
+    find=sight.truncation,
+)
+"""The console judges each step by it, too."""
+
 TABLE: tuple[Rule, ...] = (
     Rule(
         name="StepOverdue",
@@ -251,15 +264,5 @@ TABLE: tuple[Rule, ...] = (
         shown=f"Only {_VALUE_SHARE} of the sampled groups of [[ $labels.prorl_job ]] are trained on.",
         find=sight.little_signal,
     ),
-    Rule(
-        name="Truncation",
-        severity=Severity.WARNING,
-        title="Many completions are cut at the length limit",
-        remedy="A cut answer earns nothing, so what is learnt is to stop in time: raise "
-        "`rollout.maxCompletionTokens`, or see `algorithm.length`.",
-        expr=promql.TRUNCATION,
-        hold="10m",
-        shown=f"{_VALUE_SHARE} of the completions of [[ $labels.prorl_job ]] are cut.",
-        find=sight.truncation,
-    ),
+    TRUNCATION,
 )

@@ -237,6 +237,7 @@ def write_steps(run: RunFolder, count: int) -> None:
             "completion_length": 64,
             "truncated": 0.75,
             "seconds_total": 60.0,
+            "seconds_sampling": 40.0,
             "tokens_generated": 6000,
         }
         for step in range(1, count + 1)
@@ -256,9 +257,22 @@ def test_status_says_what_the_console_says(folder: Path) -> None:
     output = prorl("status", run.path).output
     assert "reward      0.250, solved of sums 0.125" in output
     assert "held-out of sums 0.300 (step 1)" in output
-    assert "64 tokens, 75% cut at the limit" in output
-    assert "1 min 00 s a step, 100 tokens/s; 3 min 00 s in steps so far, about 6 min 00 s left" in output
-    assert "raise spec.rollout.maxCompletionTokens" in output
+    assert "64 tokens, 75% cut at the limit (up to 25% does no harm)" in output
+    assert "1 min 00 s a step, 150 tokens/s sampled; 3 min 00 s in steps so far, about 6 min 00 s left" in output
+    assert "raise `rollout.maxCompletionTokens`" in output
+    report = " ".join(prorl("report", run.path).output.split())
+    assert "150 tokens/s sampled" in report, "one measure of speed"
+
+
+def test_what_advice_says_is_no_warning_too(folder: Path) -> None:
+    run = RunFolder(folder / "run")
+    write_steps(run, 10)
+    run.status.write_text(JobStatus(step=10, total_steps=20, attempt=1, updated=1.0).model_dump_json())
+    assert prorl("status", run.path).output.count("raise `rollout.maxCompletionTokens`") == 1
+    run.effective_manifest.write_text(json.dumps(yaml.safe_load(MANIFEST)))
+    output = prorl("status", run.path).output
+    assert output.count("raise `rollout.maxCompletionTokens`") == 1
+    assert "advice      75% of the completions of the last 10 steps were cut at the limit" in output
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,9 @@ def test_every_kind_of_fault_is_named_with_its_line(tmp_path: Path) -> None:
         ("near-duplicate", "warning", f"{path}:7"),
     ]
     assert found["faults"] == 3
+    for finding in found["findings"]:
+        if finding["kind"] != "schema":
+            assert f"line {finding['where'].rpartition(':')[2]}" in finding["message"], "what to do with it"
 
 
 def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
@@ -94,6 +97,7 @@ def test_faults_exit_with_1_and_warnings_with_0(tmp_path: Path) -> None:
         ([line("a"), line("a")], ":1: delete line 2, unless it is meant to count twice"),
         ([line("a"), line("a", 2)], "1 fault, 0 warnings"),
         ([line("a"), line("a", 2)], ":1: keep one of them: delete the other line, or mend line 2"),
+        ([line(LONG), line(SIMILAR)], ":1: delete line 2 if it asks the same, and leave both if it does not"),
         ([line("a"), line("a", 2)], "none stops a run, but its rewards or its measurements would be wrong"),
         ([line("a"), {"prompt": "b", "row": {}}], "1 fault would stop a run at its start"),
         (

@@ -11,16 +11,28 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from prorl_api.limits import Limits
 from prorl_api.resets import Evidence, ResetCondition, ResetRecord
 from prorl_api.settings import RolloutServerSettings, SandboxSettings
 from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.run import RestartSpec
 from prorl_api.spec.values import OptimizerAction, ResetSource, Role
+from prorl_api.vitals import vitals
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 from prorl_cli.local.live import render
 from prorl_cli.local.plain import PlainProgress
 from prorl_cli.local.startup import TYPICAL_SECONDS
-from prorl_cli.local.view import View, doing, duration, figures, reset_lines, step_line
+from prorl_cli.local.view import (
+    View,
+    doing,
+    duration,
+    figures,
+    reset_lines,
+    step_line,
+    truncation_text,
+    warnings,
+)
+from prorl_control.advice import advise
 from prorl_control.decision import Outcome, OutcomeKind
 from prorl_control.members import Exit, Member, MemberState
 from prorl_control.plan import RunPlan
@@ -46,7 +58,8 @@ LINES = [
         "reward_mean": 0.5,
         "kl": 0.0123,
         "seconds_total": 20.0,
-        "tokens_generated": 24690,
+        "seconds_sampling": 10.0,
+        "tokens_generated": 12345,
         "completion_length": 31.7,
     },
 ]
@@ -96,14 +109,14 @@ def test_the_newest_value_of_everything_is_shown_with_the_time_left() -> None:
         ("reward", "0.500"),
         ("held-out accuracy", "0.250 (step 4)"),
         ("KL", "0.0123 nats"),
-        ("tokens/s", "1 234"),
+        ("tokens/s sampled", "1 234"),
         ("left", "about 3 min 45 s"),
     ]
 
 
 def test_a_step_is_one_line() -> None:
     assert step_line(LINES[-1], make_view()) == (
-        "step 5/20  reward 0.500  KL 0.0123  length 32  1234 tokens/s  about 3 min 45 s left"
+        "step 5/20  reward 0.500  KL 0.0123  length 32  1234 tokens/s sampled  about 3 min 45 s left"
     )
 
 
@@ -172,7 +185,10 @@ def test_steps_of_an_earlier_start_are_not_told_again_with_today_s_time() -> Non
 @pytest.mark.parametrize(
     ("share", "reward", "warns"),
     [
-        (0.5, None, 0),
+        (0.25, None, 0),
+        (0.27, None, 1),
+        (0.27, 0.73, 1),
+        (0.27, 0.74, 0),
         (0.51, None, 1),
         (1.0, None, 1),
         (None, None, 0),
@@ -182,7 +198,7 @@ def test_steps_of_an_earlier_start_are_not_told_again_with_today_s_time() -> Non
         (0.9, 0.6, 0),
     ],
 )
-def test_a_run_that_cuts_most_completions_warns_once_unless_cut_ones_are_paid(
+def test_a_run_that_cuts_many_completions_warns_once_unless_cut_ones_are_paid(
     share: float | None, reward: float | None, warns: int
 ) -> None:
     out = io.StringIO()
@@ -192,6 +208,33 @@ def test_a_run_that_cuts_most_completions_warns_once_unless_cut_ones_are_paid(
         progress.show(make_view(lines=steps_of(*[later] * count, truncated=share, reward_mean=reward)))
     assert out.getvalue().count("WARNING") == warns
     assert out.getvalue().count("maxCompletionTokens") == warns
+
+
+@pytest.mark.parametrize("share", [0.2, 0.25, 0.27, 0.6])
+@pytest.mark.parametrize("reward", [0.1, 0.7])
+def test_a_step_is_judged_as_ten_of_them_are(share: float, reward: float) -> None:
+    """One bound and one remedy, whoever speaks of completions that are cut."""
+    lines = steps_of(*range(10), truncated=share, reward_mean=reward)
+    limits = Limits(checkpoint_every_steps=10, checkpoint_every_minutes=60)
+    advised = [f"more than 25%. {one.remedy}" for one in advise(limits, vitals(lines)) if one.name == "Truncation"]
+    said = [text.partition("limit, ")[2] for kind, text in warnings(lines) if kind == "Truncation"]
+    assert said == advised
+
+
+@pytest.mark.parametrize(
+    ("share", "reward", "said"),
+    [
+        (None, None, ""),
+        (0.0, 0.5, "0% cut at the limit"),
+        (0.12, 0.5, "12% cut at the limit (up to 25% does no harm)"),
+        (0.27, None, "27% cut at the limit (up to 25% does no harm)"),
+        (0.27, 0.9, "27% cut at the limit (behind their answer)"),
+    ],
+)
+def test_a_share_that_is_cut_is_told_with_the_one_that_matters(
+    share: float | None, reward: float | None, said: str
+) -> None:
+    assert truncation_text({"step": 3, "truncated": share, "reward_mean": reward}) == said
 
 
 @pytest.mark.parametrize(
