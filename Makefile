@@ -11,6 +11,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 MODEL := .cache/models/SmolLM2-135M-Instruct
 SOURCES := api control operator trainer rollout_server verifiers reward_sandbox cli observability analysis
+TOY_MODEL := .cache/models/toy-tiny
 RUN_DIR ?= runs/quickstart
 RUN_FLAGS ?=
 
@@ -49,6 +50,29 @@ model: $(MODEL)/config.json ## Unpack the quickstart's model into .cache/models
 .PHONY: quickstart
 quickstart: model ## Set everything up and train a language model on this machine; again to resume
 	$(BIN)/prorl run examples/quickstart.yaml --run-dir $(RUN_DIR) $(RUN_FLAGS)
+
+$(TOY_MODEL)/config.json: $(INSTALLED)
+	$(BIN)/python examples/prepare_toy_model.py $(TOY_MODEL) --size tiny --threads 1 --samples 32
+
+.PHONY: toy-model
+toy-model: $(TOY_MODEL)/config.json ## Train the toy world's base model into .cache/models (about two minutes, once; goes on after a kill)
+
+ARM ?= metric
+SEED ?= 1
+PROLONGED_FLAGS ?=
+.PHONY: prolonged
+prolonged: toy-model ## Run one arm of the prolonged run and evaluate it; again to go on (ARM=no-kl SEED=2 PROLONGED_FLAGS="--steps 600")
+	$(BIN)/python examples/prolonged.py $(ARM) $(SEED) $(PROLONGED_FLAGS)
+	@$(MAKE) --no-print-directory results
+
+.PHONY: prolonged-all
+prolonged-all: toy-model ## Run every arm with every seed, one after the other; again to go on (hours: nohup make prolonged-all &)
+	$(BIN)/python examples/prolonged.py --all $(PROLONGED_FLAGS)
+	@$(MAKE) --no-print-directory results
+
+.PHONY: results
+results: setup ## Write docs/results/prolonged.md and its pictures from what runs have left in docs/results/prolonged
+	$(BIN)/python -m prorl_analysis.prolonged
 
 .PHONY: format
 format: setup ## Format and fix the code

@@ -1,0 +1,179 @@
+"""What the kept runs show and do not show, in sentences: what is missing and what failed to show stand first. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from prorl_analysis.boundary import Boundary, Regime
+from prorl_analysis.estimators import Estimate
+from prorl_analysis.prolonged import claims, words
+from prorl_analysis.prolonged.arms import Arms
+from prorl_analysis.prolonged.record import BaseRecord, Ending, Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """A run's last evaluation against the base."""
+
+    record: Record
+    boundaries: tuple[Boundary, ...]
+    """By depth."""
+    progress: tuple[claims.Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Everything that is known."""
+
+    arms: Arms
+    base: BaseRecord | None
+    records: tuple[Record, ...]
+    """In the order of the arms, then of seeds."""
+    judged: tuple[Judged, ...]
+    """The runs that have an evaluation."""
+
+
+def judge(arms: Arms, base: BaseRecord | None, records: Sequence[Record]) -> Kept:
+    """Return the runs in the order of the arms and seeds, with what their evaluations say, computed once.
+
+    Raises:
+        SpecError: A run is of an arm that the table does not have.
+    """
+    order = {name: number for number, name in enumerate(arm.name for arm in arms.arms)}
+    kept = tuple(sorted(records, key=lambda record: (order[arms.arm(record.arm).name], record.seed)))
+    judged = tuple(
+        Judged(
+            record=record,
+            boundaries=tuple(claims.boundaries(base, record.evaluations[step])),
+            progress=tuple(claims.progress(base, record)),
+        )
+        for record in kept
+        if base is not None and (step := claims.last_step(record)) is not None
+    )
+    return Kept(arms=arms, base=base, records=kept, judged=judged)
+
+
+def name(record: Record) -> str:
+    """Return what a run is called on the page."""
+    return f"{record.arm}, seed {record.seed}"
+
+
+def not_shown(kept: Kept) -> str:
+    """Return the page's first section: what is missing, and what the runs do not bear out."""
+    lines = ["## What did not show, and what did not run", ""]
+    lines += [f"- {text}" for text in (*_missing(kept), *_negative(kept))]
+    return "\n".join(lines)
+
+
+def _missing(kept: Kept) -> list[str]:
+    done = {(record.arm, record.seed): record for record in kept.records}
+    lacking = {arm.name: [seed for seed in kept.arms.seeds if (arm.name, seed) not in done] for arm in kept.arms.arms}
+    absent = [f"{arm} with seed {words.listed(list(map(str, seeds)))}" for arm, seeds in lacking.items() if seeds]
+    wanted = len(kept.arms.arms) * len(kept.arms.seeds)
+    found = [f"{len(done)} of {wanted} runs are here. Not run: {'; '.join(absent) or 'none'}."]
+    for record in kept.records:
+        if record.ended is Ending.SHORTENED:
+            found.append(f"{name(record)}: shortened to {record.steps} of {record.planned_steps} steps.")
+        elif record.ended is Ending.UNFINISHED:
+            found.append(f"{name(record)}: stands at step {record.steps} of {record.planned_steps}, not finished.")
+        elif record.ended is Ending.MASTERED:
+            found.append(f"{name(record)}: ended at step {record.steps}, where every group was right.")
+        if not record.evaluations:
+            found.append(f"{name(record)}: no checkpoint of it has been evaluated; only its training curves are here.")
+    found += [f"Not built: {entry.name} ({entry.why})." for entry in kept.arms.not_done]
+    seeds = {
+        arm.name: len({record.seed for record in kept.records if record.arm == arm.name}) for arm in kept.arms.arms
+    }
+    if all(count < claims.FEWEST_SEEDS for count in seeds.values()):
+        found.append("No arm has three seeds yet: nothing here can be said of arms as such, only of single runs.")
+    return found
+
+
+def _negative(kept: Kept) -> list[str]:
+    """Return what ProRL's claims would have and the runs do not show."""
+    found = [text for run in kept.judged for text in _negative_of(run)]
+    found += [
+        f"That {contrast.arm} ends above {contrast.other} is not shown over seeds: {_seeds(contrast)}."
+        for contrast in _contrasts(kept)
+        if not _is_above(contrast.over_seeds)
+    ]
+    return found
+
+
+def _negative_of(run: Judged) -> list[str]:
+    found = []
+    for entry in run.boundaries:
+        which = f"{name(run.record)}, {entry.source}"
+        if entry.shrunk:
+            found.append(f"{which}: {len(entry.shrunk)} items that the base solved within {entry.k} samples were lost.")
+        if entry.regime is Regime.DIMINISHED:
+            found.append(f"{which}: pass@{entry.k} fell: {_gain(entry.last_gain)}.")
+        if entry.source in claims.UNEASY_SOURCES and not _is_above(entry.first_gain):
+            found.append(f"{which}: pass@1 did not rise beyond doubt: {_gain(entry.first_gain)}.")
+    found += [
+        f"{_between(run.record, step)} did not rise beyond doubt: {_gain(step.gain)}."
+        for step in run.progress
+        if not _is_above(step.gain)
+    ]
+    return found
+
+
+def shown(kept: Kept) -> str:
+    """Return the section of what the intervals allow to be claimed."""
+    base = kept.base
+    found = [text for run in kept.judged if base is not None for text in _shown_of(base, run)]
+    found += [
+        f"{contrast.arm} ended above {contrast.other} over seeds: {_seeds(contrast)}."
+        for contrast in _contrasts(kept)
+        if _is_above(contrast.over_seeds)
+    ]
+    return "\n".join(["## What showed", "", *(f"- {text}" for text in found or ["Nothing yet."])])
+
+
+def _shown_of(base: BaseRecord, run: Judged) -> list[str]:
+    found = []
+    for entry in run.boundaries:
+        which = f"{name(run.record)}, {entry.source}"
+        if claims.is_beyond_base(entry):
+            num_items = len(entry.expanded) + len(entry.out_of_reach)
+            bound = words.percent(claims.bound_of_base(base, entry.source))
+            found.append(
+                f"{which}: the base solved none of {num_items} items within {entry.k} samples (below {bound} a sample, "
+                f"were samples independent and items alike), the checkpoint {len(entry.expanded)}; "
+                f"pass@1 {_gain(entry.first_gain)}."
+            )
+        elif entry.regime is Regime.SUSTAINED:
+            found.append(f"{which}: pass@{entry.k} rose: {_gain(entry.last_gain)}.")
+    found += [
+        f"{_between(run.record, step)} rose: {_gain(step.gain)}." for step in run.progress if _is_above(step.gain)
+    ]
+    return found
+
+
+def _between(record: Record, step: claims.Step) -> str:
+    return f"{name(record)}: from step {step.earlier} to {step.later} pass@1 over depths 3 to 8"
+
+
+def _contrasts(kept: Kept) -> list[claims.Contrast]:
+    first, *others = [arm.name for arm in kept.arms.arms]
+    found = [claims.contrast(kept.records, first, other) for other in others]
+    return [contrast for contrast in found if contrast is not None]
+
+
+def _seeds(contrast: claims.Contrast) -> str:
+    single = [
+        f"seed {seed} at step {step} {words.estimate(gain, is_signed=True)} over items ({claims.verdict(gain)})"
+        for seed, step, gain in contrast.at
+    ]
+    if contrast.over_seeds is None:
+        return f"{'; '.join(single)}; {len(single)} of at least {claims.FEWEST_SEEDS} seeds"
+    return f"{words.estimate(contrast.over_seeds, is_signed=True)} over {len(single)} seeds; {'; '.join(single)}"
+
+
+def _gain(gain: Estimate) -> str:
+    return words.estimate(gain, is_signed=True)
+
+
+def _is_above(gain: Estimate | None) -> bool:
+    return gain is not None and claims.verdict(gain) == "higher"

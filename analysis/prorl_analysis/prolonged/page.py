@@ -1,0 +1,141 @@
+"""docs/results/prolonged.md, made of the kept runs: what did not show and what did not run stand first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prorl_analysis.estimators import Estimate
+from prorl_analysis.prolonged import claims, words
+from prorl_analysis.prolonged.figures import CURVES, PASSES
+from prorl_analysis.prolonged.findings import Kept, name, not_shown, shown
+from prorl_analysis.prolonged.record import BaseRecord, Record
+
+_HEAD = """# The prolonged run
+
+Written by `make results` from docs/results/prolonged/*.json, which `make prolonged ARM=... SEED=...` leaves; do not
+edit. [toy-world.md](../toy-world.md) describes world, base model, manifest and arms, and how to run them. Intervals
+are 95 %. Those over items speak of other items of the same runs, not of other seeds; those over seeds need three."""
+
+
+def page(kept: Kept) -> str:
+    """Return the page's text."""
+    parts = [_HEAD, not_shown(kept), shown(kept), _runs(kept)]
+    if kept.base is not None:
+        parts.append(_base(kept.base))
+    if kept.records:
+        parts.append(f"## Over the steps\n\n![held-out accuracy, KL, its share, entropy](prolonged/{CURVES})")
+        parts.append(_resets(kept.records))
+    if kept.judged:
+        parts.append(f"## Base against the last checkpoint\n\n![pass@k by depth](prolonged/{PASSES})")
+        parts += [_boundary_table(kept), _novelty(kept)]
+    parts.append(_cost(kept.records))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _base(base: BaseRecord) -> str:
+    rows = []
+    for source, level in base.evaluation.levels.items():
+        judged, right = (sum(getattr(item, what) for item in level.items) for what in ("judged", "right"))
+        solved = sum(item.right > 0 for item in level.items)
+        share = words.percent(right / judged) if right else f"below {words.percent(claims.bound_of_base(base, source))}"
+        rows.append([source, f"{right:,} of {judged:,}", share, f"{solved} of {len(level.items)}"])
+    head = ["depth", "right samples", "a sample", f"items solved within {base.evaluation.samples} samples"]
+    return (
+        "## The base\n\nAt the temperature of training. Where nothing was right stands the upper 95 % bound, were "
+        f"samples independent and items alike.\n\n{words.table(head, rows)}"
+    )
+
+
+def _runs(kept: Kept) -> str:
+    rows = []
+    titles = {arm.name: arm.title for arm in kept.arms.arms}
+    for record in kept.records:
+        accuracy = record.validations.get("all", ())
+        rows.append(
+            [
+                name(record),
+                titles[record.arm],
+                f"{record.steps} of {record.planned_steps}",
+                record.ended,
+                str(len(record.resets)),
+                f"{accuracy[0]:.3f}, {max(accuracy):.3f}, {accuracy[-1]:.3f}" if accuracy else "-",
+            ]
+        )
+    head = ["run", "arm", "steps", "how it ended", "resets", "held out: before, best, last"]
+    return f"## Runs\n\n{words.table(head, rows)}"
+
+
+def _resets(records: Sequence[Record]) -> str:
+    rows = [
+        [name(record), str(reset.step), reset.trigger, reset.reason] for record in records for reset in record.resets
+    ]
+    if not rows:
+        return "No reset was applied in any of these runs."
+    return words.table(["run", "reset at step", "trigger", "evidence"], rows)
+
+
+def _boundary_table(kept: Kept) -> str:
+    rows = []
+    for run in kept.judged:
+        for entry in run.boundaries:
+            (_, first_base, first), (_, last_base, last) = entry.curve[0], entry.curve[-1]
+            rows.append(
+                [
+                    name(run.record),
+                    entry.source,
+                    f"{words.estimate(first_base)} → {words.estimate(first)}",
+                    f"{last_base.value:.3f} → {last.value:.3f}",
+                    " / ".join(
+                        str(len(part)) for part in (entry.shrunk, entry.expanded, entry.preserved, entry.out_of_reach)
+                    ),
+                    " / ".join(map(words.ratio, (entry.support_retention, entry.net_discovery, entry.net_change))),
+                    entry.regime,
+                ]
+            )
+    largest = max(entry.k for run in kept.judged for entry in run.boundaries)
+    head = [
+        "run", "depth", "pass@1", f"pass@{largest}", "shrunk / expanded / preserved / out of reach", "SRR / NDR / NSCR",
+        "regime",
+    ]  # fmt: skip
+    return words.table(head, rows)
+
+
+def _novelty(kept: Kept) -> str:
+    rows = []
+    for record in kept.records:
+        for step, evaluation in sorted(record.evaluations.items()):
+            for source, level in evaluation.levels.items():
+                if level.novelty is None:
+                    continue
+                found = Estimate(
+                    value=level.novelty, low=level.novelty_low, high=level.novelty_high, num_items=len(level.items)
+                )
+                before = kept.base.evaluation.levels[source].entropy if kept.base else 0.0
+                spread = f"{before:.2f} → {level.entropy:.2f}"
+                cells = [words.estimate(found), spread, f"{level.tokens:.1f}", words.percent(level.truncated)]
+                rows.append([name(record), str(step), source, *cells])
+    head = ["run", "step", "depth", "creativity index", "entropy of answers: base → checkpoint", "tokens", "cut"]
+    text = (
+        "## Novelty and spread\n\nThe creativity index (arXiv 2410.04265) of completions against the base's own of all "
+        "depths together. Every sign is a word, spans have 5 to 11 of them: 0 is what the base has written too, 7 is "
+        "new in all spans."
+    )
+    return f"{text}\n\n{words.table(head, rows)}"
+
+
+def _cost(records: Sequence[Record]) -> str:
+    rows = [
+        [
+            name(record),
+            f"{record.cost.hours:.2f}",
+            f"{record.cost.step_seconds:.2f}, {record.cost.step_seconds_high:.2f}",
+            f"{record.cost.tokens_generated / 1e6:.1f}",
+            str(record.cost.attempts),
+        ]
+        for record in records
+    ]
+    head = ["run", "hours of steps", "seconds a step: median, 9 in 10 below", "million tokens sampled", "starts"]
+    return (
+        "## Cost\n\nWall time on whatever machine ran it, with whatever else ran there; validations and checkpoints "
+        f"are in the hours, not in the seconds.\n\n{words.table(head, rows)}"
+    )

@@ -1,0 +1,178 @@
+"""Run one arm of the prolonged run with one seed, or all of them: train, evaluate, keep what the page is made of.
+
+Again to go on: training resumes from its checkpoint, an evaluation from its journal, and what has ended is left alone.
+Run folders and samples lie in runs/prolonged/, what is kept of them in docs/results/prolonged/.
+
+Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M]
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from prorl_analysis.prolonged import record, reduction
+from prorl_analysis.prolonged.arms import Arm, Arms, read_arms
+from prorl_analysis.results import Results, read_results
+from prorl_api.errors import ProRLError
+from prorl_api.manifest import read_job
+from prorl_api.run_folder import RunFolder
+
+HERE = Path(__file__).parent
+MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "prolonged-arms.yaml"
+RUNS, KEPT = Path("runs/prolonged"), Path("docs/results/prolonged")
+_STOPPED = 130
+"""Exit code of `prorl` that was interrupted, with a checkpoint."""
+_GRACE_SECONDS = 120.0
+
+
+class Terminated(BaseException):
+    """This process was asked to end (SIGTERM)."""
+
+
+class NotWholeError(Exception):
+    """A command was stopped or failed; carries the exit code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What this start is to do."""
+
+    steps: int | None
+    """Instead of the manifest's."""
+    minutes: float | None
+    """After so many a command is stopped, to go on at the next start."""
+    checkpoints: int
+    """Of a run that are evaluated."""
+
+
+def prorl(*arguments: str, minutes: float | None) -> None:
+    """Run the command line in a process of its own.
+
+    Raises:
+        NotWholeError: It failed, or was stopped because its time was over.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "prorl_cli", *arguments])
+    try:
+        code = process.wait(None if minutes is None else minutes * 60)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(_GRACE_SECONDS) or _STOPPED
+    except KeyboardInterrupt:
+        code = process.wait(_GRACE_SECONDS)  # the terminal has told it, too
+    except Terminated:
+        process.send_signal(signal.SIGTERM)
+        process.wait(_GRACE_SECONDS)
+        raise
+    if code:
+        raise NotWholeError(code)
+
+
+def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results:
+    """Return a model's evaluation, made if it is not there."""
+    plan = arms.evaluation
+    output = RUNS / "evaluations" / name
+    if not (output / "results.jsonl").is_file():
+        sources = [f"--source=depth-{depth}={plan.items}" for depth in plan.depths]
+        how = [f"--samples={plan.samples}", f"--temperature={plan.temperature}", f"--top-p={plan.top_p}"]
+        chosen = [] if model is None else [f"--model={model}"]
+        prorl(
+            "evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=asked.minutes
+        )
+    return read_results(output / "results.jsonl")
+
+
+def base(arms: Arms, asked: Asked) -> Results:
+    """Return the base's evaluation, and keep what the page needs of it."""
+    results = evaluated("base", None, arms, asked)
+    record.write(KEPT / "base.json", record.BaseRecord(evaluation=reduction.evaluation_of(results, None)))
+    return results
+
+
+def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
+    """Train, evaluate and keep one arm with one seed; nothing to do where that has been done.
+
+    Raises:
+        NotWholeError: Something was stopped or failed; the same command goes on.
+    """
+    job = read_job(MANIFEST)
+    steps = asked.steps or job.spec.schedule.total_steps
+    name = f"{arm.name}-seed-{seed}"
+    run, path = RunFolder((RUNS / name).absolute()), KEPT / f"{name}.json"
+    stored = record.read(path, record.Record) if path.is_file() else None
+    if stored is not None and stored.ended != "unfinished" and stored.steps >= steps and stored.evaluations:
+        return
+    counts = {other.name: reduction.resets_stored(KEPT / f"{other.name}-seed-{seed}.json") for other in arms.arms}
+    known = {other: count for other, count in counts.items() if count is not None}
+    changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, known)
+    kept = reduction.Run(arm=arm.name, seed=seed, assignments=changes, planned_steps=job.spec.schedule.total_steps)
+    settings = [f"--set={change}" for change in (*changes, f"schedule.totalSteps={steps}")]
+    try:
+        prorl("run", str(MANIFEST), f"--run-dir={run.path}", "--plain", *settings, minutes=asked.minutes)
+    except NotWholeError:
+        if run.metrics.is_file():
+            record.write(path, reduction.record_of(run, kept, {}, has_ended=False))
+        raise
+    record.write(path, reduction.record_of(run, kept, {}, has_ended=True))
+    against = reduction.corpus_of(base(arms, asked))
+    plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
+    found = {}
+    for step in plan.steps(reduction.lines_of(run)[-1]["step"], job.spec.checkpoint.every_steps):
+        results = evaluated(f"{name}-step-{step}", _exported(run, step, asked), arms, asked)
+        found[step] = reduction.evaluation_of(results, against)
+        record.write(path, reduction.record_of(run, kept, found, has_ended=True))
+
+
+def _exported(run: RunFolder, step: int, asked: Asked) -> str:
+    """Return the folder of a checkpoint's policy, written if it is not there."""
+    folder = run.path / "policies" / f"step-{step}"
+    if not (folder / "config.json").is_file():
+        prorl("export", str(run.path), f"--checkpoint=step-{step}", f"--output={folder}", minutes=asked.minutes)
+    return str(folder)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise Terminated(number)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("arm", nargs="?", help="of examples/prolonged-arms.yaml")
+    parser.add_argument("seed", nargs="?", type=int)
+    parser.add_argument("--all", action="store_true", dest="is_all", help="every arm with every seed, seed by seed")
+    parser.add_argument("--steps", type=int, help="fewer than the manifest's: the page says that the run was shortened")
+    parser.add_argument("--minutes", type=float, help="stop each command after so many, to go on at the next start")
+    parser.add_argument("--checkpoints", type=int, help="of a run that are evaluated")
+    given = parser.parse_args(arguments)
+    if given.is_all == (given.arm is not None) or (given.arm is not None and given.seed is None):
+        parser.error("give ARM and SEED, or --all")
+    try:
+        arms = read_arms(ARMS)
+        asked = Asked(
+            steps=given.steps, minutes=given.minutes, checkpoints=given.checkpoints or arms.evaluation.checkpoints
+        )
+        pairs = [(arm, seed) for seed in arms.seeds for arm in arms.arms]
+        for arm, seed in pairs if given.is_all else [(arms.arm(given.arm), given.seed)]:
+            run_arm(arms, arm, seed, asked)
+    except NotWholeError as stopped:
+        sys.stderr.write("not whole yet; the same command goes on\n")
+        return int(stopped.args[0])
+    except Terminated as stopped:
+        return 128 + int(stopped.args[0])
+    except ProRLError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write("kept in docs/results/prolonged; next: make results\n")
+    return 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(main())

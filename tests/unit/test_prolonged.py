@@ -1,0 +1,72 @@
+"""What starts the prolonged run's arms: what it refuses, and what it leaves alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prorl_analysis.prolonged.record import Ending, Record, write
+from tests.unit.analysis.prolonged.builders import SOLVED, make_record
+
+
+def _script() -> Any:
+    path = Path(__file__).parents[2] / "examples/prolonged.py"
+    spec = importlib.util.spec_from_file_location("prolonged", path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+prolonged = _script()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prolonged, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(prolonged, "KEPT", tmp_path / "kept")
+
+
+def keep(*records: Record) -> None:
+    for record in records:
+        write(prolonged.KEPT / f"{record.arm}-seed-{record.seed}.json", record)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["metrics", "1"], "one of metric, optimizer-kept"),
+        (["divided-kl", "1"], "the run of arm metric with seed 1 first"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_starts(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(make_record("metric", 2))  # another seed does not do
+    assert prolonged.main(arguments) == 1
+    assert message in capsys.readouterr().err
+    assert not prolonged.RUNS.exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["metric"], ["metric", "1", "--all"]])
+def test_an_arm_with_a_seed_or_all_of_them(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        prolonged.main(arguments)
+
+
+def test_what_has_ended_is_left_alone() -> None:
+    keep(make_record(evaluations={2000: SOLVED}, steps=2000))
+    keep(make_record("no-kl", evaluations={600: SOLVED}, steps=600, ended=Ending.SHORTENED))
+    assert prolonged.main(["metric", "1"]) == 0
+    assert prolonged.main(["no-kl", "1", "--steps", "600"]) == 0
+    assert not prolonged.RUNS.exists()
+
+
+def test_a_command_that_fails_ends_it_with_its_code() -> None:
+    with pytest.raises(prolonged.NotWholeError, match="2"):
+        prolonged.prorl("no-such-command", minutes=None)
