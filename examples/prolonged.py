@@ -25,7 +25,7 @@ from prorl_api.manifest import read_job
 from prorl_api.run_folder import RunFolder
 
 HERE = Path(__file__).parent
-MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "prolonged-arms.yaml"
+MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "arms/prolonged.yaml"
 RUNS, KEPT = Path("runs/prolonged"), Path("docs/results/prolonged")
 _STOPPED = 130
 """Exit code of `prorl` that was interrupted, with a checkpoint."""
@@ -144,7 +144,7 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("arm", nargs="?", help="of examples/prolonged-arms.yaml")
+    parser.add_argument("arm", nargs="?", help="of examples/arms/prolonged.yaml")
     parser.add_argument("seed", nargs="?", type=int)
     parser.add_argument("--all", action="store_true", dest="is_all", help="every arm with every seed, seed by seed")
     parser.add_argument("--steps", type=int, help="fewer than the manifest's: the page says that the run was shortened")

@@ -12,7 +12,7 @@ from prorl_analysis.prolonged.page import page
 from prorl_analysis.prolonged.record import BaseRecord, Record, read
 from prorl_api.errors import ProRLError
 
-ARMS, FOLDER = Path("examples/prolonged-arms.yaml"), Path("docs/results/prolonged")
+ARMS, FOLDER = Path("examples/arms/prolonged.yaml"), Path("docs/results/prolonged")
 BASE = "base.json"
 
 

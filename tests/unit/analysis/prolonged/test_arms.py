@@ -14,7 +14,7 @@ from prorl_api.spec.values import ResetMode
 from tests.unit.analysis.prolonged.builders import ARMS, PLAN
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
-TABLE = read_arms(EXAMPLES / "prolonged-arms.yaml")
+TABLE = read_arms(EXAMPLES / "arms/prolonged.yaml")
 MANIFEST = EXAMPLES / "prolonged.yaml"
 
 

@@ -42,7 +42,7 @@ def test_no_run_at_all_is_a_page_too() -> None:
 def test_what_the_base_never_solved_is_claimed_with_its_bound() -> None:
     """By hand: 0 of 4 x 8 samples; 1 - 0.05^(1/32) is 8.94 %. pass@1 is (8 + 7 + 6) / 32 = 0.656."""
     found = shown(judge(ARMS, BASE, [make_record(evaluations={20: SOLVED})]))
-    assert "metric, seed 1, depth-5: the base solved none of 4 items within 8 samples (below 8.9 % a sample" in found
+    assert "metric, seed 1, depth-5: the base solved none of 4 items within 8 samples (below 8.94 % a sample" in found
     assert "the checkpoint 3; pass@1 +0.656 (" in found
 
 
@@ -121,7 +121,7 @@ def test_a_run_of_an_unknown_arm_is_refused() -> None:
 
 
 def test_page_and_pictures_come_from_the_folder_alone(tmp_path: Path) -> None:
-    examples = Path(__file__).parents[4] / "examples/prolonged-arms.yaml"
+    examples = Path(__file__).parents[4] / "examples/arms/prolonged.yaml"
     folder = tmp_path / "prolonged"
     write(folder / "base.json", BASE)
     write(folder / "metric-seed-1.json", make_record(evaluations={20: SOLVED}))
@@ -138,7 +138,7 @@ def test_page_and_pictures_come_from_the_folder_alone(tmp_path: Path) -> None:
 def test_the_page_in_docs_is_what_the_data_there_say() -> None:
     root = Path(__file__).parents[4]
     folder = root / "docs/results/prolonged"
-    kept = kept_in(folder, read_arms(root / "examples/prolonged-arms.yaml"))
+    kept = kept_in(folder, read_arms(root / "examples/arms/prolonged.yaml"))
     assert (root / "docs/results/prolonged.md").read_text() == page(kept), "run: make results"
 
 
