@@ -91,9 +91,25 @@ lint: setup ## Style, import contracts, dead names, spelling
 types: setup ## mypy, strict
 	$(BIN)/mypy $(SOURCES) examples images tests
 
-.PHONY: unit
+# What may run beside other tests does, in WORKERS processes, a file at a time, the longest first. The rest measures time,
+# or looks for processes and files of the whole machine, or is several processes itself, and runs alone.
+WORKERS ?= 2
+TOGETHER := $(BIN)/pytest -n $(WORKERS) -m 'not chaos' --ignore=tests/unit/reward_sandbox
+ALONE := $(BIN)/pytest -m 'not chaos'
+ENGINES := $(patsubst %,tests/integration/test_%.py,model_families engine_state engines engine_numerics engine_families dense_fallback checkpoint_form)
+
+# Every part is run, whichever fails.
+PARTS := $(MAKE) --no-print-directory --keep-going
+
+.PHONY: unit unit-together unit-alone
 unit: setup ## Fast tests
-	$(BIN)/pytest tests/unit
+	@$(PARTS) unit-together unit-alone
+
+unit-together: setup
+	$(TOGETHER) tests/unit
+
+unit-alone: setup
+	$(ALONE) tests/unit/reward_sandbox
 
 CRD_DIR := charts/prorl-operator/files/crds
 CRDS := prorljobs prorlresets
@@ -126,8 +142,15 @@ observe: setup ## Start a Prometheus over the run in RUN_DIR, with the alerts lo
 check: lint types crd-check unit ## What to run before a commit: lint, types, definitions, fast tests
 
 .PHONY: test
-test: setup model cluster-build chart-test ## Everything but real containers: fast tests, real vLLM and DeepSpeed, a real Kubernetes API
-	$(BIN)/pytest -m 'not chaos' tests/unit tests/integration tests/cluster
+test: setup model cluster-build ## Everything but real containers: fast tests, real vLLM and DeepSpeed, a real Kubernetes API
+	@$(PARTS) chart-test test-together unit-alone test-alone
+
+.PHONY: test-together test-alone
+test-together: model cluster-build
+	$(TOGETHER) tests/cluster $(ENGINES) tests/unit
+
+test-alone: model
+	$(ALONE) tests/integration $(addprefix --ignore=,$(ENGINES))
 
 .PHONY: test-install
 test-install: .tools/bin/uv ## Install the wheel as docs/install.md says, in fresh environments (needs a package index)
