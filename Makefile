@@ -51,7 +51,7 @@ model: $(MODEL)/config.json ## Unpack the quickstart's model into .cache/models
 quickstart: model ## Set everything up and train a language model on this machine; again to resume
 	$(BIN)/prorl run examples/quickstart.yaml --run-dir $(RUN_DIR) $(RUN_FLAGS)
 
-$(TOY_MODEL)/config.json: $(INSTALLED)
+$(TOY_MODEL)/config.json: | $(INSTALLED)
 	$(BIN)/python examples/prepare_toy_model.py $(TOY_MODEL) --size tiny --threads 1 --samples 32
 
 .PHONY: toy-model
