@@ -106,8 +106,10 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
     name = f"{arm.name}-seed-{seed}"
     run, path = RunFolder((RUNS / name).absolute()), KEPT / f"{name}.json"
     stored = record.read(path, record.Record) if path.is_file() else None
-    if stored is not None and stored.ended != "unfinished" and stored.steps >= steps and stored.evaluations:
+    has_ended = stored is not None and stored.ended != "unfinished" and stored.steps >= steps
+    if stored is not None and has_ended and stored.steps in stored.evaluations:
         return
+    before = {} if stored is None else dict(stored.evaluations)  # of a run that was shortened, and goes on now
     counts = {other.name: reduction.resets_stored(KEPT / f"{other.name}-seed-{seed}.json") for other in arms.arms}
     known = {other: count for other, count in counts.items() if count is not None}
     changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, known)
@@ -117,12 +119,12 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
         prorl("run", str(MANIFEST), f"--run-dir={run.path}", "--plain", *settings, minutes=asked.minutes)
     except NotWholeError:
         if run.metrics.is_file():
-            record.write(path, reduction.record_of(run, kept, {}, has_ended=False))
+            record.write(path, reduction.record_of(run, kept, before, has_ended=False))
         raise
-    record.write(path, reduction.record_of(run, kept, {}, has_ended=True))
+    record.write(path, reduction.record_of(run, kept, before, has_ended=True))
     against = reduction.corpus_of(base(arms, asked))
     plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
-    found = {}
+    found = before
     for step in plan.steps(reduction.lines_of(run)[-1]["step"], job.spec.checkpoint.every_steps):
         results = evaluated(f"{name}-step-{step}", _exported(run, step, asked), arms, asked)
         found[step] = reduction.evaluation_of(results, against)

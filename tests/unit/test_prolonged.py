@@ -61,7 +61,7 @@ def test_an_arm_with_a_seed_or_all_of_them(arguments: list[str]) -> None:
 
 def test_what_has_ended_is_left_alone() -> None:
     keep(make_record(evaluations={2000: SOLVED}, steps=2000))
-    keep(make_record("no-kl", evaluations={600: SOLVED}, steps=600, ended=Ending.SHORTENED))
+    keep(make_record("no-kl", evaluations={300: SOLVED, 600: SOLVED}, steps=600, ended=Ending.SHORTENED))
     assert prolonged.main(["metric", "1"]) == 0
     assert prolonged.main(["no-kl", "1", "--steps", "600"]) == 0
     assert not prolonged.RUNS.exists()
