@@ -82,9 +82,8 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
         sources = [f"--source=depth-{depth}={plan.items}" for depth in plan.depths]
         how = [f"--samples={plan.samples}", f"--temperature={plan.temperature}", f"--top-p={plan.top_p}"]
         chosen = [] if model is None else [f"--model={model}"]
-        prorl(
-            "evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=asked.minutes
-        )
+        # Never stopped for want of time: a stopped evaluation, a job of no steps, counts as ended (docs/LOG.md).
+        prorl("evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=None)
     return read_results(output / "results.jsonl")
 
 
@@ -150,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("seed", nargs="?", type=int)
     parser.add_argument("--all", action="store_true", dest="is_all", help="every arm with every seed, seed by seed")
     parser.add_argument("--steps", type=int, help="fewer than the manifest's: the page says that the run was shortened")
-    parser.add_argument("--minutes", type=float, help="stop each command after so many, to go on at the next start")
+    parser.add_argument("--minutes", type=float, help="stop training after so many, to go on at the next start")
     parser.add_argument("--checkpoints", type=int, help="of a run that are evaluated")
     given = parser.parse_args(arguments)
     if given.is_all == (given.arm is not None) or (given.arm is not None and given.seed is None):
