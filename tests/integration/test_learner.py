@@ -123,7 +123,10 @@ def test_a_job_of_no_steps_is_an_evaluation_and_leaves_no_checkpoint(model: Path
         assert not made.run.current.exists()
 
 
-def test_a_killed_evaluation_samples_again_only_what_was_in_flight(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_an_ended_evaluation_is_no_success_and_samples_again_only_what_was_in_flight(
+    model: Path, tmp_path: Path, sign: signal.Signals
+) -> None:
     wanted = {"samplesPerPrompt": 2, "sources": [{"name": "sums", "size": 12}]}
     document = manifest(model, schedule={"totalSteps": 0}, validation=wanted, algorithm={"kl": {"coefficient": 0}})
 
@@ -135,8 +138,9 @@ def test_a_killed_evaluation_samples_again_only_what_was_in_flight(model: Path, 
         process = made.start(1, document)
         journal = made.run.journal(1) / "validation-0.jsonl"
         wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") == 8, 240)
-        process.kill()
-        process.wait()
+        process.send_signal(sign)
+        assert process.wait(timeout=60) == (-sign if sign is signal.SIGKILL else ExitCode.FAILED), made.log(1)
+        assert made.series() == []
         made.hold = lambda _: False
         made.requests.clear()
         assert made.start(2, document).wait(timeout=240) == ExitCode.OK, made.log(2)

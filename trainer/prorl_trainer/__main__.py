@@ -113,6 +113,10 @@ def _train(learner: Learner) -> ExitCode:
         return ExitCode.MASTERED
     finally:
         learner.parts.shared_status.update(trackers=learner.parts.trackers.close())
+    if learner.is_evaluation and learner.state.recorded_step < 0:
+        # Its steps are all done before it begins: success must not be what a body makes of its clean end.
+        _logger.warning("stopped before the evaluation was done; started again it goes on with what was sampled")
+        return ExitCode.FAILED
     return ExitCode.OK
 
 

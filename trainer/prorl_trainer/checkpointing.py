@@ -80,7 +80,7 @@ class Checkpointer:
             return
         (writing, captured), self._writing = self._writing, None
         written = writing.result()
-        self._parts.journal.forget(written.step)
+        self._parts.journal.forget(captured.recorded_step)  # what a stop interrupted goes on from there
         kept = self._parts.checkpoints.prune(settings.keep, written)
         self._parts.references.prune(state.digests.union(*(other.digests for other in kept)))
         self._export_best(settings, captured)

@@ -86,6 +86,11 @@ class Learner:
         """The spec as it holds now; it changes between steps alone."""
         return self._live.spec
 
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether there is nothing to train: the policy is validated once."""
+        return self.spec.schedule.total_steps == 0
+
     def run(self) -> None:
         """Train until the last step or until a stop is asked for; a checkpoint is on the disk either way.
 
@@ -107,8 +112,8 @@ class Learner:
         except MasteredError:
             self.parts.shared_status.enter(LearnerPhase.DONE)
             raise
-        total = self.spec.schedule.total_steps
-        if self._must_checkpoint or (total and self.state.step >= total):  # an evaluation leaves nothing to resume
+        has_finished = self.state.step >= self.spec.schedule.total_steps
+        if self._must_checkpoint or (has_finished and not self.is_evaluation):  # which leaves nothing to resume
             self._checkpoint()
         self._checkpoints.finish(self.spec.checkpoint, self.state)
         self.parts.shared_status.enter(LearnerPhase.DONE)
