@@ -55,7 +55,8 @@ def pass_at_k(num_samples: Sequence[int], num_correct: Sequence[int], k: int) ->
         - special.gammaln(n + 1)
         + special.gammaln(n - k + 1)
     )
-    return np.where(wrong < k, 1.0, -np.expm1(log_ratio))
+    # Rounding of the logarithms may leave [0, 1] by some 1e-13, and must not make a chance where there was no success.
+    return np.where(wrong < k, 1.0, np.where(c == 0, 0.0, np.clip(-np.expm1(log_ratio), 0.0, 1.0)))
 
 
 def mean_over_items(values: Sequence[float] | FloatArray, *, seed: int = 0) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,10 @@ def evaluate(manifest: Path, output: Path, request: EvaluationRequest, *, is_pla
         path.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
     except OSError as error:
         raise storage_error(error, output, "--output") from error
-    asked = RunRequest(manifest=path, run_dir=run.path, is_plain=is_plain, has_report=False)
+    again = (
+        f"prorl evaluate {shlex.quote(str(manifest))} --output {shlex.quote(str(output))} ..., with the same options"
+    )
+    asked = RunRequest(manifest=path, run_dir=run.path, is_plain=is_plain, has_report=False, resumed_by=again)
     code = run_job(asked, console)
     if code != ExitCode.OK:
         return code

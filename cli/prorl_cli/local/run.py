@@ -58,6 +58,8 @@ class RunRequest:
     """Other programs than the real components, for tests."""
     has_report: bool = True
     """Close with the summary and the report."""
+    resumed_by: str | None = None
+    """The command that goes on with it; None: `prorl run`."""
     live_port: int | None = None
     """Port of the live page; 0: the one it had, or any free one; None: no page."""
 
@@ -207,7 +209,7 @@ def _conclude(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return ExitCode.OK
     if outcome.kind is OutcomeKind.SUSPENDED:
-        command = resume_command(request)
+        command = request.resumed_by or resume_command(request)
         text = f"stopped ({outcome.message}). The same command resumes: {command}"
         console.print(text, markup=False, highlight=False, soft_wrap=True)
         return INTERRUPTED

@@ -27,6 +27,16 @@ def test_pass_at_k_by_hand(n: int, c: int, k: int, value: Fraction) -> None:
     assert float(pass_at_k([n], [c], k)[0]) == pytest.approx(float(value), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [7, 64, 100, 128, 1000, 1024])
+def test_where_nothing_or_everything_was_right_pass_at_k_is_exact_and_it_never_leaves_its_range(n: int) -> None:
+    for k in range(1, n + 1):
+        nothing, everything, *others = pass_at_k([n] * 5, [0, n, 1, n // 2, n - 1], k)
+        assert str(nothing) == "0.0"  # and not -0.0
+        assert everything == 1.0
+        assert all(0.0 < value <= 1.0 for value in others)
+
+
+
 @pytest.mark.parametrize("n", [5, 8])
 def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one(n: int) -> None:
     for c, k in itertools.product(range(n + 1), range(1, n + 1)):
