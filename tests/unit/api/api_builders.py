@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -21,8 +22,14 @@ MINIMAL: dict[str, Any] = {
     },
 }
 
-REMOVED = object()
-"""As a value of a change: take the field out."""
+
+class Removal(Enum):
+    """As a value of a change: take the field out. Its text is the same in every process, as that of a test must be."""
+
+    REMOVED = "removed"
+
+
+REMOVED = Removal.REMOVED
 
 
 def make_manifest(changes: dict[str, Any] | None = None) -> dict[str, Any]:
