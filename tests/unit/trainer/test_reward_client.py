@@ -22,6 +22,7 @@ Answer = Callable[[int, ScoreRequest], Response]
 @pytest.fixture(autouse=True)
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "wait_exponential_jitter", lambda **_: lambda _: 0.001)
+    monkeypatch.setattr(module, "_LONGEST_WAIT_SECONDS", 0.001)
 
 
 def items(count: int = 2) -> list[ScoreItem]:
@@ -77,6 +78,47 @@ async def test_a_busy_or_broken_sandbox_is_asked_again(status: int) -> None:
     with served(sandbox.app) as url:
         assert rewards(await judge(url)) == [0.5, 1.0]
     assert len(sandbox.asked) == 3
+
+
+def busy() -> Response:
+    return Response(status_code=429, headers={"Retry-After": "1"})
+
+
+async def test_a_full_queue_is_waited_for_and_nothing_is_masked() -> None:
+    """Engines that are faster than the judges fill the queue for minutes."""
+    sandbox = Sandbox(lambda call, request: busy() if call <= 50 else scores(request, 0.5, 1.0))
+    with served(sandbox.app) as url:
+        assert rewards(await judge(url)) == [0.5, 1.0]
+    assert len(sandbox.asked) == 51
+
+
+async def test_turns_in_which_the_queue_was_full_are_no_failures() -> None:
+    def answer(call: int, request: ScoreRequest) -> Response:
+        if call % 3:
+            return busy()
+        return Response(status_code=500) if call < 20 else scores(request, 0.5, 1.0)
+
+    sandbox = Sandbox(answer)  # six failures, of eight that are borne, and fourteen full queues
+    with served(sandbox.app) as url:
+        assert rewards(await judge(url)) == [0.5, 1.0]
+    assert len(sandbox.asked) == 21
+
+
+async def test_items_that_the_judge_failed_on_behind_a_full_queue_are_asked_again() -> None:
+    def answer(call: int, request: ScoreRequest) -> Response:
+        if call <= 5:
+            return busy()
+        return scores(request, 0.5, None) if call == 6 else scores(request, 1.0)
+
+    sandbox = Sandbox(answer)
+    with served(sandbox.app) as url:
+        assert rewards(await judge(url)) == [0.5, 1.0]
+
+
+async def test_a_queue_that_stays_full_masks_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
+    with served(Sandbox(lambda *_: busy()).app) as url:
+        assert rewards(await judge(url)) == [None, None]
 
 
 async def test_a_refused_connection_goes_to_the_next_sandbox() -> None:

@@ -1,6 +1,7 @@
 """Judgements from the reward sandboxes.
 
-The judge's failure is retried elsewhere and then masked: such a rollout has no reward, which is not a reward of 0.
+The judge's failure is retried elsewhere and then masked: such a rollout has no reward, which is not a reward of 0. That
+its queue is full is no failure: engines may be faster than judges for a while, and whoever waits gets a reward.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    RetryError,
+    retry_if_exception_type,
+    wait_exponential_jitter,
+    wait_random,
+)
 
 from prorl_api.errors import TransientError
 from prorl_api.process.tokens import bearer_headers
@@ -26,6 +34,41 @@ _logger = logging.getLogger(__name__)
 _TRIES = 8
 _OVERHEAD_SECONDS = 30.0
 """Beyond the items' own limits: queueing and transport of one batch."""
+_BUSY_SECONDS = 1800.0
+"""So long nothing of a batch gets into any queue until the sandboxes are taken for stuck."""
+_LONGEST_WAIT_SECONDS = 10.0
+"""Whatever a sandbox asks for."""
+
+
+class BusyError(TransientError):
+    """A sandbox's queue is full."""
+
+
+class _Patience:
+    """Counts a batch's failures, and waits where a sandbox is only busy."""
+
+    def __init__(self) -> None:
+        self.num_failures = 0
+        self._after_failure = wait_exponential_jitter(initial=0.2, max=5.0)
+
+    def stop(self, state: RetryCallState) -> bool:
+        """Tell whether that was the last try."""
+        if isinstance(_error_of(state), BusyError):
+            return (state.seconds_since_start or 0.0) > _BUSY_SECONDS
+        self.num_failures += 1
+        return self.num_failures >= _TRIES
+
+    def wait(self, state: RetryCallState) -> float:
+        """Return the seconds until the next one: batches that were turned away together do not come back together."""
+        error = _error_of(state)
+        if isinstance(error, BusyError):
+            asked_for = min(error.retry_after_seconds, _LONGEST_WAIT_SECONDS)
+            return wait_random(0.5 * asked_for, 1.5 * asked_for)(state)
+        return self._after_failure(state)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return None if state.outcome is None else state.outcome.exception()
 
 
 class RewardClient:
@@ -56,18 +99,15 @@ class RewardClient:
     async def score(self, items: Sequence[ScoreItem], timeout_seconds: float) -> list[ScoreResult]:
         """One result per item, in order; items that no judge could judge have verdict `sandbox_error`."""
         results: dict[str, ScoreResult] = {}
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(_TRIES),
-            wait=wait_exponential_jitter(initial=0.2, max=5.0),
-            retry=retry_if_exception_type(TransientError),
-        )
+        patience = _Patience()
+        retrying = AsyncRetrying(stop=patience.stop, wait=patience.wait, retry=retry_if_exception_type(TransientError))
         try:
             async for attempt in retrying:
                 with attempt:
                     open_items = [item for item in items if item.item_id not in results]
                     for result in await self._score_once(open_items, timeout_seconds):
                         results[result.item_id] = result
-                    self._retry_failed(results, attempt.retry_state.attempt_number)
+                    self._retry_failed(results, patience.num_failures)
         except RetryError as error:
             _logger.warning(
                 "the judge failed for %d items: %r", len(items) - len(results), error.last_attempt.exception()
@@ -79,10 +119,10 @@ class RewardClient:
             for item in items
         ]
 
-    def _retry_failed(self, results: dict[str, ScoreResult], tries: int) -> None:
+    def _retry_failed(self, results: dict[str, ScoreResult], num_failures: int) -> None:
         """Ask again, once or twice, for items on which the judge itself failed."""
         failed = [key for key, result in results.items() if result.verdict is Verdict.SANDBOX_ERROR]
-        if failed and tries <= 2:
+        if failed and num_failures < 2:
             for key in failed:
                 del results[key]
             raise TransientError(f"the judge failed on {len(failed)} items")
@@ -100,6 +140,8 @@ class RewardClient:
                     headers={"Content-Type": "application/json"},
                     timeout=limit,
                 )
+            if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+                raise BusyError("the queue is full", retry_after_seconds=_retry_after(response))
             if response.status_code != httpx.codes.OK:
                 raise TransientError(f"HTTP {response.status_code}: {response.text[:300]}")
             return _read_results(response.content, items)
@@ -109,6 +151,12 @@ class RewardClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Return the seconds that a busy sandbox asks for; 1 if it says nothing that can be read."""
+    told = response.headers.get("Retry-After", "")
+    return float(told) if told.isdecimal() else 1.0
 
 
 def _read_results(content: bytes, items: Sequence[ScoreItem]) -> list[ScoreResult]:
