@@ -82,7 +82,7 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
         sources = [f"--source=depth-{depth}={plan.items}" for depth in plan.depths]
         how = [f"--samples={plan.samples}", f"--temperature={plan.temperature}", f"--top-p={plan.top_p}"]
         chosen = [] if model is None else [f"--model={model}"]
-        # Never stopped for want of time: a stopped evaluation, a job of no steps, counts as ended (docs/LOG.md).
+        # Minutes are of training: an evaluation is short, and goes on where it was if it is ended.
         prorl("evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=None)
     return read_results(output / "results.jsonl")
 
