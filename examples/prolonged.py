@@ -20,7 +20,7 @@ from types import FrameType
 from prorl_analysis.prolonged import record, reduction
 from prorl_analysis.prolonged.arms import Arm, Arms, read_arms
 from prorl_analysis.results import Results, read_results
-from prorl_api.errors import ProRLError
+from prorl_api.errors import ProRLError, RewardError
 from prorl_api.manifest import read_job
 from prorl_api.run_folder import RunFolder
 
@@ -84,7 +84,12 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
         chosen = [] if model is None else [f"--model={model}"]
         # Minutes are of training: an evaluation is short, and goes on where it was if it is ended.
         prorl("evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=None)
-    return read_results(output / "results.jsonl")
+    results = read_results(output / "results.jsonl")
+    unjudged = sum(not results.counts(item)[0] for item in results.samples)
+    if unjudged:
+        text = f"{output}: nobody judged any sample of {unjudged} items; run/logs/learner-0.log in it says why"
+        raise RewardError(f"{text}. Put that right, remove the folder and run the same command")
+    return results
 
 
 def base(arms: Arms, asked: Asked) -> Results:

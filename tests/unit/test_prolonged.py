@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from prorl_analysis.prolonged.arms import read_arms
 from prorl_analysis.prolonged.record import Ending, Record, write
+from prorl_analysis.results import write_results
+from prorl_api.errors import RewardError
+from tests.unit.analysis.builders import make_results
 from tests.unit.analysis.prolonged.builders import SOLVED, make_record
 
 
@@ -70,3 +74,14 @@ def test_what_has_ended_is_left_alone() -> None:
 def test_a_command_that_fails_ends_it_with_its_code() -> None:
     with pytest.raises(prolonged.NotWholeError, match="2"):
         prolonged.prorl("no-such-command", minutes=None)
+
+
+def test_an_evaluation_of_which_items_were_not_judged_is_not_kept() -> None:
+    results = make_results({0: [1.0, None], 1: [None, None], 2: [0.0, 1.0]})
+    folder = prolonged.RUNS / "evaluations" / "base"
+    folder.mkdir(parents=True)
+    samples = [sample for found in results.samples.values() for sample in found]
+    write_results(folder / "results.jsonl", results.settings, samples)
+    with pytest.raises(RewardError, match=r"nobody judged any sample of 1 items; .*remove the folder"):
+        prolonged.evaluated("base", None, read_arms(prolonged.ARMS), None)
+    assert not prolonged.KEPT.exists()
