@@ -91,12 +91,10 @@ lint: setup ## Style, import contracts, dead names, spelling
 types: setup ## mypy, strict
 	$(BIN)/mypy $(SOURCES) examples images tests
 
-# What may run beside other tests does, in WORKERS processes, a file at a time, the longest first. The rest measures time,
-# or looks for processes and files of the whole machine, or is several processes itself, and runs alone.
+# Fast tests run in WORKERS processes, a file at a time, but for those of the sandbox: they measure time, and look for
+# processes and files of the whole machine.
 WORKERS ?= 2
-TOGETHER := $(BIN)/pytest -n $(WORKERS) -m 'not chaos' --ignore=tests/unit/reward_sandbox
-ALONE := $(BIN)/pytest -m 'not chaos'
-ENGINES := $(patsubst %,tests/integration/test_%.py,model_families engine_state engines engine_numerics engine_families dense_fallback checkpoint_form)
+PYTEST := $(BIN)/pytest -m 'not chaos'
 
 # Every part is run, whichever fails.
 PARTS := $(MAKE) --no-print-directory --keep-going
@@ -106,10 +104,10 @@ unit: setup ## Fast tests
 	@$(PARTS) unit-together unit-alone
 
 unit-together: setup
-	$(TOGETHER) tests/unit
+	$(PYTEST) -n $(WORKERS) --dist loadfile --ignore=tests/unit/reward_sandbox tests/unit
 
 unit-alone: setup
-	$(ALONE) tests/unit/reward_sandbox
+	$(PYTEST) tests/unit/reward_sandbox
 
 CRD_DIR := charts/prorl-operator/files/crds
 CRDS := prorljobs prorlresets
@@ -143,14 +141,11 @@ check: lint types crd-check unit ## What to run before a commit: lint, types, de
 
 .PHONY: test
 test: setup model cluster-build ## Everything but real containers: fast tests, real vLLM and DeepSpeed, a real Kubernetes API
-	@$(PARTS) chart-test test-together unit-alone test-alone
+	@$(PARTS) chart-test unit-together unit-alone test-real
 
-.PHONY: test-together test-alone
-test-together: model cluster-build
-	$(TOGETHER) tests/cluster $(ENGINES) tests/unit
-
-test-alone: model
-	$(ALONE) tests/integration $(addprefix --ignore=,$(ENGINES))
+.PHONY: test-real
+test-real: model cluster-build
+	$(PYTEST) tests/integration tests/cluster
 
 .PHONY: test-install
 test-install: .tools/bin/uv ## Install the wheel as docs/install.md says, in fresh environments (needs a package index)
