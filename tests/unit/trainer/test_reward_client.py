@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -119,6 +120,55 @@ async def test_a_queue_that_stays_full_masks_in_the_end(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
     with served(Sandbox(lambda *_: busy()).app) as url:
         assert rewards(await judge(url)) == [None, None]
+
+
+async def test_no_more_is_sent_than_a_queue_takes_and_everybody_has_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixty batches at once, of which five fit, and one that is larger than everything that may be under way."""
+    monkeypatch.setattr(module, "_ITEMS_AT_ONCE", 10)
+    under_way, most = 0, 0
+    app = FastAPI()
+
+    @app.post("/v1/score")
+    async def score(request: ScoreRequest) -> Response:
+        nonlocal under_way, most
+        under_way += len(request.items)
+        most = max(most, under_way if len(request.items) <= 10 else 0)
+        assert len(request.items) <= 10 or under_way == len(request.items), "a large batch is alone"
+        await asyncio.sleep(0.001)
+        under_way -= len(request.items)
+        return scores(request, *[1.0] * len(request.items))
+
+    with served(app) as url:
+        client = RewardClient([url], 3)
+        try:
+            found = await asyncio.gather(*(client.score(items(25 if n == 30 else 2), 1.0) for n in range(60)))
+        finally:
+            await client.close()
+    assert [rewards(result) for result in found] == [[1.0] * (25 if n == 30 else 2) for n in range(60)]
+    assert most == 10
+
+
+async def test_a_batch_that_is_given_up_leaves_its_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ITEMS_AT_ONCE", 2)
+    held = asyncio.Event()
+    app = FastAPI()
+
+    @app.post("/v1/score")
+    async def score(request: ScoreRequest) -> Response:
+        if not held.is_set():
+            held.set()
+            await asyncio.sleep(60)
+        return scores(request, 0.5, 1.0)
+
+    with served(app) as url:
+        client = RewardClient([url], 3)
+        try:
+            first, second = (asyncio.create_task(client.score(items(), 1.0)) for _ in range(2))
+            await asyncio.sleep(0.2)  # the second one waits for room by then, or is about to
+            first.cancel()
+            assert rewards(await second) == [0.5, 1.0]
+        finally:
+            await client.close()
 
 
 async def test_a_refused_connection_goes_to_the_next_sandbox() -> None:

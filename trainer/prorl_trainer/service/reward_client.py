@@ -10,7 +10,8 @@ import asyncio
 import itertools
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -34,6 +35,9 @@ _logger = logging.getLogger(__name__)
 _TRIES = 8
 _OVERHEAD_SECONDS = 30.0
 """Beyond the items' own limits: queueing and transport of one batch."""
+_ITEMS_AT_ONCE = 1024
+"""Sent to each sandbox and not answered; below what its queue takes. Whoever is turned away has its batch read for
+nothing, and a hundred batches that come again every second leave a sandbox no time to judge."""
 _BUSY_SECONDS = 1800.0
 """So long nothing of a batch gets into any queue until the sandboxes are taken for stuck."""
 _LONGEST_WAIT_SECONDS = 10.0
@@ -42,6 +46,29 @@ _LONGEST_WAIT_SECONDS = 10.0
 
 class BusyError(TransientError):
     """A sandbox's queue is full."""
+
+
+class _Room:
+    """Room for a number of items; a batch that is larger than all of it gets it alone. First come, first served."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._used = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def of(self, count: int) -> AsyncIterator[None]:
+        """Wait for room for a batch, and hold it."""
+        async with self._turn, self._freed:
+            await self._freed.wait_for(lambda: not self._used or self._used + count <= self._size)
+            self._used += count
+        try:
+            yield
+        finally:
+            self._used -= count
+            async with self._freed:
+                self._freed.notify_all()
 
 
 class _Patience:
@@ -91,6 +118,7 @@ class RewardClient:
             rewards: Functions that items of domain `custom` name.
         """
         self._turn = itertools.cycle(urls)
+        self._room = _Room(_ITEMS_AT_ONCE * len(urls))
         self._rewards = rewards or {}
         presented = bearer_headers("sandbox") if token is None else {"Authorization": f"Bearer {token}"}
         headers = {ATTEMPT_HEADER: str(attempt), **presented}
@@ -105,8 +133,9 @@ class RewardClient:
             async for attempt in retrying:
                 with attempt:
                     open_items = [item for item in items if item.item_id not in results]
-                    for result in await self._score_once(open_items, timeout_seconds):
-                        results[result.item_id] = result
+                    async with self._room.of(len(open_items)):
+                        judged = await self._score_once(open_items, timeout_seconds)
+                    results |= {result.item_id: result for result in judged}
                     self._retry_failed(results, patience.num_failures)
         except RetryError as error:
             _logger.warning(
