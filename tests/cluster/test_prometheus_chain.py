@@ -181,10 +181,14 @@ def check_every_place(world: ClusterWorld, record: ResetRecord, lines: list[dict
     assert f"{record.name}  applied at step {record.applied_step}" in prorl("resets", "list", str(world.run.path))
 
 
+MOST_LATE = 20
+"""Steps that a busy machine may go on before the operator looks."""
+
+
 def check_replay(
     world: ClusterWorld, prometheus: PrometheusServer, record: ResetRecord, begun: float, folder: Path
 ) -> None:
-    """The command makes the decision that the operator made: the same trigger, step, values and words."""
+    """The command makes the decision that the operator made: the same trigger, values and words for the same steps."""
     body = world.job()
     body["spec"]["referenceReset"]["mode"] = "automatic"
     document = {**body, "metadata": {"name": JOB, "namespace": world.namespace}}
@@ -194,7 +198,11 @@ def check_replay(
     where = ["--prometheus", prometheus.url, "--job", f"{world.namespace}/{JOB}", "--from", str(begun)]
     said = prorl("resets", "replay", str(file), *where)
     assert said.startswith("1 reset(s) over steps "), said
-    assert f"  step {record.evidence_step}  kl-spike: {record.evidence.reason}\n" in said, said
+    replayed = re.search(r"^  step (\d+)  kl-spike: (.*)$", said, re.MULTILINE)
+    assert replayed is not None, said
+    # The operator looks now and then: its window may end some steps later, as the records' checks of it say.
+    late = record.evidence_step - int(replayed[1])
+    assert replayed[2] == record.evidence.reason if late == 0 else 0 < late <= MOST_LATE, said
     series = read_series(StoredAt(url=prometheus.url, job=where[3], start=str(begun)), job_from_object(body).spec)
     seen = [line for line in series.lines if line["step"] <= record.evidence_step]
     again = decide(job_from_object(body).spec.reference_reset, seen, (), record.evidence_step)

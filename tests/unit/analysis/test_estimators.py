@@ -36,7 +36,6 @@ def test_where_nothing_or_everything_was_right_pass_at_k_is_exact_and_it_never_l
         assert all(0.0 < value <= 1.0 for value in others)
 
 
-
 @pytest.mark.parametrize("n", [5, 8])
 def test_pass_at_k_is_the_share_of_subsets_with_a_correct_one(n: int) -> None:
     for c, k in itertools.product(range(n + 1), range(1, n + 1)):
