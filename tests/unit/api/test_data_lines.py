@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prorl_api.data_lines import MAX_FAULTS_OF_A_LINE, BadLine, GoodLine, data_faults, judge_line
 from prorl_api.jsonl import raw_lines
 from prorl_api.spec.values import Domain
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other work on the machine, and tables of characters made at first use, say nothing about the code."""
 
 STDIO = {"type": "stdio", "stdin": "1", "expected_stdout": "2"}
@@ -109,7 +108,6 @@ ROW_KEYS = ("answer", "kind", "choices", "task", "entry", "instructions", "tests
 
 
 @pytest.mark.parametrize("domain", list(Domain))
-@PATIENT
 @given(prompt=JSON, row=JSON | st.dictionaries(st.sampled_from(ROW_KEYS), JSON))
 def test_every_object_is_a_line_or_has_faults_that_say_what_to_do(domain: Domain, prompt: Any, row: Any) -> None:
     for fault in data_faults({"prompt": prompt, "row": row}, domain):

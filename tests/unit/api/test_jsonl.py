@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prorl_api import jsonl
 from prorl_api.jsonl import LineError, line_at, parse_object, raw_lines
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other work on the machine, and tables of characters made at first use, say nothing about the code."""
 
 
@@ -43,7 +42,6 @@ def test_a_byte_order_mark_elsewhere_is_an_error() -> None:
         parse_object(b"\xef\xbb\xbf{}")
 
 
-@PATIENT
 @given(lines=st.lists(st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3), max_size=8))
 def test_offsets_lead_back_to_their_lines(
     lines: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory
@@ -108,7 +106,6 @@ def test_many_containers_beside_each_other_are_not_deep() -> None:
     assert parse_object(b'{"a": [' + b"[]," * 500 + b"{}]}")
 
 
-@PATIENT
 @given(content=st.binary(max_size=60) | st.text(alphabet='{}[]":,\\ud8e1NaI ', max_size=40).map(str.encode))
 def test_no_bytes_raise_anything_else(content: bytes) -> None:
     with contextlib.suppress(LineError):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prorl_api.jsonl import raw_lines
@@ -18,7 +18,6 @@ from prorl_cli.data.duplicates import PromptIndex
 from prorl_cli.data.similarity import BANDS, THRESHOLD, bands, jaccard, runs
 from prorl_cli.data.text import Hashes, digest, ngram_hashes, words, words_and_symbols
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other work on the machine, and tables of characters made at first use, say nothing about the code."""
 
 WORDS = [f"word{number}" for number in range(500)]
@@ -100,7 +99,6 @@ def test_lines_of_one_template_are_reported_only_where_they_are_similar(tmp_path
     assert all(plain_similarity(*pair) >= THRESHOLD for pair in pairs)
 
 
-@PATIENT
 @given(text=st.text(max_size=200))
 def test_every_text_is_like_itself(text: str) -> None:
     found = runs(normalised(text))
@@ -111,7 +109,6 @@ def test_every_text_is_like_itself(text: str) -> None:
         assert all(0 <= band < 2**32 for band in bands(found))
 
 
-@PATIENT
 @given(first=st.lists(st.sampled_from("abc"), max_size=30), second=st.lists(st.sampled_from("abc"), max_size=30))
 def test_hashed_runs_are_equal_exactly_when_the_runs_are(first: list[str], second: list[str]) -> None:
     def plain(tokens: list[str]) -> set[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
@@ -19,7 +19,6 @@ from prorl_cli.data.importers import EVALUATION_SETS, IMPORTERS
 from prorl_cli.data.importers.base import Imported, Skipped, last_box
 from prorl_cli.main import app
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """Other work on the machine, and tables of characters made at first use, say nothing about the code."""
 
 
@@ -334,7 +333,6 @@ FIELDS = ("problem", "answer", "ability", "prompt", "reward_model", "input", "ar
 
 
 @pytest.mark.parametrize("name", IMPORTERS)
-@PATIENT
 @given(record=st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_no_record_makes_an_importer_fail(name: str, record: dict[str, Any]) -> None:
     assert isinstance(convert(name, record), Imported | Skipped)
