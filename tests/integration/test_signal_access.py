@@ -7,11 +7,10 @@ in a cluster, such as kube-rbac-proxy or Mimir's gateway: here a proxy of a few 
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,16 +24,9 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/operator"))
 from http_server import serving
 
-from prorl_api.errors import Fault
-from prorl_api.spec.run import MonitoringSpec
-from prorl_api.wire.learner import LearnerPhase, LearnerStatus
 from prorl_cli.main import app
-from prorl_control.signals.job_signals import WantedSignals
-from prorl_control.signals.reading import Reading, SignalFault, SignalReason
-from prorl_operator.signals.client import make_session
-from prorl_operator.signals.endpoints import endpoints_of
-from prorl_operator.signals.poller import SignalPoller
-from prorl_operator.telemetry import Telemetry
+from prorl_control.signals.reading import SignalReason
+from tests.conformance.polled import LABELS, MANIFEST, polled, until
 from tests.testbed.certificates import Authority
 from tests.testbed.prometheus import Access, Prometheus, prometheus
 
@@ -43,15 +35,6 @@ USER, PASSWORD = "prorl", "test"
 HASH = "$2b$12$hNf2lSsxfm0.i4a.1kVpSOVyBCfIB51VRjgBUyv6kdnyTlgWj81Ay"
 """Of that password, as Prometheus' guide to basic auth has it."""
 TOKEN, TENANT = "the-token", "research"
-MANIFEST = """
-apiVersion: prorl.dev/v1alpha1
-kind: ProRLJob
-metadata: {name: demo}
-spec:
-  model: {path: ./model}
-  data: {sources: [{name: sums, domain: logic, reasoningGym: {tasks: [{name: chain_sum}]}}]}
-  referenceReset: {cooldownSteps: 0, triggers: [{name: high, threshold: {metric: kl, above: 0.2}}]}
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +63,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         Gauge(f"prorl_learner_{name}", "As a learner has it.", registry=registry).set(value)
     exporter, thread = start_http_server(0, "127.0.0.1", registry)
     target = f"127.0.0.1:{exporter.server_port}"
-    labels = {"namespace": "a", "prorl_job": "demo", "prorl_role": "learner", "pod": "demo-learner-1-0"}
     scrape = {
         "job_name": "learners",
         "scrape_interval": "1s",
-        "static_configs": [{"targets": [target], "labels": labels}],
+        "static_configs": [{"targets": [target], "labels": LABELS}],
     }
     with prometheus(folder / "server", [scrape], access=access) as server:
         yield Guarded(
@@ -122,53 +104,6 @@ async def gateway(guarded: Guarded) -> AsyncIterator[str]:
 
     async with aiohttp.ClientSession() as http, serving(passed_on) as url:
         yield url
-
-
-def learner() -> LearnerStatus:
-    now = time.time()
-    return LearnerStatus(attempt=1, phase=LearnerPhase.SAMPLING, phase_since=now, heartbeat=now, step=7, total_steps=9)
-
-
-@asynccontextmanager
-async def polled(
-    url: str, folder: Path, headers: Sequence[Mapping[str, str]] = ()
-) -> AsyncIterator[Callable[[], Reading]]:
-    """What is known of the job's signals by now, from a Prometheus that the operator knows as the chart tells it."""
-    named = {"name": "main", "url": url, "interval": "1s", "headers": [*headers], "folder": str(folder)}
-    faults: list[Fault] = []
-    endpoints = endpoints_of(json.dumps({"endpoints": [named]}), faults)
-    assert faults == []
-    endpoint = endpoints.of(MonitoringSpec(prometheus="main"), "a")
-    assert not isinstance(endpoint, SignalFault)
-    wanted = WantedSignals(
-        job=("a", "demo"),
-        uid="uid-1",
-        names=frozenset({"kl"}),
-        own=(),
-        since=time.time() - 3600,
-        recent=16,
-        target_step=7,
-        prometheus="main",
-        interval=endpoint.interval,
-    )
-    async with make_session() as http:
-        poller = SignalPoller(http, Telemetry())
-        task = asyncio.create_task(poller.keep())
-        try:
-            yield lambda: poller.source(endpoint, wanted).read(time.time(), learner())
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(read: Callable[[], Reading], reason: SignalReason | None) -> Reading:
-    """The reading, once it says so; None: once there are lines and nothing is wrong."""
-    async with asyncio.timeout(120):
-        while True:
-            found = read()
-            if (found.fault.reason if found.fault is not None else None) is reason and (reason or found.lines):
-                return found
-            await asyncio.sleep(0.05)  # the poller goes by the clock
 
 
 async def test_password_and_authority_are_read_from_the_mounted_folder(guarded: Guarded, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A real Prometheus on this machine, and what the Prometheus operator would make of a monitor object.
+"""A real Prometheus or VictoriaMetrics here, and what the Prometheus operator would make of a monitor object.
 
 The translation covers what our chart uses; anything else is an error, so that a change of the chart shows.
 """
@@ -21,7 +21,7 @@ import yaml
 
 from tests.testbed.build import command_path
 from tests.testbed.errors import TestbedError
-from tests.testbed.tools import PROMETHEUS
+from tests.testbed.tools import PROMETHEUS, VICTORIA_METRICS
 
 SCRAPE_INTERVAL = "1s"
 _START_SECONDS = 60.0
@@ -150,15 +150,37 @@ def prometheus(
     if access is not None:
         (folder / "web.yaml").write_text(yaml.safe_dump(access.config))
         command.append(f"--web.config.file={folder / 'web.yaml'}")
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     scheme = "http" if access is None else "https"
-    made = Prometheus(f"{scheme}://127.0.0.1:{port}", access)
+    with _running(command, folder / "log", Prometheus(f"{scheme}://127.0.0.1:{port}", access)) as made:
+        yield made
+
+
+@contextmanager
+def victoria_metrics(folder: Path, scrape_configs: Sequence[Config]) -> Iterator[Prometheus]:
+    """Start a VictoriaMetrics that scrapes; it answers the same questions and ends with the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scrape.yaml").write_text(yaml.safe_dump({"scrape_configs": list(scrape_configs)}))
+    port = _free_port()
+    command = [
+        str(command_path(VICTORIA_METRICS, "victoria-metrics")),
+        f"-promscrape.config={folder / 'scrape.yaml'}",
+        f"-storageDataPath={folder / 'samples'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+        "-memory.allowedBytes=256MiB",
+    ]
+    with _running(command, folder / "log", Prometheus(f"http://127.0.0.1:{port}")) as made:
+        yield made
+
+
+@contextmanager
+def _running(command: Sequence[str], log: Path, made: Prometheus) -> Iterator[Prometheus]:
+    with log.open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + _START_SECONDS
         while not made.is_ready():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise TestbedError(f"Prometheus does not start:\n{(folder / 'log').read_text()[-4000:]}")
+                raise TestbedError(f"{Path(command[0]).name} does not start:\n{log.read_text()[-4000:]}")
             time.sleep(0.05)
         yield made
     finally:

@@ -112,6 +112,14 @@ PROMTOOL = Tool(
     modules="prometheus",
     minutes=0.5,
 )
+VICTORIA_METRICS = Tool(
+    name="victoria-metrics",
+    package="github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics",
+    module="github.com/VictoriaMetrics/VictoriaMetrics",
+    commands=("victoria-metrics",),
+    minutes=1,
+)
+"""What speaks Prometheus' API without any of its code."""
 DASHBOARD_CHECK = Tool(
     name="dashboard-check",
     package=".",
@@ -121,7 +129,18 @@ DASHBOARD_CHECK = Tool(
     minutes=0.5,
 )
 """Reads dashboards strictly, by Grafana's own SDK; Grafana itself is no Go module and in no package registry."""
-TOOLS = (KUBERNETES, KWOK, COREDNS, HELM, HELM_UNITTEST, SCHEDULER_PLUGINS, PROMETHEUS, PROMTOOL, DASHBOARD_CHECK)
+TOOLS = (
+    KUBERNETES,
+    KWOK,
+    COREDNS,
+    HELM,
+    HELM_UNITTEST,
+    SCHEDULER_PLUGINS,
+    PROMETHEUS,
+    PROMTOOL,
+    VICTORIA_METRICS,
+    DASHBOARD_CHECK,
+)
 
 
 def version(tool: Tool) -> str:

@@ -128,7 +128,11 @@ def _snapshots(series: list[tuple[str, RawSeries]], since: float, now: float, re
             if at < since:
                 continue
             scrape = scrapes.setdefault(at, {})
-            if name in scrape and scrape[name] != value:
+            known = scrape.get(name, math.nan)
+            if math.isnan(value):  # of a series that ended, beside the one that goes on; or nobody has a number
+                scrape.setdefault(name, value)
+                continue
+            if not math.isnan(known) and known != value:
                 torn.add(at)
             scrape[name] = value
     if torn:
@@ -149,6 +153,8 @@ def _snapshots(series: list[tuple[str, RawSeries]], since: float, now: float, re
 def _snapshot(at: float, scrape: Mapping[str, float], result: JobSamples) -> Snapshot | None:
     if scrape.keys() <= {RESUMED}:
         return None  # no step is done yet
+    if all(map(math.isnan, scrape.values())):
+        return None  # the target ended: VictoriaMetrics shows Prometheus' marks of that as NaN, Prometheus hides them
     step, attempt = _count(scrape.get(STEP)), _count(scrape.get(ATTEMPT))
     if step is None or attempt is None:
         got = ", ".join(f"{name} {scrape.get(name, 'nothing')}" for name in (STEP, ATTEMPT))

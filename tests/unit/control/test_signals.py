@@ -188,6 +188,26 @@ def test_what_is_no_snapshot_of_the_one_learner_is_a_reason_and_never_a_number(
     assert all("kl" not in one.values or one.values["kl"] == 0.1 for one in found.snapshots)
 
 
+@pytest.mark.parametrize(
+    ("results", "seen"),
+    [
+        # The target ended: VictoriaMetrics shows Prometheus' marks of that.
+        ([result([(30, step(5)), (15, dict.fromkeys(step(5), "NaN"))])], [(5, 0.1)]),
+        ([result([(30, step(5)), (15, dict.fromkeys(step(5), "NaN")), (0, step(6))])], [(5, 0.1), (6, 0.1)]),
+        # One series ended where another one of the same name begins; either may come first.
+        ([result([(15, step(5))], stage="b"), result([(15, {"kl_nats": "NaN"})], stage="a")], [(5, 0.1)]),
+        ([result([(15, {"kl_nats": "NaN"})], stage="a"), result([(15, step(5))], stage="b")], [(5, 0.1)]),
+        ([result([(15, {"kl_nats": "NaN", "step": "NaN"})], stage="a"), result([(15, step(5))])], [(5, 0.1)]),
+    ],
+)
+def test_where_a_series_ended_nothing_is_wrong(
+    results: list[list[dict[str, Any]]], seen: list[tuple[int, float]]
+) -> None:
+    found = samples(*results)
+    assert found.faults == []
+    assert [(one.step, one.values["kl"]) for one in found.snapshots] == seen
+
+
 # The timeline
 
 
