@@ -244,6 +244,16 @@ bench-learner: setup ## How the learner's memory and time grow with pack and voc
 	$(BIN)/python -m tests.bench.bench_tiny_step
 	$(BIN)/python -m tests.bench.bench_tiny_step --copies 4
 
+TRL := .venv-trl
+.PHONY: bench-end-to-end
+bench-end-to-end: model $(TRL)/installed ## Our step beside TRL's, the quickstart's and one of long completions (TRL's environment is made at first)
+	$(BIN)/python -m tests.bench.bench_end_to_end
+
+$(TRL)/installed: .tools/bin/uv requirements/trl.lock
+	@test -x $(TRL)/bin/python || $(UV) venv --quiet --python .tools/bin/python $(TRL)
+	@$(UV) pip sync --quiet --python $(TRL)/bin/python --require-hashes requirements/trl.lock
+	@touch $@
+
 .PHONY: bench-recipes
 bench-recipes: model ## The published recipes shortened to the quickstart's model, with every real part
 	$(BIN)/python -m tests.bench.bench_recipes
@@ -296,6 +306,7 @@ lock: .tools/bin/uv ## Resolve the lock files again (no addresses in them)
 	  --generate-hashes --no-emit-index-url --no-header --python-platform x86_64-unknown-linux-gnu --python-version 3.11 \
 	  --quiet --upgrade -o requirements/gpu.lock
 	$(COMPILE) pyproject.toml --extra trackers -o requirements/trackers.lock --upgrade
+	$(COMPILE) requirements/trl.in -c requirements/local.lock -o requirements/trl.lock --upgrade
 	$(COMPILE) requirements/image-build.in -o requirements/image-build.lock --upgrade
 	$(COMPILE) pyproject.toml --extra operator -c requirements/local.lock -o requirements/image-operator.lock
 	$(COMPILE) pyproject.toml --extra sandbox -c requirements/local.lock -o requirements/image-sandbox.lock
@@ -321,4 +332,4 @@ test-trackers: setup trackers ## Tests with the real libraries of all trackers
 
 .PHONY: clean
 clean: ## Remove environment, caches and models (not runs/)
-	rm -rf .venv .venv-trackers .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-trackers .venv-trl .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
