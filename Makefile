@@ -63,12 +63,10 @@ PROLONGED_FLAGS ?=
 .PHONY: prolonged
 prolonged: toy-model ## Run one arm of the prolonged run and evaluate it; again to go on (ARM=no-kl SEED=2 PROLONGED_FLAGS="--steps 600")
 	$(BIN)/python examples/prolonged.py $(ARM) $(SEED) $(PROLONGED_FLAGS)
-	@$(MAKE) --no-print-directory results
 
 .PHONY: prolonged-all
 prolonged-all: toy-model ## Run every arm with every seed, one after the other; again to go on (hours: nohup make prolonged-all &)
 	$(BIN)/python examples/prolonged.py --all $(PROLONGED_FLAGS)
-	@$(MAKE) --no-print-directory results
 
 .PHONY: results
 results: setup ## Write docs/results/prolonged.md and its pictures from what runs have left in docs/results/prolonged

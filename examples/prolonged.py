@@ -1,7 +1,8 @@
 """Run one arm of the prolonged run with one seed, or all of them: train, evaluate, keep what the page is made of.
 
 Again to go on: training resumes from its checkpoint, an evaluation from its journal, and what has ended is left alone.
-Run folders and samples lie in runs/prolonged/, what is kept of them in docs/results/prolonged/.
+Run folders and samples lie in runs/prolonged/, what is kept of them in docs/results/prolonged/; with another base than
+that of the runs there in runs/prolonged/results/. The page is written from what is kept, beside its folder.
 
 Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M]
 """
@@ -18,15 +19,18 @@ from pathlib import Path
 from types import FrameType
 
 from prorl_analysis.prolonged import record, reduction
+from prorl_analysis.prolonged.__main__ import main as write_page
 from prorl_analysis.prolonged.arms import Arm, Arms, read_arms
 from prorl_analysis.results import Results, read_results
-from prorl_api.errors import ProRLError, RewardError
+from prorl_api.errors import Fault, ProRLError, RewardError, SpecError
 from prorl_api.manifest import read_job
+from prorl_api.model.digest import weights_digest
 from prorl_api.run_folder import RunFolder
 
 HERE = Path(__file__).parent
 MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "arms/prolonged.yaml"
 RUNS, KEPT = Path("runs/prolonged"), Path("docs/results/prolonged")
+OWN = RUNS / "results"
 _STOPPED = 130
 """Exit code of `prorl` that was interrupted, with a checkpoint."""
 _GRACE_SECONDS = 120.0
@@ -50,6 +54,10 @@ class Asked:
     """After so many a command is stopped, to go on at the next start."""
     checkpoints: int
     """Of a run that are evaluated."""
+    base: str
+    """Digest of the model that runs begin with."""
+    kept: Path
+    """Folder of what is kept."""
 
 
 def prorl(*arguments: str, minutes: float | None) -> None:
@@ -95,7 +103,8 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
 def base(arms: Arms, asked: Asked) -> Results:
     """Return the base's evaluation, and keep what the page needs of it."""
     results = evaluated("base", None, arms, asked)
-    record.write(KEPT / "base.json", record.BaseRecord(evaluation=reduction.evaluation_of(results, None)))
+    found = record.BaseRecord(base=asked.base, evaluation=reduction.evaluation_of(results, None))
+    record.write(asked.kept / "base.json", found)
     return results
 
 
@@ -108,16 +117,18 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
     job = read_job(MANIFEST)
     steps = asked.steps or job.spec.schedule.total_steps
     name = f"{arm.name}-seed-{seed}"
-    run, path = RunFolder((RUNS / name).absolute()), KEPT / f"{name}.json"
+    run, path = RunFolder((RUNS / name).absolute()), asked.kept / f"{name}.json"
     stored = record.read(path, record.Record) if path.is_file() else None
     has_ended = stored is not None and stored.ended != "unfinished" and stored.steps >= steps
     if stored is not None and has_ended and stored.steps in stored.evaluations:
         return
-    before = {} if stored is None else dict(stored.evaluations)  # of a run that was shortened, and goes on now
-    counts = {other.name: reduction.resets_stored(KEPT / f"{other.name}-seed-{seed}.json") for other in arms.arms}
+    goes_on = stored is not None and run.identity.is_file() and reduction.uid_of(run) == stored.run
+    before = dict(stored.evaluations) if stored is not None and goes_on else {}
+    counts = {other.name: reduction.resets_stored(asked.kept / f"{other.name}-seed-{seed}.json") for other in arms.arms}
     known = {other: count for other, count in counts.items() if count is not None}
     changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, known)
-    kept = reduction.Run(arm=arm.name, seed=seed, assignments=changes, planned_steps=job.spec.schedule.total_steps)
+    total = job.spec.schedule.total_steps
+    kept = reduction.Run(arm=arm.name, seed=seed, base=asked.base, assignments=changes, planned_steps=total)
     settings = [f"--set={change}" for change in (*changes, f"schedule.totalSteps={steps}")]
     try:
         prorl("run", str(MANIFEST), f"--run-dir={run.path}", "--plain", *settings, minutes=asked.minutes)
@@ -147,6 +158,27 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
+def base_digest() -> str:
+    """Return what identifies the base's weights.
+
+    Raises:
+        SpecError: It is not there.
+    """
+    path = MANIFEST.parent / read_job(MANIFEST).spec.model.path
+    if (digest := weights_digest(path)) is None:
+        raise SpecError([Fault(path=str(path), got="no weights", want="the base; make toy-model trains it")])
+    return digest
+
+
+def kept_folder(digest: str) -> Path:
+    """Return where what is kept of runs of this base belongs: not among those of another one."""
+    stored = KEPT / "base.json"
+    if not stored.is_file() or record.read(stored, record.BaseRecord).base == digest:
+        return KEPT
+    sys.stdout.write(f"{KEPT} holds runs of another base: what is kept of these goes to {OWN}\n")
+    return OWN
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -161,8 +193,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("give ARM and SEED, or --all")
     try:
         arms = read_arms(ARMS)
+        digest = base_digest()
         asked = Asked(
-            steps=given.steps, minutes=given.minutes, checkpoints=given.checkpoints or arms.evaluation.checkpoints
+            steps=given.steps,
+            minutes=given.minutes,
+            checkpoints=given.checkpoints or arms.evaluation.checkpoints,
+            base=digest,
+            kept=kept_folder(digest),
         )
         pairs = [(arm, seed) for seed in arms.seeds for arm in arms.arms]
         for arm, seed in pairs if given.is_all else [(arms.arm(given.arm), given.seed)]:
@@ -175,8 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ProRLError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write("kept in docs/results/prolonged; next: make results\n")
-    return 0
+    return write_page(ARMS, asked.kept)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from prorl_analysis.prolonged.record import Ending, Record, write
 from prorl_analysis.results import write_results
 from prorl_api.errors import RewardError
 from tests.unit.analysis.builders import make_results
-from tests.unit.analysis.prolonged.builders import SOLVED, make_record
+from tests.unit.analysis.prolonged.builders import BASE, DIGEST, SOLVED, make_record
 
 
 def _script() -> Any:
@@ -34,6 +34,8 @@ prolonged = _script()
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prolonged, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(prolonged, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(prolonged, "OWN", tmp_path / "runs/results")
+    monkeypatch.setattr(prolonged, "base_digest", lambda: DIGEST)
 
 
 def keep(*records: Record) -> None:
@@ -69,6 +71,34 @@ def test_what_has_ended_is_left_alone() -> None:
     assert prolonged.main(["metric", "1"]) == 0
     assert prolonged.main(["no-kl", "1", "--steps", "600"]) == 0
     assert not prolonged.RUNS.exists()
+
+
+def test_what_is_kept_of_another_bases_runs_is_kept_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    write(prolonged.KEPT / "base.json", BASE.model_copy(update={"base": "c" * 64}))
+    write(prolonged.OWN / "metric-seed-1.json", make_record(evaluations={2000: SOLVED}, steps=2000))
+    assert prolonged.main(["metric", "1"]) == 0
+    assert "holds runs of another base" in capsys.readouterr().out
+    assert prolonged.OWN.with_suffix(".md").is_file()
+
+
+def test_the_same_base_goes_on_where_it_was() -> None:
+    write(prolonged.KEPT / "base.json", BASE)
+    assert prolonged.kept_folder(DIGEST) == prolonged.KEPT
+
+
+def test_a_base_that_is_not_there_is_a_fault_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(prolonged, "MANIFEST", _copied(prolonged.MANIFEST, tmp_path / "examples/prolonged.yaml"))
+    assert prolonged.main(["metric", "1"]) == 1
+    assert "make toy-model trains it" in capsys.readouterr().err
+
+
+def _copied(path: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True)
+    target.write_bytes(path.read_bytes())
+    return target
 
 
 def test_a_command_that_fails_ends_it_with_its_code() -> None:

@@ -6,7 +6,7 @@ with other seeds alone: from three on there is an interval over seeds (Student's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -44,6 +44,19 @@ class Contrast:
     """None: fewer than three seeds."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmLevels:
+    """One arm at one step, over its seeds."""
+
+    arm: str
+    step: int
+    seeds: tuple[int, ...]
+    means: Mapping[str, list[float]]
+    """By depth: pass@1, mean over items, of each seed."""
+    solved: Mapping[str, list[int]]
+    """By depth: items with a right sample, of each seed."""
+
+
 def last_step(record: Record) -> int | None:
     """Return the last evaluated step; None if none was."""
     return max(record.evaluations, default=None)
@@ -77,6 +90,11 @@ def shares(evaluation: Evaluation, sources: Sequence[str]) -> list[float]:
     return pass_at_k([item.judged for item in items], [item.right for item in items], 1).tolist()  # type: ignore[no-any-return]
 
 
+def mean_share(evaluation: Evaluation, source: str) -> float:
+    """Return pass@1 of one depth, mean over items."""
+    return float(np.mean(shares(evaluation, [source])))
+
+
 def progress(base: BaseRecord, record: Record) -> list[Step]:
     """Return the gain from each evaluation of a run to the next, the base's first."""
     found = {0: base.evaluation, **record.evaluations}
@@ -88,6 +106,26 @@ def progress(base: BaseRecord, record: Record) -> list[Step]:
         )
         for earlier, later in pairwise(sorted(found))
     ]
+
+
+def by_arm(records: Sequence[Record], arm: str) -> ArmLevels | None:
+    """Return what an arm came to, over seeds: at the last step at which all its evaluated seeds have an evaluation.
+
+    Returns:
+        None where no seed has an evaluation, or they have none at the same step.
+    """
+    evaluated = [record for record in records if record.arm == arm and record.evaluations]
+    common = set.intersection(*(set(record.evaluations) for record in evaluated)) if evaluated else set()
+    if not common:
+        return None
+    step = max(common)
+    found = [record.evaluations[step] for record in evaluated]
+    means = {source: [mean_share(evaluation, source) for evaluation in found] for source in found[0].levels}
+    solved = {
+        source: [sum(item.right > 0 for item in evaluation.levels[source].items) for evaluation in found]
+        for source in found[0].levels
+    }
+    return ArmLevels(arm=arm, step=step, seeds=tuple(record.seed for record in evaluated), means=means, solved=solved)
 
 
 def contrast(records: Sequence[Record], arm: str, other: str) -> Contrast | None:

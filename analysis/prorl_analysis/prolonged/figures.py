@@ -9,10 +9,11 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.findings import Judged, Kept
-from prorl_analysis.prolonged.record import Record
+from prorl_analysis.prolonged.record import Evaluation, Record
 
-CURVES, PASSES = "curves.svg", "pass-at-k.svg"
+CURVES, PASSES, OVERVIEW = "curves.svg", "pass-at-k.svg", "overview.svg"
 _PANELS = (
     ("kl", "KL to the reference, nats a token"),
     ("kl_loss_share", "share of the KL term in the loss"),
@@ -31,6 +32,7 @@ def draw(folder: Path, kept: Kept) -> None:
     _save(_curves(kept.records, colours), folder / CURVES)
     if kept.judged:
         _save(_passes(kept.judged, colours), folder / PASSES)
+        _save(_overview(kept, colours), folder / OVERVIEW)
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -43,6 +45,43 @@ def _label(record: Record) -> str:
 
 def _style(record: Record) -> str:
     return _STYLES[(record.seed - 1) % len(_STYLES)]
+
+
+def _overview(kept: Kept, colours: dict[str, str]) -> Figure:
+    """Draw what training did by arm, and where the base had nothing: the one picture."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    steps_axis, depths_axis = figure.subplots(1, 2)
+    for record in kept.records:
+        accuracy = record.validations.get("all", ())
+        steps_axis.plot(record.validation_steps, accuracy, color=colours[record.arm], linewidth=0.9, alpha=0.8)
+        at = dict(zip(record.validation_steps, accuracy, strict=True))
+        for reset in record.resets:
+            near = min(at, key=lambda step: (abs(step - reset.step), step))
+            steps_axis.plot(reset.step, at[near], "v", color=colours[record.arm], markersize=6)
+    steps_axis.set_title("held-out accuracy, depths 1 to 8; a line a seed, ▼ a reset of the reference")
+    steps_axis.set_xlabel("step")
+    if kept.base is not None:
+        _depths(depths_axis, kept, kept.base.evaluation, colours)
+    return figure
+
+
+def _depths(axis: Axes, kept: Kept, base: Evaluation, colours: dict[str, str]) -> None:
+    sources = list(base.levels)
+    places = range(len(sources))
+    axis.plot(places, [claims.mean_share(base, source) for source in sources], "k.--", label="base")
+    levels = [level for arm in kept.arms.arms if (level := claims.by_arm(kept.records, arm.name)) is not None]
+    for number, level in enumerate(levels):
+        beside = 0.08 * (number - (len(levels) - 1) / 2)  # dots of arms that came to the same stay visible
+        means = [sum(level.means[source]) / len(level.means[source]) for source in sources]
+        label = f"{level.arm}, step {level.step}, {words.counted(len(level.seeds), 'seed')}"
+        axis.plot([place + beside for place in places], means, color=colours[level.arm], label=label)
+        for place, source in zip(places, sources, strict=True):
+            seeds = level.means[source]
+            axis.plot([place + beside] * len(seeds), seeds, ".", color=colours[level.arm])
+    axis.set_xticks(list(places), [source.removeprefix("depth-") for source in sources])
+    axis.set_title("pass@1 by depth; a dot a seed")
+    axis.set_xlabel("depth")
+    axis.legend(fontsize=8)
 
 
 def _curves(records: Sequence[Record], colours: dict[str, str]) -> Figure:

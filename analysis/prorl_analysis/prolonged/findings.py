@@ -10,6 +10,7 @@ from prorl_analysis.estimators import Estimate
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.arms import Arms
 from prorl_analysis.prolonged.record import BaseRecord, Ending, Record
+from prorl_api.errors import Fault, SpecError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,9 @@ def judge(arms: Arms, base: BaseRecord | None, records: Sequence[Record]) -> Kep
     """Return the runs in the order of the arms and seeds, with what their evaluations say, computed once.
 
     Raises:
-        SpecError: A run is of an arm that the table does not have.
+        SpecError: A run is of an arm that the table does not have, or began with another base.
     """
+    _require_one_base(base, records)
     order = {name: number for number, name in enumerate(arm.name for arm in arms.arms)}
     kept = tuple(sorted(records, key=lambda record: (order[arms.arm(record.arm).name], record.seed)))
     judged = tuple(
@@ -52,6 +54,21 @@ def judge(arms: Arms, base: BaseRecord | None, records: Sequence[Record]) -> Kep
         if base is not None and (step := claims.last_step(record)) is not None
     )
     return Kept(arms=arms, base=base, records=kept, judged=judged)
+
+
+def _require_one_base(base: BaseRecord | None, records: Sequence[Record]) -> None:
+    digests = [base.base] if base is not None else [record.base for record in records[:1]]
+    faults = [
+        Fault(
+            path=f"{record.arm}-seed-{record.seed}.json",
+            got=f"a run of base {record.base[:12]}",
+            want=f"base {digests[0][:12]}, as the others: another machine trains another one; keep them apart",
+        )
+        for record in records
+        if record.base != digests[0]
+    ]
+    if faults:
+        raise SpecError(faults, source="the kept runs")
 
 
 def name(record: Record) -> str:
@@ -90,9 +107,29 @@ def _missing(kept: Kept) -> list[str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing that one run shows; runs that show the same are told together."""
+
+    what: str
+    run: str
+    figures: str
+
+
+def _together(found: Sequence[_Finding], num_runs: int) -> list[str]:
+    """Return one sentence for each thing that was found, in the order of depths and then of what came first."""
+    runs: dict[str, list[str]] = {}
+    for one in found:
+        runs.setdefault(one.what, []).append(f"{one.run} ({one.figures})")
+    return [
+        f"{what}, in {len(runs[what])} of {num_runs} runs: {'; '.join(runs[what])}."
+        for what in sorted(runs, key=lambda what: what.split(":")[0])
+    ]
+
+
 def _negative(kept: Kept) -> list[str]:
     """Return what ProRL's claims would have and the runs do not show."""
-    found = [text for run in kept.judged for text in _negative_of(run)]
+    found = _together([one for run in kept.judged for one in _negative_of(run)], len(kept.judged))
     found += [
         f"That {contrast.arm} ends above {contrast.other} is not shown over seeds: {_seeds(contrast)}."
         for contrast in _contrasts(kept)
@@ -101,18 +138,18 @@ def _negative(kept: Kept) -> list[str]:
     return found
 
 
-def _negative_of(run: Judged) -> list[str]:
-    found = []
+def _negative_of(run: Judged) -> list[_Finding]:
+    found, which = [], name(run.record)
     for entry in run.boundaries:
-        which = f"{name(run.record)}, {entry.source}"
         if entry.shrunk:
-            found.append(f"{which}: {len(entry.shrunk)} items that the base solved within {entry.k} samples were lost.")
+            what = f"{entry.source}: items that the base solved within {entry.k} samples were lost"
+            found.append(_Finding(what, which, str(len(entry.shrunk))))
         if entry.regime is Regime.DIMINISHED:
-            found.append(f"{which}: pass@{entry.k} fell: {_gain(entry.last_gain)}.")
+            found.append(_Finding(f"{entry.source}: pass@{entry.k} fell", which, _gain(entry.last_gain)))
         if entry.source in claims.UNEASY_SOURCES and not _is_above(entry.first_gain):
-            found.append(f"{which}: pass@1 did not rise beyond doubt: {_gain(entry.first_gain)}.")
+            found.append(_Finding(f"{entry.source}: pass@1 did not rise beyond doubt", which, _gain(entry.first_gain)))
     found += [
-        f"{_between(run.record, step)} did not rise beyond doubt: {_gain(step.gain)}."
+        _Finding(f"{_between(step)} did not rise beyond doubt", which, _gain(step.gain))
         for step in run.progress
         if not _is_above(step.gain)
     ]
@@ -122,7 +159,8 @@ def _negative_of(run: Judged) -> list[str]:
 def shown(kept: Kept) -> str:
     """Return the section of what the intervals allow to be claimed."""
     base = kept.base
-    found = [text for run in kept.judged if base is not None for text in _shown_of(base, run)]
+    findings = [one for run in kept.judged if base is not None for one in _shown_of(base, run)]
+    found = _together(findings, len(kept.judged))
     found += [
         f"{contrast.arm} ended above {contrast.other} over seeds: {_seeds(contrast)}."
         for contrast in _contrasts(kept)
@@ -131,28 +169,28 @@ def shown(kept: Kept) -> str:
     return "\n".join(["## What showed", "", *(f"- {text}" for text in found or ["Nothing yet."])])
 
 
-def _shown_of(base: BaseRecord, run: Judged) -> list[str]:
-    found = []
+def _shown_of(base: BaseRecord, run: Judged) -> list[_Finding]:
+    found, which = [], name(run.record)
     for entry in run.boundaries:
-        which = f"{name(run.record)}, {entry.source}"
         if claims.is_beyond_base(entry):
             num_items = len(entry.expanded) + len(entry.out_of_reach)
             bound = words.percent(claims.bound_of_base(base, entry.source))
-            found.append(
-                f"{which}: the base solved none of {num_items} items within {entry.k} samples (below {bound} a sample, "
-                f"were samples independent and items alike), the checkpoint {len(entry.expanded)}; "
-                f"pass@1 {_gain(entry.first_gain)}."
+            what = (
+                f"{entry.source}: the base solved none of {num_items} items within {entry.k} samples (below {bound} a "
+                "sample, were samples independent and items alike), the checkpoint some"
             )
+            items = f"{len(entry.expanded)}; pass@1 {_gain(entry.first_gain)}"
+            found.append(_Finding(what, which, items))
         elif entry.regime is Regime.SUSTAINED:
-            found.append(f"{which}: pass@{entry.k} rose: {_gain(entry.last_gain)}.")
+            found.append(_Finding(f"{entry.source}: pass@{entry.k} rose", which, _gain(entry.last_gain)))
     found += [
-        f"{_between(run.record, step)} rose: {_gain(step.gain)}." for step in run.progress if _is_above(step.gain)
+        _Finding(f"{_between(step)} rose", which, _gain(step.gain)) for step in run.progress if _is_above(step.gain)
     ]
     return found
 
 
-def _between(record: Record, step: claims.Step) -> str:
-    return f"{name(record)}: from step {step.earlier} to {step.later} pass@1 over depths 3 to 8"
+def _between(step: claims.Step) -> str:
+    return f"from step {step.earlier} to {step.later}: pass@1 over depths 3 to 8"
 
 
 def _contrasts(kept: Kept) -> list[claims.Contrast]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prorl_analysis.estimators import Estimate
 from prorl_analysis.prolonged import claims, words
-from prorl_analysis.prolonged.figures import CURVES, PASSES
+from prorl_analysis.prolonged.figures import CURVES, OVERVIEW, PASSES
 from prorl_analysis.prolonged.findings import Kept, name, not_shown, shown
 from prorl_analysis.prolonged.record import BaseRecord, Record
 
@@ -19,7 +19,7 @@ are 95 %. Those over items speak of other items of the same runs, not of other s
 
 def page(kept: Kept) -> str:
     """Return the page's text."""
-    parts = [_HEAD, not_shown(kept), shown(kept), _runs(kept)]
+    parts = [_HEAD, not_shown(kept), shown(kept), _arms(kept), _runs(kept)]
     if kept.base is not None:
         parts.append(_base(kept.base))
     if kept.records:
@@ -41,9 +41,37 @@ def _base(base: BaseRecord) -> str:
         rows.append([source, f"{right:,} of {judged:,}", share, f"{solved} of {len(level.items)}"])
     head = ["depth", "right samples", "a sample", f"items solved within {base.evaluation.samples} samples"]
     return (
-        "## The base\n\nAt the temperature of training. Where nothing was right stands the upper 95 % bound, were "
-        f"samples independent and items alike.\n\n{words.table(head, rows)}"
+        f"## The base\n\nWeights {base.base[:12]}. At the temperature of training. Where nothing was right stands the "
+        f"upper 95 % bound, were samples independent and items alike.\n\n{words.table(head, rows)}"
     )
+
+
+def _arms(kept: Kept) -> str:
+    found = [level for arm in kept.arms.arms if (level := claims.by_arm(kept.records, arm.name)) is not None]
+    if not found or kept.base is None:
+        return ""
+    sources = [source for source in claims.UNEASY_SOURCES if source in kept.base.evaluation.levels]
+    rows = [
+        [level.arm, str(level.step), words.listed([str(seed) for seed in level.seeds])]
+        + [f"{_over_seeds(level.means[source])}; {_range(level.solved[source])}" for source in sources]
+        for level in found
+    ]
+    samples = kept.base.evaluation.samples
+    text = (
+        f"![held-out accuracy by arm; pass@1 by depth](prolonged/{OVERVIEW})\n\n"
+        "pass@1, mean over seeds with Student's t interval from three seeds on; behind it the items of "
+        f"{kept.arms.evaluation.items} that were solved within {samples} samples, fewest to most over seeds."
+    )
+    return f"## By arm\n\n{text}\n\n{words.table(['arm', 'step', 'seeds', *sources], rows)}"
+
+
+def _over_seeds(values: Sequence[float]) -> str:
+    found = claims.over_seeds(values)
+    return words.estimate(found) if found is not None else f"{sum(values) / len(values):.3f}"
+
+
+def _range(counts: Sequence[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _runs(kept: Kept) -> str:

@@ -96,9 +96,13 @@ class Ending(StrEnum):
 class Record(_Model):
     """One run."""
 
-    format: int = Field(default=1, ge=1, le=1)
+    format: int = Field(default=2, ge=2, le=2)
     arm: str
     seed: int
+    base: str
+    """Of the model that it began with: `prorl_api.model.digest.weights_digest`."""
+    run: str
+    """Uid of its run folder: what was begun anew is another run, which chance leads elsewhere."""
     assignments: tuple[str, ...]
     planned_steps: int
     """As examples/prolonged.yaml has them."""
@@ -120,7 +124,9 @@ class Record(_Model):
 class BaseRecord(_Model):
     """The base model's evaluation, which all arms share."""
 
-    format: int = Field(default=1, ge=1, le=1)
+    format: int = Field(default=2, ge=2, le=2)
+    base: str
+    """`prorl_api.model.digest.weights_digest`."""
     evaluation: Evaluation
 
 

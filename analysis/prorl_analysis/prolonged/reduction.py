@@ -21,6 +21,7 @@ from prorl_api.manifest import read_job
 from prorl_api.metrics import STEP_PARTS, surviving
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.run_folder import RunFolder
+from prorl_api.run_identity import RunIdentity
 
 EVERY = 10
 """Steps whose mean is one point of a curve."""
@@ -37,6 +38,7 @@ class Run:
 
     arm: str
     seed: int
+    base: str
     assignments: tuple[str, ...]
     planned_steps: int
 
@@ -49,6 +51,8 @@ def record_of(run: RunFolder, which: Run, evaluations: Mapping[int, Evaluation],
     return Record(
         arm=which.arm,
         seed=which.seed,
+        base=which.base,
+        run=uid_of(run),
         assignments=which.assignments,
         planned_steps=which.planned_steps,
         steps=steps,
@@ -61,6 +65,11 @@ def record_of(run: RunFolder, which: Run, evaluations: Mapping[int, Evaluation],
         cost=cost_of(lines),
         evaluations=evaluations,
     )
+
+
+def uid_of(run: RunFolder) -> str:
+    """Return the uid of a run that has begun."""
+    return RunIdentity.model_validate_json(run.identity.read_bytes()).uid
 
 
 def _ending(run: RunFolder, steps: int, planned: int, *, has_ended: bool) -> Ending:

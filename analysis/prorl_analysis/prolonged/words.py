@@ -34,3 +34,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def listed(names: Sequence[str]) -> str:
     """Join names: `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
+
+
+def counted(number: int, what: str) -> str:
+    """Return `1 seed`, `3 seeds`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

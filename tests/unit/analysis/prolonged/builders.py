@@ -37,7 +37,8 @@ def make_evaluation(levels: Mapping[str, Sequence[int]], *, novelty: float | Non
     )
 
 
-BASE = BaseRecord(evaluation=make_evaluation({"depth-2": (8, 8, 8, 7), "depth-5": (0, 0, 0, 0)}))
+DIGEST = "b" * 64
+BASE = BaseRecord(base=DIGEST, evaluation=make_evaluation({"depth-2": (8, 8, 8, 7), "depth-5": (0, 0, 0, 0)}))
 
 
 def make_record(
@@ -47,10 +48,13 @@ def make_record(
     evaluations: Mapping[int, Evaluation] | None = None,
     ended: Ending = Ending.FINISHED,
     steps: int = 20,
+    base: str = DIGEST,
 ) -> Record:
     return Record(
         arm=arm,
         seed=seed,
+        base=base,
+        run="uid-1",
         assignments=(f"seed={seed}",),
         planned_steps=20,
         steps=steps,

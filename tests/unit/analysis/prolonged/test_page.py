@@ -42,16 +42,50 @@ def test_no_run_at_all_is_a_page_too() -> None:
 def test_what_the_base_never_solved_is_claimed_with_its_bound() -> None:
     """By hand: 0 of 4 x 8 samples; 1 - 0.05^(1/32) is 8.94 %. pass@1 is (8 + 7 + 6) / 32 = 0.656."""
     found = shown(judge(ARMS, BASE, [make_record(evaluations={20: SOLVED})]))
-    assert "metric, seed 1, depth-5: the base solved none of 4 items within 8 samples (below 8.94 % a sample" in found
-    assert "the checkpoint 3; pass@1 +0.656 (" in found
+    assert "depth-5: the base solved none of 4 items within 8 samples (below 8.94 % a sample" in found
+    assert "the checkpoint some, in 1 of 1 runs: metric, seed 1 (3; pass@1 +0.656 (" in found
 
 
 def test_what_was_lost_is_said() -> None:
     """By hand: the first item of depth 2 was right 8 of 8 times, and is 0 of 8."""
     found = not_shown(judge(ARMS, BASE, [make_record(evaluations={20: FORGOTTEN})]))
-    assert "metric, seed 1, depth-2: 1 items that the base solved within 8 samples were lost." in found
-    assert "metric, seed 1, depth-5: pass@1 did not rise beyond doubt: +0.000." in found
-    assert "from step 0 to 20 pass@1 over depths 3 to 8 did not rise beyond doubt" in found
+    assert (
+        "depth-2: items that the base solved within 8 samples were lost, in 1 of 1 runs: metric, seed 1 (1)." in found
+    )
+    assert "depth-5: pass@1 did not rise beyond doubt, in 1 of 1 runs: metric, seed 1 (+0.000)." in found
+    assert "from step 0 to 20: pass@1 over depths 3 to 8 did not rise beyond doubt" in found
+
+
+def test_runs_that_show_the_same_are_told_together_depth_by_depth() -> None:
+    records = [make_record(evaluations={20: SOLVED}), make_record("no-reset", evaluations={20: HALF})]
+    lines = [line for line in shown(judge(ARMS, BASE, records)).splitlines() if line.startswith("- depth-5")]
+    assert len(lines) == 1
+    assert "in 2 of 2 runs: metric, seed 1 (3; " in lines[0]
+    assert "; no-reset, seed 1 (3; " in lines[0]
+
+
+def test_an_arm_is_summed_up_over_its_seeds_at_a_step_that_all_have() -> None:
+    """By hand: at step 20 the shares of depth 5 are 21/32 and 9/32, means 0.469; items solved 3 and 3."""
+    records = [
+        make_record(seed=1, evaluations={10: FORGOTTEN, 20: SOLVED}),
+        make_record(seed=2, evaluations={20: HALF, 30: SOLVED}),
+    ]
+    found = claims.by_arm(records, "metric")
+    assert found is not None
+    assert (found.step, found.seeds) == (20, (1, 2))
+    assert found.means["depth-5"] == pytest.approx([21 / 32, 9 / 32])
+    assert found.solved["depth-5"] == [3, 3]
+    assert "| metric | 20 | 1 and 2 | 0.469; 3 |" in page(judge(ARMS, BASE, records))
+    assert claims.by_arm(records, "no-reset") is None
+    apart = [make_record(seed=1, evaluations={10: HALF}), make_record(seed=2, evaluations={20: HALF})]
+    assert claims.by_arm(apart, "metric") is None
+
+
+def test_runs_of_different_bases_are_not_put_together() -> None:
+    with pytest.raises(SpecError, match=r"metric-seed-1\.json: got a run of base cccccccccccc.*bbbbbbbbbbbb"):
+        judge(ARMS, BASE, [make_record(base="c" * 64)])
+    with pytest.raises(SpecError, match=r"metric-seed-2\.json"):
+        judge(ARMS, None, [make_record(), make_record(seed=2, base="c" * 64)])
 
 
 def test_progress_goes_from_evaluation_to_evaluation() -> None:
@@ -129,7 +163,7 @@ def test_page_and_pictures_come_from_the_folder_alone(tmp_path: Path) -> None:
     text = (tmp_path / "prolonged.md").read_text()
     assert "reset at step" in text
     drawn = {path.name: path.read_bytes() for path in folder.glob("*.svg")}
-    assert drawn.keys() == {"curves.svg", "pass-at-k.svg"}
+    assert drawn.keys() == {"curves.svg", "overview.svg", "pass-at-k.svg"}
     assert main(examples, folder) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.svg")} == drawn
     assert (tmp_path / "prolonged.md").read_text() == text
