@@ -33,6 +33,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.distributed.* is deprecated:FutureWarning"),
 ]
 ENGINES = [("plain", 0), *(("deepspeed", stage) for stage in range(4))]
+ABOUT_THE_BASE = ("solved.json", "trainer_state.json", "all_results.json", "eval_results.json", "train_results.json")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,6 +46,9 @@ def world() -> Iterator[None]:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_model(tmp_path_factory.mktemp("model"))
     (folder / "README.md").write_text("the base model's card")
+    for name in ABOUT_THE_BASE:
+        (folder / name).write_text("{}")
+    (folder / "notes.json").write_text("{}")  # who knows what it is for
     return folder
 
 
@@ -98,6 +102,8 @@ def test_the_card_and_the_record_say_where_the_model_comes_from(trained: Trained
         "4 prompts × 4 completions",
     ):
         assert words in card
+    assert not {*ABOUT_THE_BASE} & {path.name for path in (tmp_path / "out").iterdir()}
+    assert (tmp_path / "out" / "notes.json").is_file()
     assert "None up to this step" in card, "the reset after step 2 has not touched the policy of step 2"
     record = ExportRecord.model_validate_json((tmp_path / "out" / "prorl.json").read_text())
     assert (record.job, record.run_uid, record.checkpoint, record.step) == ("demo", "01RUN", "best", 2)

@@ -19,8 +19,12 @@ from prorl_trainer.model_folder import companion_files, load_tokenizer
 
 MAX_SHARD_SIZE = "5GB"
 """Of one weights file, as `save_pretrained` has it."""
-_LEFT_OUT = ("README.md", "config.json", ".gitattributes")
-"""Of the base model's folder: another card, and what is written anew."""
+_ABOUT_THE_BASE = (
+    "README.md", ".gitattributes", "all_results.json", "eval_results.json", "train_results.json", "trainer_state.json",
+    "solved.json",  # of examples/prepare_toy_model.py
+)  # fmt: skip
+"""Of the base model's folder: its card, how it was trained and how good it was, none of which holds for the policy."""
+_LEFT_OUT = (*_ABOUT_THE_BASE, "config.json")  # which is written anew
 _MODES = (0o644, 0o755)
 """Of files and folders: pods and servers that load the model run as somebody else."""
 
