@@ -82,6 +82,8 @@ class AdvantageKind(StrEnum):
     """reward - group mean."""
     LEAVE_ONE_OUT = "leave-one-out"
     """reward - mean of the group's other rewards."""
+    RAFT = "raft"
+    """The reward itself, negative ones 0: fine-tuning on the policy's own right completions, with the clip RAFT++."""
 
 
 class AdvantageScale(StrEnum):

@@ -10,7 +10,9 @@ from prorl_api.spec.values import AdvantageKind
 from prorl_trainer.algorithm.advantages import batch_advantages
 
 GRPO, MEAN, BASELINE = AdvantageKind.GRPO, AdvantageKind.MEAN_ONLY, AdvantageKind.REINFORCE_PLUS_PLUS_BASELINE
-LEAVE_ONE_OUT = AdvantageKind.LEAVE_ONE_OUT
+LEAVE_ONE_OUT, RAFT = AdvantageKind.LEAVE_ONE_OUT, AdvantageKind.RAFT
+RELATIVE = [kind for kind in AdvantageKind if kind is not RAFT]
+"""To the group's other rewards."""
 
 
 def test_grpo_divides_by_the_population_standard_deviation() -> None:
@@ -38,6 +40,11 @@ def test_leave_one_out_counts_the_judged_rollouts_only() -> None:
     (group,) = batch_advantages(LEAVE_ONE_OUT, [[0.9, None, 0.2, 0.4]])
     assert group[0] == pytest.approx(0.9 - (0.2 + 0.4) / 2, rel=1e-12)
     assert group[1] is None
+
+
+def test_raft_takes_the_reward_itself_and_unlearns_nothing() -> None:
+    rewards = [[1.0, 0.0, 0.5, -0.1], [1.0, 1.0], [0.0, None]]
+    assert batch_advantages(RAFT, rewards) == [(1.0, 0.0, 0.5, 0.0), (1.0, 1.0), (0.0, None)]
 
 
 def test_each_source_has_a_scale_of_its_own() -> None:
@@ -78,12 +85,12 @@ def test_masked_rollouts_take_part_in_no_statistic(kind: AdvantageKind) -> None:
     assert (with_mask[0], with_mask[2]) == without
 
 
-@pytest.mark.parametrize("kind", list(AdvantageKind))
+@pytest.mark.parametrize("kind", RELATIVE)
 def test_equal_rewards_give_zero_advantage(kind: AdvantageKind) -> None:
     assert batch_advantages(kind, [[0.7, 0.7, 0.7]]) == [(0.0, 0.0, 0.0)]
 
 
-@pytest.mark.parametrize("kind", list(AdvantageKind))
+@pytest.mark.parametrize("kind", RELATIVE)
 def test_a_singleton_has_zero_advantage(kind: AdvantageKind) -> None:
     assert batch_advantages(kind, [[None, 1.0]]) == [(None, 0.0)]
 

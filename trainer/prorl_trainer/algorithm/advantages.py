@@ -1,10 +1,13 @@
-"""Group-relative advantages.
+"""From a group's rewards to advantages.
 
 GRPO (arXiv 2402.03300 section 4.1.2; ProRL arXiv 2505.24864 eq. 3): A_i = (r_i - mean(r)) / std(r) over the group.
 REINFORCE++-baseline (ProRL v2): r_i - mean(r) of the group, then normalised by mean and standard deviation over
 the whole batch, or over each source's part of it. Mean-only (Dr. GRPO, arXiv 2503.20783): r_i - mean(r).
 Leave-one-out (RLOO, arXiv 2402.14740, after Kool et al. 2019): r_i - mean of the others, which is n / (n - 1)
 times mean-only for n judged rollouts; its baseline does not depend on r_i, so that it is unbiased.
+RAFT (arXiv 2304.06767): no baseline, so that with rewards of 0 and 1 the gradient is that of the likelihood of the
+policy's own right completions, which is rejection-sampling fine-tuning on-line; with the importance ratio and the clip
+it is RAFT++ (arXiv 2504.11343 section 2). Negative rewards, which shaping can make, count as 0: nothing is unlearnt.
 
 Where we differ: rollouts that the judge could not score take no part, in no statistic; the standard deviation is the
 population's (divisor n), so that a group with one success in G has the same scale at every G.
@@ -37,8 +40,11 @@ def batch_advantages(
             so that a source with large rewards does not set the scale of the others. None: over all of them.
 
     Returns:
-        Per group one advantage per rollout; None where the reward is None, 0 in a group of equal rewards.
+        Per group one advantage per rollout; None where the reward is None, 0 in a group of equal rewards but with
+        `raft`.
     """
+    if kind is AdvantageKind.RAFT:
+        return [tuple(None if reward is None else max(reward, 0.0) for reward in group) for group in rewards]
     centred = [_centred(kind, group) for group in rewards]
     if kind is not AdvantageKind.REINFORCE_PLUS_PLUS_BASELINE:
         return centred
