@@ -22,7 +22,7 @@ from prorl_analysis.prolonged import record, reduction
 from prorl_analysis.prolonged.__main__ import main as write_page
 from prorl_analysis.prolonged.arms import Arm, Arms, read_arms
 from prorl_analysis.results import Results, read_results
-from prorl_api.errors import Fault, ProRLError, RewardError, SpecError
+from prorl_api.errors import ExitCode, Fault, ProRLError, RewardError, SpecError
 from prorl_api.manifest import read_job
 from prorl_api.model.digest import weights_digest
 from prorl_api.run_folder import RunFolder
@@ -31,6 +31,8 @@ HERE = Path(__file__).parent
 MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "arms/prolonged.yaml"
 RUNS, KEPT = Path("runs/prolonged"), Path("docs/results/prolonged")
 OWN = RUNS / "results"
+_FAILURES = frozenset({ExitCode.NO_SIGNAL, ExitCode.NON_FINITE})
+"""The run itself came to nothing; with any other code it goes on at the next start."""
 _STOPPED = 130
 """Exit code of `prorl` that was interrupted, with a checkpoint."""
 _GRACE_SECONDS = 120.0
@@ -93,6 +95,11 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
         # Minutes are of training: an evaluation is short, and goes on where it was if it is ended.
         prorl("evaluate", str(MANIFEST), f"--output={output}", "--plain", *sources, *how, *chosen, minutes=None)
     results = read_results(output / "results.jsonl")
+    settings = results.settings
+    had, want = (settings.samples, settings.temperature, settings.top_p), (plan.samples, plan.temperature, plan.top_p)
+    if had != want:
+        text = f"{output}: samples an item, temperature and top-p are {had}, wanted {want}"
+        raise RewardError(f"{text}. Remove the folder and run the same command")
     unjudged = sum(not results.counts(item)[0] for item in results.samples)
     if unjudged:
         text = f"{output}: nobody judged any sample of {unjudged} items; run/logs/learner-0.log in it says why"
@@ -102,7 +109,7 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
 
 def base(arms: Arms, asked: Asked) -> Results:
     """Return the base's evaluation, and keep what the page needs of it."""
-    results = evaluated("base", None, arms, asked)
+    results = evaluated(f"base-{asked.base[:12]}", None, arms, asked)
     found = record.BaseRecord(base=asked.base, evaluation=reduction.evaluation_of(results, None))
     record.write(asked.kept / "base.json", found)
     return results
@@ -115,35 +122,48 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
         NotWholeError: Something was stopped or failed; the same command goes on.
     """
     job = read_job(MANIFEST)
-    steps = asked.steps or job.spec.schedule.total_steps
+    steps, total = asked.steps or job.spec.schedule.total_steps, job.spec.schedule.total_steps
     name = f"{arm.name}-seed-{seed}"
     run, path = RunFolder((RUNS / name).absolute()), asked.kept / f"{name}.json"
     stored = record.read(path, record.Record) if path.is_file() else None
-    has_ended = stored is not None and stored.ended != "unfinished" and stored.steps >= steps
-    if stored is not None and has_ended and stored.steps in stored.evaluations:
+    if stored is not None and _is_done(stored, steps):
         return
     goes_on = stored is not None and run.identity.is_file() and reduction.uid_of(run) == stored.run
-    before = dict(stored.evaluations) if stored is not None and goes_on else {}
-    counts = {other.name: reduction.resets_stored(asked.kept / f"{other.name}-seed-{seed}.json") for other in arms.arms}
-    known = {other: count for other, count in counts.items() if count is not None}
-    changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, known)
-    total = job.spec.schedule.total_steps
+    found = dict(stored.evaluations) if stored is not None and goes_on else {}
+    changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, _resets(arms, seed, steps, asked))
     kept = reduction.Run(arm=arm.name, seed=seed, base=asked.base, assignments=changes, planned_steps=total)
     settings = [f"--set={change}" for change in (*changes, f"schedule.totalSteps={steps}")]
+    ending = None
     try:
         prorl("run", str(MANIFEST), f"--run-dir={run.path}", "--plain", *settings, minutes=asked.minutes)
-    except NotWholeError:
+    except NotWholeError as error:
+        ending = record.Ending.FAILED if error.args[0] in _FAILURES else record.Ending.UNFINISHED
         if run.metrics.is_file():
-            record.write(path, reduction.record_of(run, kept, before, has_ended=False))
-        raise
-    record.write(path, reduction.record_of(run, kept, before, has_ended=True))
+            record.write(path, reduction.record_of(run, kept, found, ending=ending))
+        if ending is record.Ending.UNFINISHED:
+            raise
+    record.write(path, reduction.record_of(run, kept, found, ending=ending))
     against = reduction.corpus_of(base(arms, asked))
     plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
-    found = before
-    for step in plan.steps(reduction.lines_of(run)[-1]["step"], job.spec.checkpoint.every_steps):
-        results = evaluated(f"{name}-step-{step}", _exported(run, step, asked), arms, asked)
+    last = reduction.last_checkpoint(run)
+    for step in () if last is None else plan.steps(last, job.spec.checkpoint.every_steps):
+        results = evaluated(f"{name}-{reduction.uid_of(run)}-step-{step}", _exported(run, step, asked), arms, asked)
         found[step] = reduction.evaluation_of(results, against)
-        record.write(path, reduction.record_of(run, kept, found, has_ended=True))
+        record.write(path, reduction.record_of(run, kept, found, ending=ending))
+
+
+def _is_done(stored: record.Record, steps: int) -> bool:
+    if stored.ended is record.Ending.UNFINISHED or not stored.evaluations:
+        return False
+    return stored.ended is record.Ending.FAILED or (stored.steps >= steps and stored.steps in stored.evaluations)
+
+
+def _resets(arms: Arms, seed: int, steps: int, asked: Asked) -> dict[str, int]:
+    """Return the resets of the arms' runs with this seed, of those that have gone as far as is asked for."""
+    counts = {
+        arm.name: reduction.resets_stored(asked.kept / f"{arm.name}-seed-{seed}.json", steps) for arm in arms.arms
+    }
+    return {arm: count for arm, count in counts.items() if count is not None}
 
 
 def _exported(run: RunFolder, step: int, asked: Asked) -> str:

@@ -14,7 +14,15 @@ from enum import StrEnum
 
 import numpy as np
 
-from prorl_analysis.estimators import Estimate, mean_over_items, paired_difference, pass_at_k
+from prorl_analysis.estimators import (
+    Direction,
+    Estimate,
+    direction,
+    mean_over_items,
+    moved,
+    paired_difference,
+    pass_at_k,
+)
 from prorl_analysis.results import Item, Results
 from prorl_api.wire.sandbox import CORRECT_REWARD
 
@@ -67,13 +75,16 @@ class Boundary:
 
     @property
     def regime(self) -> Regime:
-        """Diminished: pass@K fell, its interval below 0. Sustained: pass@K rose, its interval above 0. Plateau: pass@1
-        rose, its interval above 0, and pass@K moved neither way. Undecided otherwise: the intervals allow no word."""
-        if _is_above(self.last_gain, 0.0):
-            return Regime.SUSTAINED
-        if self.last_gain.high is not None and self.last_gain.high < 0.0:
-            return Regime.DIMINISHED
-        return Regime.PLATEAU if _is_above(self.first_gain, 0.0) else Regime.UNDECIDED
+        """Diminished: more items were lost than gained; sustained: more gained than lost, by McNemar's exact test.
+        Plateau: pass@1 rose, and neither. Undecided otherwise: the data allow no word."""
+        match moved(len(self.expanded), len(self.shrunk)):
+            case Direction.HIGHER:
+                return Regime.SUSTAINED
+            case Direction.LOWER:
+                return Regime.DIMINISHED
+            case Direction.NOT_TOLD_APART:
+                is_better = direction(self.first_gain) is Direction.HIGHER
+                return Regime.PLATEAU if is_better else Regime.UNDECIDED
 
 
 def boundary(
@@ -135,7 +146,3 @@ def _pass(counts: list[tuple[int, int]], k: int) -> list[float]:
 
 def _share(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _is_above(estimate: Estimate, bound: float) -> bool:
-    return estimate.low is not None and estimate.low > bound

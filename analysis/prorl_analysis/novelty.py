@@ -2,7 +2,8 @@
 
 The creativity index (arXiv 2410.04265): for L from a shortest to a longest span, coverage(L) is the share of a text's
 words that lie in a span of at least L words which the corpus holds, and the index is the sum of 1 - coverage(L): 0
-for a copy, the number of values of L for a text without any such span. The authors' public script stores the sum of
+for a copy, the number of values of L for a text without any such span. Values of L above a text's own length do not
+count for it: no corpus could cover it there. The authors' public script stores the sum of
 coverage(L), which has the opposite sign. The range that ProRL used is not published; ours is stated with every
 figure.
 """
@@ -50,7 +51,7 @@ class Novelty:
 
 
 def coverage(index: CorpusIndex, texts: Sequence[str], shortest: int, longest: int) -> FloatArray:
-    """Return coverage(L) of every text: [texts, longest - shortest + 1], NaN for one shorter than the shortest span."""
+    """Return coverage(L) of every text: [texts, longest - shortest + 1], NaN where a text has fewer than L words."""
     found = [
         _covered(index, [index.encode(text) for text in texts[start : start + _TEXTS]], shortest, longest)
         for start in range(0, len(texts), _TEXTS)
@@ -67,7 +68,7 @@ def _covered(index: CorpusIndex, texts: Sequence[Ids], shortest: int, longest: i
     shares = np.empty((len(texts), longest - shortest + 1))
     for column, least in enumerate(range(shortest, longest + 1)):
         covered = np.add.reduceat(_inside(lengths, least), starts)
-        shares[:, column] = np.where(sizes >= shortest, covered / np.maximum(sizes, 1), np.nan)
+        shares[:, column] = np.where(sizes >= least, covered / np.maximum(sizes, 1), np.nan)
     return shares
 
 
@@ -107,7 +108,7 @@ def novelty(
     for (item, _), row, is_counted in zip(samples, shares, is_long, strict=True):
         if is_counted:
             by_item.setdefault(item, []).append(row)
-    means = np.array([np.mean(rows, axis=0) for rows in by_item.values()]).reshape(-1, longest - shortest + 1)
+    means = np.array([_over_texts(rows) for rows in by_item.values()]).reshape(-1, longest - shortest + 1)
     counted = [list(found) for found in results.samples.values() if has_answers(found)]
     numbered = numbered_words(texts)
     return Novelty(
@@ -118,14 +119,31 @@ def novelty(
         longest=longest,
         completions=int(is_long.sum()),
         coverage=tuple(
-            (shortest + column, float(means[:, column].mean()) if len(means) else 0.0)
+            (shortest + column, float(_over_texts(list(means))[column]) if len(means) else 0.0)
             for column in range(means.shape[1])
+            if not len(means) or not np.isnan(means[:, column]).all()
         ),
-        index=mean_over_items((1.0 - means).sum(axis=1)),
+        index=mean_over_items([float(np.mean(creativity(np.array(rows)))) for rows in by_item.values()]),
         distinct=tuple((size, distinct(numbered, size)) for size in SIZES),
         entropy=mean_over_items([answer_entropy(found) for found in counted]) if counted else None,
         warnings=tuple(_warnings(results, index, corpus, longest, int((~is_long).sum()))),
     )
+
+
+def creativity(shares: FloatArray) -> FloatArray:
+    """Return the creativity index of every text: the sum of 1 - coverage(L) over the lengths that it has.
+
+    Args:
+        shares: [texts, lengths] of `coverage`.
+    """
+    return np.nansum(1.0 - shares, axis=1)  # type: ignore[no-any-return]
+
+
+def _over_texts(rows: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of each length over the texts that have it, NaN where none has."""
+    known = ~np.isnan(np.array(rows))
+    totals = np.where(known, np.array(rows), 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), totals / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
 def _warnings(results: Results, index: CorpusIndex, corpus: str, longest: int, num_short: int) -> list[str]:

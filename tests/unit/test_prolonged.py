@@ -11,7 +11,7 @@ import pytest
 
 from prorl_analysis.prolonged.arms import read_arms
 from prorl_analysis.prolonged.record import Ending, Record, write
-from prorl_analysis.results import write_results
+from prorl_analysis.results import Results, write_results
 from prorl_api.errors import RewardError
 from tests.unit.analysis.builders import make_results
 from tests.unit.analysis.prolonged.builders import BASE, DIGEST, SOLVED, make_record
@@ -106,12 +106,23 @@ def test_a_command_that_fails_ends_it_with_its_code() -> None:
         prolonged.prorl("no-such-command", minutes=None)
 
 
-def test_an_evaluation_of_which_items_were_not_judged_is_not_kept() -> None:
-    results = make_results({0: [1.0, None], 1: [None, None], 2: [0.0, 1.0]})
+def _stored(results: Results, **settings: float) -> None:
     folder = prolonged.RUNS / "evaluations" / "base"
     folder.mkdir(parents=True)
     samples = [sample for found in results.samples.values() for sample in found]
-    write_results(folder / "results.jsonl", results.settings, samples)
+    wanted = {"samples": 256, "temperature": 1.0, "top_p": 1.0, **settings}
+    write_results(folder / "results.jsonl", results.settings.model_copy(update=wanted), samples)
+
+
+def test_an_evaluation_of_which_items_were_not_judged_is_not_kept() -> None:
+    _stored(make_results({0: [1.0, None], 1: [None, None], 2: [0.0, 1.0]}))
     with pytest.raises(RewardError, match=r"nobody judged any sample of 1 items; .*remove the folder"):
         prolonged.evaluated("base", None, read_arms(prolonged.ARMS), None)
     assert not prolonged.KEPT.exists()
+
+
+@pytest.mark.parametrize("settings", [{"samples": 4}, {"temperature": 0.6}, {"top_p": 0.95}])
+def test_an_evaluation_of_other_settings_is_not_taken_for_this_one(settings: dict[str, float]) -> None:
+    _stored(make_results({0: [1.0, 0.0]}), **settings)
+    with pytest.raises(RewardError, match=r"wanted \(256, 1\.0, 1\.0\)\. Remove the folder"):
+        prolonged.evaluated("base", None, read_arms(prolonged.ARMS), None)

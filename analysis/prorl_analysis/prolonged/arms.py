@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -11,6 +12,8 @@ from pydantic.alias_generators import to_camel
 from prorl_api import yaml12
 from prorl_api.errors import Fault, SpecError
 from prorl_api.wording import reason_of
+
+_FEWEST_RESETS = 2
 
 
 class _Model(BaseModel):
@@ -36,18 +39,22 @@ class Arm(_Model):
             resets: Arm to the number of resets of its run with the same seed, for those that have ended.
 
         Raises:
-            SpecError: The arm rests on another one that has not ended.
+            SpecError: The arm rests on another one that has not gone as far, or had fewer than two resets: divided by
+                one it would be the arm without resets.
         """
         made = (f"seed={seed}", *self.set)
         if self.kl_divided_by_resets_of is None:
             return made
         count = resets.get(self.kl_divided_by_resets_of)
+        other = f"the run of arm {self.kl_divided_by_resets_of} with seed {seed}"
         if count is None:
-            want = f"the run of arm {self.kl_divided_by_resets_of} with seed {seed} first: its resets say by how much"
-            raise SpecError(
-                [Fault(path=f"arm {self.name}", got="a coefficient to divide", want=want)], source="the arms"
-            )
-        return (*made, f"algorithm.kl.coefficient={coefficient / max(1, count):.6g}")
+            self._refuse("a coefficient to divide", f"{other} first, as long: its resets say by how much")
+        if count < _FEWEST_RESETS:
+            self._refuse(f"{other} with {count} resets", "at least two: else this is the arm without resets")
+        return (*made, f"algorithm.kl.coefficient={coefficient / count:.6g}")
+
+    def _refuse(self, got: str, want: str) -> NoReturn:
+        raise SpecError([Fault(path=f"arm {self.name}", got=got, want=want)], source="the arms")
 
 
 class NotDone(_Model):
@@ -67,6 +74,8 @@ class EvaluationPlan(_Model):
     top_p: float
     checkpoints: int = Field(ge=1)
     """Of a run, the last one included."""
+    guess: float = Field(ge=0, lt=1)
+    """How often a sample that does not know the answer has it: what rises no higher shows nothing."""
 
     def steps(self, last: int, checkpoint_every: int) -> tuple[int, ...]:
         """Return the steps whose checkpoints are evaluated: evenly up to the last one, moved down to where there are
@@ -76,11 +85,20 @@ class EvaluationPlan(_Model):
         return tuple(sorted((inner - {0}) | {last}))
 
 
+class Contrast(_Model):
+    """Two arms that differ in what a critic asks about."""
+
+    arm: str
+    other: str
+    asks: str
+
+
 class Arms(_Model):
     """The whole table."""
 
     seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
+    contrasts: tuple[Contrast, ...]
     evaluation: EvaluationPlan
     not_done: tuple[NotDone, ...] = ()
 
@@ -119,6 +137,12 @@ def read_arms(path: Path) -> Arms:
                 Fault(path=f"arm {arm.name}", got=arm.kl_divided_by_resets_of, want="an arm that stands before it")
             )
         known.add(arm.name)
+    faults += [
+        Fault(path=f"contrast of {each.arm} and {each.other}", got=name, want="an arm of the table")
+        for each in arms.contrasts
+        for name in (each.arm, each.other)
+        if name not in known
+    ]
     if faults:
         raise SpecError(faults, source=str(path))
     return arms

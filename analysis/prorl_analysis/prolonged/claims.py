@@ -6,7 +6,8 @@ with other seeds alone: from three on there is an interval over seeds (Student's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from prorl_analysis.boundary import Boundary, boundary
-from prorl_analysis.estimators import CONFIDENCE, Estimate, at_most, paired_difference, pass_at_k
+from prorl_analysis.estimators import CONFIDENCE, Direction, Estimate, at_most, moved, paired_difference, pass_at_k
 from prorl_analysis.prolonged.record import BaseRecord, Evaluation, Record, as_results
 from prorl_analysis.results import require_comparable
 
@@ -34,12 +35,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contrast:
-    """One arm against another: pass@1 on the same items at the same step, seed by seed."""
+    """One arm against another: pass@1 on the same items at the same step of all seeds."""
 
     arm: str
     other: str
-    at: tuple[tuple[int, int, Estimate], ...]
-    """(seed, step, arm less other over items)."""
+    step: int
+    by_seed: Mapping[int, Estimate]
+    """Arm less other over items."""
     over_seeds: Estimate | None
     """None: fewer than three seeds."""
 
@@ -73,9 +75,17 @@ def boundaries(base: BaseRecord, evaluation: Evaluation) -> list[Boundary]:
     return [boundary(before, after, source) for source in base.evaluation.levels if source in evaluation.levels]
 
 
-def is_beyond_base(found: Boundary) -> bool:
-    """Tell whether the base solved no item of a depth within k samples, and the checkpoint some."""
-    return not found.preserved and not found.shrunk and bool(found.expanded)
+def is_beyond_base(found: Boundary, guess: float) -> bool:
+    """Tell whether the base solved no item of a depth and the checkpoint more than chance and guessing explain.
+
+    Args:
+        found: One depth.
+        guess: How often a sample that does not know the answer has it.
+    """
+    if found.preserved or found.shrunk or moved(len(found.expanded), 0) is not Direction.HIGHER:
+        return False
+    low = found.first_gain.low if found.first_gain.low is not None else found.first_gain.value
+    return low > guess
 
 
 def bound_of_base(base: BaseRecord, source: str) -> float:
@@ -109,52 +119,59 @@ def progress(base: BaseRecord, record: Record) -> list[Step]:
 
 
 def by_arm(records: Sequence[Record], arm: str) -> ArmLevels | None:
-    """Return what an arm came to, over seeds: at the last step at which all its evaluated seeds have an evaluation.
+    """Return what an arm came to, over seeds: at the step at which most seeds have an evaluation, the last of these.
 
     Returns:
-        None where no seed has an evaluation, or they have none at the same step.
+        None where no seed has one.
     """
-    evaluated = [record for record in records if record.arm == arm and record.evaluations]
-    common = set.intersection(*(set(record.evaluations) for record in evaluated)) if evaluated else set()
-    if not common:
+    found = {record.seed: record.evaluations for record in records if record.arm == arm and record.evaluations}
+    step = _common_step([evaluations.keys() for evaluations in found.values()])
+    if step is None:
         return None
-    step = max(common)
-    found = [record.evaluations[step] for record in evaluated]
-    means = {source: [mean_share(evaluation, source) for evaluation in found] for source in found[0].levels}
-    solved = {
-        source: [sum(item.right > 0 for item in evaluation.levels[source].items) for evaluation in found]
-        for source in found[0].levels
-    }
-    return ArmLevels(arm=arm, step=step, seeds=tuple(record.seed for record in evaluated), means=means, solved=solved)
+    at = {seed: evaluations[step] for seed, evaluations in found.items() if step in evaluations}
+    sources = list(next(iter(at.values())).levels)
+    return ArmLevels(
+        arm=arm,
+        step=step,
+        seeds=tuple(sorted(at)),
+        means={source: [mean_share(at[seed], source) for seed in sorted(at)] for source in sources},
+        solved={
+            source: [sum(item.right > 0 for item in at[seed].levels[source].items) for seed in sorted(at)]
+            for source in sources
+        },
+    )
 
 
 def contrast(records: Sequence[Record], arm: str, other: str) -> Contrast | None:
-    """Compare two arms where both have an evaluation at the same step; the last such step of each seed counts."""
-    at = []
-    by = {(record.arm, record.seed): record.evaluations for record in records}
-    for seed in sorted({record.seed for record in records}):
-        first, second = by.get((arm, seed), {}), by.get((other, seed), {})
-        if common := first.keys() & second.keys():
-            step = max(common)
-            gain = paired_difference(shares(second[step], UNEASY_SOURCES), shares(first[step], UNEASY_SOURCES))
-            at.append((seed, step, gain))
-    if not at:
+    """Compare two arms at the step at which most seeds have an evaluation of both, the last of these."""
+    found = {(record.arm, record.seed): record.evaluations for record in records}
+    seeds = sorted({record.seed for record in records})
+    both = {seed: found.get((arm, seed), {}).keys() & found.get((other, seed), {}).keys() for seed in seeds}
+    step = _common_step(list(both.values()))
+    if step is None:
         return None
-    return Contrast(arm=arm, other=other, at=tuple(at), over_seeds=over_seeds([gain.value for _, _, gain in at]))
+    gains = {
+        seed: paired_difference(
+            shares(found[other, seed][step], UNEASY_SOURCES), shares(found[arm, seed][step], UNEASY_SOURCES)
+        )
+        for seed, steps in both.items()
+        if step in steps
+    }
+    values = [gain.value for gain in gains.values()]
+    return Contrast(arm=arm, other=other, step=step, by_seed=gains, over_seeds=over_seeds(values))
+
+
+def _common_step(each: Sequence[Collection[int]]) -> int | None:
+    """Return the step that most have, of these the last; None if there is none."""
+    counts = Counter(step for steps in each for step in steps)
+    return max(counts, key=lambda step: (counts[step], step), default=None)
 
 
 def over_seeds(values: Sequence[float]) -> Estimate | None:
-    """Return the mean over seeds with Student's t interval; None for fewer than three or where all are equal."""
-    if len(values) < FEWEST_SEEDS or len(set(values)) == 1:
+    """Return the mean over seeds with Student's t interval; None for fewer than three."""
+    if len(values) < FEWEST_SEEDS:
         return None
+    if len(set(values)) == 1:
+        return Estimate(value=values[0], low=None, high=None, num_items=len(values))
     spread = stats.t.interval(CONFIDENCE, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
     return Estimate(value=float(np.mean(values)), low=float(spread[0]), high=float(spread[1]), num_items=len(values))
-
-
-def verdict(gain: Estimate) -> str:
-    """Return what an interval allows to say of a difference."""
-    if gain.low is not None and gain.low > 0:
-        return "higher"
-    if gain.high is not None and gain.high < 0:
-        return "lower"
-    return "not told apart"

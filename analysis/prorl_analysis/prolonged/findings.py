@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prorl_analysis.boundary import Boundary, Regime
-from prorl_analysis.estimators import Estimate
+from prorl_analysis.estimators import Direction, Estimate, at_most, direction
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.arms import Arms
 from prorl_analysis.prolonged.record import BaseRecord, Ending, Record
 from prorl_api.errors import Fault, SpecError
+
+_WANTED_SAMPLES = 1024
+"""As those have them who dispute that training widens what a model can do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +97,24 @@ def _missing(kept: Kept) -> list[str]:
             found.append(f"{name(record)}: shortened to {record.steps} of {record.planned_steps} steps.")
         elif record.ended is Ending.UNFINISHED:
             found.append(f"{name(record)}: stands at step {record.steps} of {record.planned_steps}, not finished.")
+        elif record.ended is Ending.FAILED:
+            found.insert(
+                1, f"{name(record)}: FAILED at step {record.steps} by itself (no signal, or no finite numbers)."
+            )
         elif record.ended is Ending.MASTERED:
             found.append(f"{name(record)}: ended at step {record.steps}, where every group was right.")
         if not record.evaluations:
             found.append(f"{name(record)}: no checkpoint of it has been evaluated; only its training curves are here.")
     found += [f"Not built: {entry.name} ({entry.why})." for entry in kept.arms.not_done]
     seeds = {
-        arm.name: len({record.seed for record in kept.records if record.arm == arm.name}) for arm in kept.arms.arms
+        arm.name: len({run.record.seed for run in kept.judged if run.record.arm == arm.name}) for arm in kept.arms.arms
     }
-    if all(count < claims.FEWEST_SEEDS for count in seeds.values()):
-        found.append("No arm has three seeds yet: nothing here can be said of arms as such, only of single runs.")
+    few = [arm for arm, count in seeds.items() if 0 < count < claims.FEWEST_SEEDS]
+    if few or not any(seeds.values()):
+        found.append(f"Fewer than three seeds: {words.listed(few)}. Of these arms as such nothing can be said here.")
+    samples = kept.arms.evaluation.samples
+    if samples < _WANTED_SAMPLES:
+        found.append(f"pass@k goes to {samples}, not to {_WANTED_SAMPLES}: four times the time for each evaluation.")
     return found
 
 
@@ -129,89 +140,108 @@ def _together(found: Sequence[_Finding], num_runs: int) -> list[str]:
 
 def _negative(kept: Kept) -> list[str]:
     """Return what ProRL's claims would have and the runs do not show."""
-    found = _together([one for run in kept.judged for one in _negative_of(run)], len(kept.judged))
-    found += [
-        f"That {contrast.arm} ends above {contrast.other} is not shown over seeds: {_seeds(contrast)}."
-        for contrast in _contrasts(kept)
-        if not _is_above(contrast.over_seeds)
-    ]
-    return found
+    found = _together([one for run in kept.judged for one in _lost_by(run)], len(kept.judged))
+    found += _together([one for run in kept.judged for one in _not_gained_by(run, kept.arms)], len(kept.judged))
+    return found + [_sentence(contrast) for contrast in _contrasts(kept) if not _is_told(contrast)]
 
 
-def _negative_of(run: Judged) -> list[_Finding]:
+def _lost_by(run: Judged) -> list[_Finding]:
     found, which = [], name(run.record)
     for entry in run.boundaries:
         if entry.shrunk:
             what = f"{entry.source}: items that the base solved within {entry.k} samples were lost"
-            found.append(_Finding(what, which, str(len(entry.shrunk))))
+            found.append(_Finding(what, which, f"{len(entry.shrunk)}, and {len(entry.expanded)} gained"))
         if entry.regime is Regime.DIMINISHED:
             found.append(_Finding(f"{entry.source}: pass@{entry.k} fell", which, _gain(entry.last_gain)))
-        if entry.source in claims.UNEASY_SOURCES and not _is_above(entry.first_gain):
-            found.append(_Finding(f"{entry.source}: pass@1 did not rise beyond doubt", which, _gain(entry.first_gain)))
+        if direction(entry.first_gain) is Direction.LOWER:
+            found.append(_Finding(f"{entry.source}: pass@1 fell", which, _gain(entry.first_gain)))
+    return found + [_Finding(f"{_PROGRESS} fell", which, _between(step)) for step in _steps(run, Direction.LOWER)]
+
+
+def _not_gained_by(run: Judged, arms: Arms) -> list[_Finding]:
+    found, which = [], name(run.record)
+    for entry in run.boundaries:
+        if entry.source not in claims.UNEASY_SOURCES or direction(entry.first_gain) is Direction.LOWER:
+            continue
+        low = entry.first_gain.low if entry.first_gain.low is not None else entry.first_gain.value
+        if direction(entry.first_gain) is Direction.NOT_TOLD_APART or low <= arms.evaluation.guess:
+            what = f"{entry.source}: pass@1 did not rise beyond doubt and guessing"
+            found.append(_Finding(what, which, _gain(entry.first_gain)))
     found += [
-        _Finding(f"{_between(step)} did not rise beyond doubt", which, _gain(step.gain))
-        for step in run.progress
-        if not _is_above(step.gain)
+        _Finding(f"{_PROGRESS} did not rise beyond doubt", which, _between(step))
+        for step in _steps(run, Direction.NOT_TOLD_APART)
     ]
     return found
 
 
 def shown(kept: Kept) -> str:
-    """Return the section of what the intervals allow to be claimed."""
+    """Return the section of what the data allow to be claimed."""
     base = kept.base
-    findings = [one for run in kept.judged if base is not None for one in _shown_of(base, run)]
+    findings = [one for run in kept.judged if base is not None for one in _shown_of(base, run, kept.arms)]
     found = _together(findings, len(kept.judged))
-    found += [
-        f"{contrast.arm} ended above {contrast.other} over seeds: {_seeds(contrast)}."
-        for contrast in _contrasts(kept)
-        if _is_above(contrast.over_seeds)
-    ]
+    found += [_sentence(contrast) for contrast in _contrasts(kept) if _is_told(contrast)]
     return "\n".join(["## What showed", "", *(f"- {text}" for text in found or ["Nothing yet."])])
 
 
-def _shown_of(base: BaseRecord, run: Judged) -> list[_Finding]:
+def _shown_of(base: BaseRecord, run: Judged, arms: Arms) -> list[_Finding]:
     found, which = [], name(run.record)
     for entry in run.boundaries:
-        if claims.is_beyond_base(entry):
+        if claims.is_beyond_base(entry, arms.evaluation.guess):
             num_items = len(entry.expanded) + len(entry.out_of_reach)
             bound = words.percent(claims.bound_of_base(base, entry.source))
             what = (
-                f"{entry.source}: the base solved none of {num_items} items within {entry.k} samples (below {bound} a "
-                "sample, were samples independent and items alike), the checkpoint some"
+                f"{entry.source}: the base solved none of {num_items} items within {entry.k} samples (its mean rate "
+                f"over these items is below {bound}, that of one item below {words.percent(at_most(entry.k))}), the "
+                "checkpoint some"
             )
             items = f"{len(entry.expanded)}; pass@1 {_gain(entry.first_gain)}"
             found.append(_Finding(what, which, items))
-        elif entry.regime is Regime.SUSTAINED:
+        elif entry.regime is Regime.SUSTAINED and entry.source in claims.UNEASY_SOURCES:
             found.append(_Finding(f"{entry.source}: pass@{entry.k} rose", which, _gain(entry.last_gain)))
-    found += [
-        _Finding(f"{_between(step)} rose", which, _gain(step.gain)) for step in run.progress if _is_above(step.gain)
-    ]
-    return found
+        elif entry.source in claims.UNEASY_SOURCES and _is_gain(entry.first_gain, arms):
+            found.append(_Finding(f"{entry.source}: pass@1 rose", which, _gain(entry.first_gain)))
+    return found + [_Finding(f"{_PROGRESS} rose", which, _between(step)) for step in _steps(run, Direction.HIGHER)]
+
+
+def _is_gain(gain: Estimate, arms: Arms) -> bool:
+    low = gain.low if gain.low is not None else gain.value
+    return direction(gain) is Direction.HIGHER and low > arms.evaluation.guess
+
+
+_PROGRESS = "pass@1 over depths 3 to 8, from one evaluation to the next,"
+
+
+def _steps(run: Judged, wanted: Direction) -> list[claims.Step]:
+    return [step for step in run.progress if direction(step.gain) is wanted]
 
 
 def _between(step: claims.Step) -> str:
-    return f"from step {step.earlier} to {step.later}: pass@1 over depths 3 to 8"
+    return f"step {step.earlier} to {step.later}: {_gain(step.gain)}"
 
 
-def _contrasts(kept: Kept) -> list[claims.Contrast]:
-    first, *others = [arm.name for arm in kept.arms.arms]
-    found = [claims.contrast(kept.records, first, other) for other in others]
-    return [contrast for contrast in found if contrast is not None]
+def _contrasts(kept: Kept) -> list[tuple[claims.Contrast, str]]:
+    found = [(claims.contrast(kept.records, each.arm, each.other), each.asks) for each in kept.arms.contrasts]
+    return [(contrast, asks) for contrast, asks in found if contrast is not None]
 
 
-def _seeds(contrast: claims.Contrast) -> str:
+def _is_told(contrast: tuple[claims.Contrast, str]) -> bool:
+    gain = contrast[0].over_seeds
+    return gain is not None and direction(gain) is not Direction.NOT_TOLD_APART
+
+
+def _sentence(asked: tuple[claims.Contrast, str]) -> str:
+    """Say how two arms stand to each other over seeds, and seed by seed over items."""
+    found, asks = asked
     single = [
-        f"seed {seed} at step {step} {words.estimate(gain, is_signed=True)} over items ({claims.verdict(gain)})"
-        for seed, step, gain in contrast.at
+        f"seed {seed} {_gain(gain)} over items ({direction(gain)})" for seed, gain in sorted(found.by_seed.items())
     ]
-    if contrast.over_seeds is None:
-        return f"{'; '.join(single)}; {len(single)} of at least {claims.FEWEST_SEEDS} seeds"
-    return f"{words.estimate(contrast.over_seeds, is_signed=True)} over {len(single)} seeds; {'; '.join(single)}"
+    if found.over_seeds is None:
+        over = f"{len(single)} of at least {claims.FEWEST_SEEDS} seeds"
+    else:
+        over = f"{_gain(found.over_seeds)} over {len(single)} seeds: {direction(found.over_seeds)}"
+    which = f"{found.arm} less {found.other} ({asks}), pass@1 over depths 3 to 8 at step {found.step}"
+    return f"{which}: {over}; {'; '.join(single)}."
 
 
 def _gain(gain: Estimate) -> str:
     return words.estimate(gain, is_signed=True)
-
-
-def _is_above(gain: Estimate | None) -> bool:
-    return gain is not None and claims.verdict(gain) == "higher"

@@ -90,6 +90,8 @@ class Ending(StrEnum):
     """By the person who ran it, to fewer steps than planned."""
     MASTERED = "mastered"
     """All was right before the last step."""
+    FAILED = "failed"
+    """By itself: no signal any more, or numbers that are not finite."""
     UNFINISHED = "unfinished"
 
 
@@ -116,6 +118,8 @@ class Record(_Model):
     validations: Mapping[str, tuple[float, ...]]
     """By source, at these steps."""
     resets: tuple[Reset, ...]
+    only_recorded: tuple[Reset, ...] = ()
+    """What a run that resets nothing (`mode: dry-run`) would have reset by its trigger, at the step of the evidence."""
     cost: Cost
     evaluations: Mapping[int, Evaluation] = {}
     """By step."""

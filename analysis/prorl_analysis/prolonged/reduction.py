@@ -14,7 +14,7 @@ import numpy as np
 from prorl_analysis.answers import answer_entropy
 from prorl_analysis.corpus import CorpusIndex
 from prorl_analysis.estimators import mean_over_items
-from prorl_analysis.novelty import LONGEST, SHORTEST, coverage
+from prorl_analysis.novelty import LONGEST, SHORTEST, coverage, creativity
 from prorl_analysis.prolonged.record import Cost, Ending, Evaluation, Level, Record, Reset, counted
 from prorl_analysis.results import Item, Results
 from prorl_api.manifest import read_job
@@ -25,7 +25,16 @@ from prorl_api.run_identity import RunIdentity
 
 EVERY = 10
 """Steps whose mean is one point of a curve."""
-CURVES = ("reward_mean", "kl", "kl_loss_share", "entropy", "gradient_norm", "completion_length", "groups_kept")
+CURVES = (
+    "reward_mean",
+    "kl",
+    "kl_loss_share",
+    "entropy",
+    "gradient_norm",
+    "completion_length",
+    "groups_kept",
+    "groups_trained",
+)
 _BY_SOURCE = "accuracy_sampled/"
 _VALIDATION, _VALIDATION_BY_SOURCE = "validation_accuracy", "validation_source_accuracy/"
 _NOT_OF_A_STEP = ("seconds_validating", "seconds_checkpointing", "seconds_waiting", "seconds_resetting")
@@ -43,8 +52,17 @@ class Run:
     planned_steps: int
 
 
-def record_of(run: RunFolder, which: Run, evaluations: Mapping[int, Evaluation], *, has_ended: bool) -> Record:
-    """Return what is kept of a run folder as it stands."""
+def record_of(
+    run: RunFolder, which: Run, evaluations: Mapping[int, Evaluation], *, ending: Ending | None = None
+) -> Record:
+    """Return what is kept of a run folder as it stands.
+
+    Args:
+        run: The folder.
+        which: Of the table of arms.
+        evaluations: By step.
+        ending: Why it has not come to its end; None: it has.
+    """
     lines = lines_of(run)
     steps = int(lines[-1]["step"])
     validation_steps, validations = validations_of(lines)
@@ -56,12 +74,13 @@ def record_of(run: RunFolder, which: Run, evaluations: Mapping[int, Evaluation],
         assignments=which.assignments,
         planned_steps=which.planned_steps,
         steps=steps,
-        ended=_ending(run, steps, which.planned_steps, has_ended=has_ended),
+        ended=ending or _ending(run, steps, which.planned_steps),
         every=EVERY,
         curves=curves_of(lines),
         validation_steps=validation_steps,
         validations=validations,
         resets=resets_of(run),
+        only_recorded=resets_of(run, only_recorded=True),
         cost=cost_of(lines),
         evaluations=evaluations,
     )
@@ -72,9 +91,7 @@ def uid_of(run: RunFolder) -> str:
     return RunIdentity.model_validate_json(run.identity.read_bytes()).uid
 
 
-def _ending(run: RunFolder, steps: int, planned: int, *, has_ended: bool) -> Ending:
-    if not has_ended:
-        return Ending.UNFINISHED
+def _ending(run: RunFolder, steps: int, planned: int) -> Ending:
     if steps >= planned:
         return Ending.FINISHED
     total = read_job(run.effective_manifest).spec.schedule.total_steps
@@ -118,15 +135,17 @@ def validations_of(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, ...],
     }
 
 
-def resets_of(run: RunFolder) -> tuple[Reset, ...]:
-    """Return the applied resets in order."""
+def resets_of(run: RunFolder, *, only_recorded: bool = False) -> tuple[Reset, ...]:
+    """Return the applied resets in order, or those that a run in dry-run mode only recorded."""
     records = [ResetRecord.model_validate_json(path.read_bytes()) for path in sorted(run.resets.glob("*.json"))]
-    applied = [
-        Reset(step=record.applied_step, trigger=record.evidence.trigger, reason=record.evidence.reason)
+    wanted = [
+        Reset(step=step, trigger=record.evidence.trigger, reason=record.evidence.reason)
         for record in records
-        if record.condition is ResetCondition.APPLIED and record.applied_step is not None
+        if record.dry_run is only_recorded
+        and (step := record.evidence_step if only_recorded else record.applied_step) is not None
+        and (only_recorded or record.condition is ResetCondition.APPLIED)
     ]
-    return tuple(sorted(applied, key=lambda reset: reset.step))
+    return tuple(sorted(wanted, key=lambda reset: reset.step))
 
 
 def cost_of(lines: Sequence[Mapping[str, Any]]) -> Cost:
@@ -199,7 +218,7 @@ def _novelties(results: Results, items: Sequence[Item], corpus: CorpusIndex) -> 
         shares = coverage(corpus, [spaced(sample.completion) for sample in results.samples[item]], SHORTEST, LONGEST)
         counted_rows = shares[~np.isnan(shares[:, 0])]
         if len(counted_rows):
-            found.append(float((1.0 - counted_rows).sum(axis=1).mean()))
+            found.append(float(creativity(counted_rows).mean()))
     return found
 
 
@@ -208,9 +227,19 @@ def rounded(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-def resets_stored(path: Path) -> int | None:
-    """Return how many resets a stored run had; None if it has not ended."""
+def last_checkpoint(run: RunFolder) -> int | None:
+    """Return the step of the last checkpoint, of a run that failed not the last step; None: there is none."""
+    lines = lines_of(run)
+    return max(
+        (int(line["step"]) for line in lines if run.checkpoint(line["attempt"], int(line["step"])).is_dir()),
+        default=None,
+    )
+
+
+def resets_stored(path: Path, steps: int) -> int | None:
+    """Return how many resets a stored run had; None if it has not ended, or went less far than `steps`."""
     if not path.is_file():
         return None
     stored = json.loads(path.read_text(encoding="utf-8"))
-    return len(stored["resets"]) if stored["ended"] != Ending.UNFINISHED else None
+    is_whole = stored["ended"] != Ending.UNFINISHED and (stored["steps"] >= steps or stored["ended"] == Ending.MASTERED)
+    return len(stored["resets"]) if is_whole else None

@@ -72,6 +72,10 @@ def rates(*by_item: int) -> dict[int, list[float | None]]:
         (rates(1, 1, 2, 2), rates(0, 0, 7, 8), Regime.DIMINISHED),  # better on average, and narrower
         (rates(1, 2, 1, 2), rates(5, 6, 7, 8), Regime.PLATEAU),  # all were in reach before
         (rates(1, 2, 3, 4), rates(1, 2, 3, 4), Regime.UNDECIDED),
+        (rates(0), rates(8), Regime.UNDECIDED),  # all of 5 alike: p = 0.0625
+        (rates(0, 0), rates(8, 8), Regime.SUSTAINED),  # all of 10 alike is no plateau
+        (rates(8, 8), rates(0, 0), Regime.DIMINISHED),
+        (rates(0, 1, 1, 1), rates(8, 1, 1, 1), Regime.PLATEAU),  # 5 of 20 gained prove nothing of pass@K
     ],
 )
 def test_regimes(base: dict[int, list[float | None]], after: dict[int, list[float | None]], regime: Regime) -> None:

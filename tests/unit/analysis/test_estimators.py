@@ -9,7 +9,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from prorl_analysis.estimators import at_most, mean_over_items, paired_difference, pass_at_k
+from prorl_analysis.estimators import (
+    Direction,
+    Estimate,
+    at_most,
+    direction,
+    mean_over_items,
+    moved,
+    paired_difference,
+    pass_at_k,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +88,41 @@ def test_pairs_of_the_same_items_are_told_apart_where_means_are_not() -> None:
     alone = mean_over_items(before)
     assert alone.high is not None
     assert alone.high > float(after.mean()), "unpaired intervals overlap"
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "found"),
+    [
+        (0, 0, Direction.NOT_TOLD_APART),
+        (5, 0, Direction.NOT_TOLD_APART),  # p = 2 / 2^5 = 0.0625
+        (6, 0, Direction.HIGHER),  # 0.03125
+        (0, 6, Direction.LOWER),
+        (7, 1, Direction.NOT_TOLD_APART),  # 2 (1 + 8) / 2^8 = 0.0703
+        (8, 1, Direction.HIGHER),  # 2 (1 + 9) / 2^9 = 0.0391
+        (16, 16, Direction.NOT_TOLD_APART),
+    ],
+)
+def test_items_gained_and_lost_by_mcnemars_exact_test_by_hand(gained: int, lost: int, found: Direction) -> None:
+    assert moved(gained, lost) is found
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "items", "found"),
+    [
+        (0.1, 0.01, 0.2, 4, Direction.HIGHER),
+        (-0.1, -0.2, -0.01, 4, Direction.LOWER),
+        (0.1, -0.1, 0.2, 4, Direction.NOT_TOLD_APART),
+        (0.1, 0.0, 0.2, 4, Direction.NOT_TOLD_APART),
+        (1.0, None, None, 32, Direction.HIGHER),  # all items moved alike: no interval, and no doubt
+        (-1.0, None, None, 6, Direction.LOWER),
+        (1.0, None, None, 5, Direction.NOT_TOLD_APART),
+        (0.0, None, None, 32, Direction.NOT_TOLD_APART),
+    ],
+)
+def test_a_direction_needs_an_interval_or_items_that_all_moved_alike(
+    value: float, low: float | None, high: float | None, items: int, found: Direction
+) -> None:
+    assert direction(Estimate(value=value, low=low, high=high, num_items=items)) is found
 
 
 def test_values_of_other_items_are_not_paired() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prorl_analysis.corpus import CorpusIndex, numbered_words, read_corpus, words
-from prorl_analysis.novelty import coverage, distinct, novelty
+from prorl_analysis.novelty import coverage, creativity, distinct, novelty
 from prorl_analysis.results import Results, write_results
 from prorl_api.errors import SpecError
 from tests.unit.analysis.builders import SETTINGS, make_results, make_sample
@@ -88,12 +88,25 @@ def test_distinct_n_by_hand() -> None:
 def test_a_corpus_shorter_than_the_span_is_warned_of() -> None:
     found = novelty(results_of("a b c d e f g"), index_of("a b c"), "tiny.txt", shortest=2, longest=5)
     assert "Corpus tiny.txt: 3 words, fewer than the longest span of 5" in found.warnings[0]
-    assert novelty(results_of("a b c"), index_of(), "none", shortest=2, longest=5).index.value == 4.0
+    assert novelty(results_of("a b c"), index_of(), "none", shortest=2, longest=5).index.value == 2.0
+
+
+def test_lengths_that_a_text_does_not_have_do_not_count_for_it() -> None:
+    """By hand: a copy of three words is covered at L = 2 and 3; it has no span of 4 and none of 5."""
+    index = index_of("a b c d e f")
+    found = coverage(index, ["a b c", "a b c d x"], 2, 5)
+    assert found[0].tolist()[:2] == [1.0, 1.0]
+    assert np.isnan(found[0][2:]).all()
+    assert found[1].tolist() == [4 / 5, 4 / 5, 4 / 5, 0.0]
+    assert creativity(found).tolist() == pytest.approx([0.0, 3 / 5 + 1])
+    mixed = novelty(results_of("a b c", "a b c d x"), index, "c", shortest=2, longest=5)
+    assert dict(mixed.coverage) == pytest.approx({2: 0.9, 3: 0.9, 4: 0.8, 5: 0.0})
+    assert mixed.index.value == pytest.approx((0.0 + 1.6) / 2)
 
 
 def test_completions_too_short_to_tell_are_left_out_and_counted() -> None:
     found = novelty(results_of("a", "x y z"), index_of("a b c d"), "c", shortest=3, longest=4)
-    assert (found.completions, found.index.value) == (1, 2.0)
+    assert (found.completions, found.index.value) == (1, 1.0)
     assert "1 completions are shorter than the shortest span" in found.warnings[0]
     nothing = novelty(results_of("a"), index_of("a b c d"), "c", shortest=3, longest=4)
     assert (nothing.completions, nothing.index.num_items) == (0, 0)

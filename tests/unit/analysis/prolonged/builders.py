@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prorl_analysis.prolonged.arms import Arm, Arms, EvaluationPlan, NotDone
+from prorl_analysis.prolonged.arms import Arm, Arms, Contrast, EvaluationPlan, NotDone
 from prorl_analysis.prolonged.record import BaseRecord, Cost, Counted, Ending, Evaluation, Level, Record, Reset
 
 SAMPLES = 8
-PLAN = EvaluationPlan(depths=(2, 5), items=4, samples=SAMPLES, temperature=1.0, top_p=1.0, checkpoints=2)
+PLAN = EvaluationPlan(depths=(2, 5), items=4, samples=SAMPLES, temperature=1.0, top_p=1.0, checkpoints=2, guess=0.01)
 ARMS = Arms(
     seeds=(1, 2, 3),
     arms=(
@@ -16,6 +16,7 @@ ARMS = Arms(
         Arm(name="no-reset", title="no reset", set=("referenceReset.mode=disabled",)),
         Arm(name="divided-kl", title="divided", set=(), kl_divided_by_resets_of="metric"),
     ),
+    contrasts=(Contrast(arm="metric", other="no-reset", asks="what resets add"),),
     evaluation=PLAN,
     not_done=(NotDone(name="averaged reference", why="nobody has"),),
 )
@@ -38,7 +39,7 @@ def make_evaluation(levels: Mapping[str, Sequence[int]], *, novelty: float | Non
 
 
 DIGEST = "b" * 64
-BASE = BaseRecord(base=DIGEST, evaluation=make_evaluation({"depth-2": (8, 8, 8, 7), "depth-5": (0, 0, 0, 0)}))
+BASE = BaseRecord(base=DIGEST, evaluation=make_evaluation({"depth-2": (8, 8, 8, 7), "depth-5": (0,) * 8}))
 
 
 def make_record(
@@ -69,4 +70,4 @@ def make_record(
     )
 
 
-SOLVED = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (8, 7, 6, 0)}, novelty=2.5)
+SOLVED = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (8, 7, 6, 5, 4, 3, 2, 0)}, novelty=2.5)

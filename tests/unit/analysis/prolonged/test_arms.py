@@ -46,10 +46,12 @@ def test_the_manifest_has_two_thousand_steps_and_knows_the_worlds_depths() -> No
 
 
 def test_the_coefficient_is_divided_by_the_resets_of_the_other_arm() -> None:
-    """By hand: 0.2 / 4; no reset divides by nothing."""
+    """By hand: 0.2 / 4. Divided by one it would be the arm without resets under another name."""
     arm = ARMS.arm("divided-kl")
     assert arm.assignments(3, 0.2, {"metric": 4}) == ("seed=3", "algorithm.kl.coefficient=0.05")
-    assert arm.assignments(3, 0.2, {"metric": 0}) == ("seed=3", "algorithm.kl.coefficient=0.2")
+    for count in (0, 1):
+        with pytest.raises(SpecError, match=f"seed 3 with {count} resets; want at least two|at least two"):
+            arm.assignments(3, 0.2, {"metric": count})
 
 
 def test_an_arm_that_rests_on_another_one_waits_for_it() -> None:
@@ -75,11 +77,19 @@ def test_checkpoints_are_evaluated_evenly_and_at_the_end(last: int, every: int, 
     assert PLAN.model_copy(update={"checkpoints": 4}).steps(last, every) == steps
 
 
+def test_a_contrast_is_of_arms_of_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "arms.yaml"
+    text = (EXAMPLES / "arms/prolonged.yaml").read_text()
+    path.write_text(text.replace("other: no-reset", "other: no-resets"))
+    with pytest.raises(SpecError, match="contrast of metric and no-resets: got no-resets"):
+        read_arms(path)
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("arms: []", "evaluation"),
-        ("seeds: [1]\nseed: 2", "seed"),
+        ("seeds: [1]\nfits: 2\narms: []\ncontrasts: []", "evaluation"),
         ("[", "YAML"),
         ("", "a table of arms"),
     ],
@@ -101,7 +111,7 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, fault: str) 
 )
 def test_an_arm_rests_on_one_before_it(tmp_path: Path, arms: str, fault: str) -> None:
     path = tmp_path / "arms.yaml"
-    plan = "{depths: [1], items: 2, samples: 4, temperature: 1.0, topP: 1.0, checkpoints: 1}"
-    path.write_text(f"seeds: [1]\narms: {arms}\nevaluation: {plan}\n")
+    plan = "{depths: [1], items: 2, samples: 4, temperature: 1.0, topP: 1.0, checkpoints: 1, guess: 0}"
+    path.write_text(f"seeds: [1]\narms: {arms}\ncontrasts: []\nevaluation: {plan}\n")
     with pytest.raises(SpecError, match=fault):
         read_arms(path)

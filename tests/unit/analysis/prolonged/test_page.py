@@ -6,18 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from prorl_analysis.estimators import Estimate
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.__main__ import kept_in, main
 from prorl_analysis.prolonged.arms import read_arms
 from prorl_analysis.prolonged.findings import judge, not_shown, shown
 from prorl_analysis.prolonged.page import page
-from prorl_analysis.prolonged.record import Ending, write
+from prorl_analysis.prolonged.record import Ending, Reset, write
 from prorl_api.errors import SpecError
 from tests.unit.analysis.prolonged.builders import ARMS, BASE, SOLVED, make_evaluation, make_record
 
-HALF = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (4, 3, 2, 0)})
-FORGOTTEN = make_evaluation({"depth-2": (0, 8, 8, 8), "depth-5": (0, 0, 0, 0)})
+HALF = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (4, 3, 2, 2, 1, 1, 1, 0)})
+FORGOTTEN = make_evaluation({"depth-2": (0, 8, 8, 8), "depth-5": (0,) * 8})
 
 
 def test_what_did_not_run_is_said_first() -> None:
@@ -29,7 +28,8 @@ def test_what_did_not_run_is_said_first() -> None:
         "metric, seed 1: stands at step 12 of 20, not finished.",
         "metric, seed 1: no checkpoint of it has been evaluated",
         "Not built: averaged reference (nobody has).",
-        "No arm has three seeds yet",
+        "Fewer than three seeds: none.",
+        "pass@k goes to 8, not to 1024",
     ):
         assert sentence in not_shown(kept)
     assert "Nothing yet." in shown(kept)
@@ -39,33 +39,68 @@ def test_no_run_at_all_is_a_page_too() -> None:
     assert "0 of 9 runs are here." in page(judge(ARMS, None, []))
 
 
-def test_what_the_base_never_solved_is_claimed_with_its_bound() -> None:
-    """By hand: 0 of 4 x 8 samples; 1 - 0.05^(1/32) is 8.94 %. pass@1 is (8 + 7 + 6) / 32 = 0.656."""
+def test_what_the_base_never_solved_is_claimed_with_its_bounds() -> None:
+    """By hand: 0 of 8 x 8 samples; 1 - 0.05^(1/64) is 4.57 %, 1 - 0.05^(1/8) 31.2 %. pass@1 is 35 / 64 = 0.547."""
     found = shown(judge(ARMS, BASE, [make_record(evaluations={20: SOLVED})]))
-    assert "depth-5: the base solved none of 4 items within 8 samples (below 8.94 % a sample" in found
-    assert "the checkpoint some, in 1 of 1 runs: metric, seed 1 (3; pass@1 +0.656 (" in found
+    assert (
+        "depth-5: the base solved none of 8 items within 8 samples (its mean rate over these items is below 4.57 %"
+        in found
+    )
+    assert (
+        "that of one item below 31.2 %), the checkpoint some, in 1 of 1 runs: metric, seed 1 (7; pass@1 +0.547" in found
+    )
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (8, 8, 8, 8, 8, 0, 0, 0),  # 5 items against 0: p = 0.0625
+        (1, 0, 0, 0, 0, 0, 0, 0),  # one right sample is a guess
+    ],
+)
+def test_what_chance_explains_is_not_beyond_the_base(counts: tuple[int, ...]) -> None:
+    after = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": counts})
+    assert "the base solved none" not in shown(judge(ARMS, BASE, [make_record(evaluations={20: after})]))
+
+
+def test_what_rises_no_higher_than_guessing_did_not_rise() -> None:
+    """Every item once of eight times: 0.125 on all of them, where a guess is right in one of five."""
+    after = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (1,) * 8})
+    arms = ARMS.model_copy(update={"evaluation": ARMS.evaluation.model_copy(update={"guess": 0.2})})
+    kept = judge(arms, BASE, [make_record(evaluations={20: after})])
+    assert "depth-5: pass@1 did not rise beyond doubt and guessing" in not_shown(kept)
+    assert "depth-5: pass@1 rose" not in shown(kept)
+    assert "the base solved none" not in shown(kept)
+
+
+def test_what_fell_is_said_to_have_fallen_also_where_there_was_nothing_to_learn() -> None:
+    worse = make_evaluation({"depth-2": (1,) * 8, "depth-5": (0,) * 8})
+    base = BASE.model_copy(update={"evaluation": make_evaluation({"depth-2": (8,) * 8, "depth-5": (0,) * 8})})
+    better = make_evaluation({"depth-2": (8,) * 8, "depth-5": (8, 7, 6, 5, 4, 3, 2, 0)})
+    found = not_shown(judge(ARMS, base, [make_record(evaluations={10: better, 20: worse})]))
+    assert "depth-2: pass@1 fell, in 1 of 1 runs: metric, seed 1 (-0.875)." in found
+    assert "from one evaluation to the next, fell, in 1 of 1 runs: metric, seed 1 (step 10 to 20: -0.547" in found
 
 
 def test_what_was_lost_is_said() -> None:
     """By hand: the first item of depth 2 was right 8 of 8 times, and is 0 of 8."""
     found = not_shown(judge(ARMS, BASE, [make_record(evaluations={20: FORGOTTEN})]))
-    assert (
-        "depth-2: items that the base solved within 8 samples were lost, in 1 of 1 runs: metric, seed 1 (1)." in found
-    )
-    assert "depth-5: pass@1 did not rise beyond doubt, in 1 of 1 runs: metric, seed 1 (+0.000)." in found
-    assert "from step 0 to 20: pass@1 over depths 3 to 8 did not rise beyond doubt" in found
+    runs = "in 1 of 1 runs: metric, seed 1"
+    assert f"depth-2: items that the base solved within 8 samples were lost, {runs} (1, and 0 gained)." in found
+    assert f"depth-5: pass@1 did not rise beyond doubt and guessing, {runs} (+0.000)." in found
+    assert f"from one evaluation to the next, did not rise beyond doubt, {runs} (step 0 to 20: +0.000)." in found
 
 
 def test_runs_that_show_the_same_are_told_together_depth_by_depth() -> None:
     records = [make_record(evaluations={20: SOLVED}), make_record("no-reset", evaluations={20: HALF})]
     lines = [line for line in shown(judge(ARMS, BASE, records)).splitlines() if line.startswith("- depth-5")]
     assert len(lines) == 1
-    assert "in 2 of 2 runs: metric, seed 1 (3; " in lines[0]
-    assert "; no-reset, seed 1 (3; " in lines[0]
+    assert "in 2 of 2 runs: metric, seed 1 (7; " in lines[0]
+    assert "; no-reset, seed 1 (7; " in lines[0]
 
 
 def test_an_arm_is_summed_up_over_its_seeds_at_a_step_that_all_have() -> None:
-    """By hand: at step 20 the shares of depth 5 are 21/32 and 9/32, means 0.469; items solved 3 and 3."""
+    """By hand: at step 20 the shares of depth 5 are 35/64 and 14/64, mean 0.383; items solved 7 and 7."""
     records = [
         make_record(seed=1, evaluations={10: FORGOTTEN, 20: SOLVED}),
         make_record(seed=2, evaluations={20: HALF, 30: SOLVED}),
@@ -73,12 +108,14 @@ def test_an_arm_is_summed_up_over_its_seeds_at_a_step_that_all_have() -> None:
     found = claims.by_arm(records, "metric")
     assert found is not None
     assert (found.step, found.seeds) == (20, (1, 2))
-    assert found.means["depth-5"] == pytest.approx([21 / 32, 9 / 32])
-    assert found.solved["depth-5"] == [3, 3]
-    assert "| metric | 20 | 1 and 2 | 0.469; 3 |" in page(judge(ARMS, BASE, records))
+    assert found.means["depth-5"] == pytest.approx([35 / 64, 14 / 64])
+    assert found.solved["depth-5"] == [7, 7]
+    assert "| metric | 20 | 1 and 2 | 0.383; 7 |" in page(judge(ARMS, BASE, records))
     assert claims.by_arm(records, "no-reset") is None
     apart = [make_record(seed=1, evaluations={10: HALF}), make_record(seed=2, evaluations={20: HALF})]
-    assert claims.by_arm(apart, "metric") is None
+    last = claims.by_arm(apart, "metric")
+    assert last is not None
+    assert (last.step, last.seeds) == (20, (2,))
 
 
 def test_runs_of_different_bases_are_not_put_together() -> None:
@@ -89,19 +126,24 @@ def test_runs_of_different_bases_are_not_put_together() -> None:
 
 
 def test_progress_goes_from_evaluation_to_evaluation() -> None:
-    """By hand: depth 5's shares are 0, then (4 + 3 + 2) / 32, then (8 + 7 + 6) / 32."""
+    """By hand: depth 5's shares are 0, then (4 + 3 + 2 + 2 + 1 + 1 + 1) / 64 = 14 / 64, then 35 / 64."""
     steps = claims.progress(BASE, make_record(evaluations={20: SOLVED, 10: HALF}))
     assert [(step.earlier, step.later) for step in steps] == [(0, 10), (10, 20)]
-    assert [step.gain.value for step in steps] == pytest.approx([9 / 32, 12 / 32])
+    assert [step.gain.value for step in steps] == pytest.approx([14 / 64, 21 / 64])
 
 
-def test_arms_are_compared_at_a_step_that_both_have() -> None:
-    """By hand: at step 10 the arm has 9 / 32 and the other 0; step 20 is the arm's alone."""
-    records = [make_record(evaluations={10: HALF, 20: SOLVED}), make_record("no-reset", evaluations={10: FORGOTTEN})]
+def test_arms_are_compared_at_one_step_that_both_have_with_most_seeds() -> None:
+    """By hand: at step 10 the arm has 14 / 64 and the other 0; seed 2 has step 20 alone, and is left out."""
+    records = [
+        make_record(evaluations={10: HALF, 20: SOLVED}),
+        make_record("no-reset", evaluations={10: FORGOTTEN}),
+        make_record(seed=2, evaluations={10: SOLVED, 20: SOLVED}),
+        make_record("no-reset", 2, evaluations={10: HALF, 20: HALF}),
+    ]
     found = claims.contrast(records, "metric", "no-reset")
     assert found is not None
-    assert [(seed, step) for seed, step, _ in found.at] == [(1, 10)]
-    assert found.at[0][2].value == pytest.approx(9 / 32)
+    assert (found.step, list(found.by_seed)) == (10, [1, 2])
+    assert found.by_seed[1].value == pytest.approx(14 / 64)
     assert found.over_seeds is None
     assert claims.contrast(records, "metric", "divided-kl") is None
 
@@ -109,8 +151,10 @@ def test_arms_are_compared_at_a_step_that_both_have() -> None:
 def test_one_seed_says_nothing_of_arms() -> None:
     records = [make_record(evaluations={20: SOLVED}), make_record("no-reset", evaluations={20: HALF})]
     found = not_shown(judge(ARMS, BASE, records))
-    assert "That metric ends above no-reset is not shown over seeds: seed 1 at step 20 +0.375" in found
-    assert "1 of at least 3 seeds" in found
+    assert (
+        "metric less no-reset (what resets add), pass@1 over depths 3 to 8 at step 20: 1 of at least 3 seeds; " in found
+    )
+    assert "seed 1 +0.328 (" in found
 
 
 def test_the_interval_over_three_seeds_is_students() -> None:
@@ -119,28 +163,49 @@ def test_the_interval_over_three_seeds_is_students() -> None:
     assert found is not None
     assert (found.value, found.low, found.high) == pytest.approx((0.2, -0.0484, 0.4484), abs=1e-4)
     assert claims.over_seeds([0.1, 0.2]) is None
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "word"),
-    [(0.01, 0.2, "higher"), (-0.2, -0.01, "lower"), (-0.1, 0.2, "not told apart"), (None, None, "not told apart")],
-)
-def test_a_word_needs_an_interval(low: float | None, high: float | None, word: str) -> None:
-    assert claims.verdict(Estimate(value=0.1, low=low, high=high, num_items=4)) == word
+    alike = claims.over_seeds([0.2, 0.2, 0.2])
+    assert alike is not None
+    assert (alike.value, alike.low) == (0.2, None)
 
 
 def test_three_seeds_that_agree_are_a_claim() -> None:
-    """By hand: the differences are 12, 13 and 14 of 32."""
+    """By hand: the differences are 21, 22 and 23 of 64; 4.3027 / 64 / sqrt(3) = 0.0388."""
     records = [
         make_record(arm, seed, evaluations={20: evaluation})
         for seed, last in enumerate((0, 1, 2), start=1)
         for arm, evaluation in (
-            ("metric", make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (8, 7, 6, last)})),
+            ("metric", make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (8, 7, 6, 5, 4, 3, 2, last)})),
             ("no-reset", HALF),
         )
     ]
     found = shown(judge(ARMS, BASE, records))
-    assert "metric ended above no-reset over seeds: +0.406 (+0.329 to +0.484) over 3 seeds" in found
+    assert "at step 20: +0.344 (+0.305 to +0.383) over 3 seeds: higher; seed 1 +0.328" in found
+
+
+def test_an_arm_that_is_lower_over_seeds_is_said_to_be_lower() -> None:
+    records = [
+        make_record(arm, seed, evaluations={20: evaluation})
+        for seed, last in enumerate((0, 1, 2), start=1)
+        for arm, evaluation in (
+            ("no-reset", make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (8, 7, 6, 5, 4, 3, 2, last)})),
+            ("metric", HALF),
+        )
+    ]
+    assert "-0.344 (-0.383 to -0.305) over 3 seeds: lower" in shown(judge(ARMS, BASE, records))
+
+
+def test_a_run_that_failed_by_itself_is_said_first() -> None:
+    kept = judge(ARMS, BASE, [make_record(evaluations={10: HALF}, ended=Ending.FAILED)])
+    assert "metric, seed 1: FAILED at step 20 by itself" in not_shown(kept).splitlines()[3]
+
+
+def test_what_a_run_would_have_reset_is_shown() -> None:
+    record = make_record("no-reset").model_copy(
+        update={"resets": (), "only_recorded": (Reset(step=7, trigger="kl-spike", reason="KL averaged 1.4 nats"),)}
+    )
+    text = page(judge(ARMS, BASE, [record]))
+    assert "What the trigger would have reset where nothing was" in text
+    assert "| no-reset, seed 1 | 7 | kl-spike | KL averaged 1.4 nats |" in text
 
 
 def test_evaluations_of_other_items_are_not_compared() -> None:

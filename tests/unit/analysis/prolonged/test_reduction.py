@@ -14,6 +14,7 @@ from prorl_analysis.prolonged.reduction import (
     cost_of,
     curves_of,
     evaluation_of,
+    last_checkpoint,
     lines_of,
     resets_stored,
     rounded,
@@ -87,9 +88,9 @@ def results_of(*completions: str) -> Results:
 @pytest.mark.parametrize(
     ("completion", "index"),
     [
-        ("Aabcdefg", 3.0),  # a copy of 8 signs: covered at L = 5 to 8, and longer spans it has none
-        ("gfedcbaA", 7.0),  # no span of five: new at L = 5 to 11
-        ("abcdefgB", 3 / 8 + 4),  # 7 of 8 signs are covered at L = 5, 6 and 7, none from 8 on
+        ("Aabcdefg", 0.0),  # a copy of 8 signs: covered at L = 5 to 8, and longer spans it has none
+        ("gfedcbaA", 4.0),  # no span of five: new at L = 5 to 8
+        ("abcdefgB", 3 / 8 + 1),  # 7 of 8 signs are covered at L = 5, 6 and 7, none at 8
     ],
 )
 def test_novelty_against_the_bases_own_completions_by_hand(completion: str, index: float) -> None:
@@ -101,10 +102,23 @@ def test_the_base_has_no_novelty_against_itself() -> None:
     assert evaluation_of(results_of("Aabcdefg"), None).levels["math"].novelty is None
 
 
-def test_resets_count_once_a_run_has_ended(tmp_path: Path) -> None:
+def test_resets_count_once_a_run_has_ended_and_gone_as_far_as_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "metric-seed-1.json"
-    assert resets_stored(path) is None
+    assert resets_stored(path, 20) is None
     write(path, make_record(ended=Ending.UNFINISHED))
-    assert resets_stored(path) is None
+    assert resets_stored(path, 20) is None
     write(path, make_record(ended=Ending.SHORTENED))
-    assert resets_stored(path) == 1
+    assert resets_stored(path, 20) == 1
+    assert resets_stored(path, 21) is None
+    write(path, make_record(ended=Ending.MASTERED))
+    assert resets_stored(path, 21) == 1
+
+
+def test_the_last_checkpoint_is_that_of_the_surviving_line(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    lines = [line(0), line(1), line(2), {**line(2), "attempt": 2}, {**line(3), "attempt": 2}]
+    run.metrics.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    assert last_checkpoint(run) is None
+    for attempt, step in ((1, 1), (2, 2)):
+        run.checkpoint(attempt, step).mkdir(parents=True)
+    assert last_checkpoint(run) == 2
