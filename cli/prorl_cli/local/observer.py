@@ -27,6 +27,7 @@ from prorl_control.members import Loss, Member, MemberKey, MemberStart, MemberSt
 from prorl_control.outcome import with_new_losses
 from prorl_control.plan import RunPlan
 from prorl_control.resets.series import Series
+from prorl_control.resets.triggers import window_steps
 
 
 class Observer:
@@ -60,6 +61,8 @@ class Observer:
 
     def observe(self, resets: tuple[ResetRecord, ...], now: float, *, interrupts: Interrupts) -> Observed:
         """Return everything as it is now."""
+        # Of older steps the validations: a run of thousands of steps must not fill this process.
+        self.series.keep_recent(max(LINES_FOR_STATUS, window_steps(self.plan.reference_reset)))
         self._probes.collect()
         members = self._table.observe(self._is_ready)
         self._count_finished_steps(members)
