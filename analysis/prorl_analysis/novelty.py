@@ -109,6 +109,7 @@ def novelty(
         if is_counted:
             by_item.setdefault(item, []).append(row)
     means = np.array([_over_texts(rows) for rows in by_item.values()]).reshape(-1, longest - shortest + 1)
+    shares_of_lengths = _over_texts(means) if len(means) else np.zeros(means.shape[1])
     counted = [list(found) for found in results.samples.values() if has_answers(found)]
     numbered = numbered_words(texts)
     return Novelty(
@@ -119,9 +120,9 @@ def novelty(
         longest=longest,
         completions=int(is_long.sum()),
         coverage=tuple(
-            (shortest + column, float(_over_texts(list(means))[column]) if len(means) else 0.0)
-            for column in range(means.shape[1])
-            if not len(means) or not np.isnan(means[:, column]).all()
+            (least, float(share))
+            for least, share in zip(range(shortest, longest + 1), shares_of_lengths, strict=True)
+            if not np.isnan(share)
         ),
         index=mean_over_items([float(np.mean(creativity(np.array(rows)))) for rows in by_item.values()]),
         distinct=tuple((size, distinct(numbered, size)) for size in SIZES),
@@ -139,7 +140,7 @@ def creativity(shares: FloatArray) -> FloatArray:
     return np.nansum(1.0 - shares, axis=1)  # type: ignore[no-any-return]
 
 
-def _over_texts(rows: Sequence[FloatArray]) -> FloatArray:
+def _over_texts(rows: Sequence[FloatArray] | FloatArray) -> FloatArray:
     """Return the mean of each length over the texts that have it, NaN where none has."""
     known = ~np.isnan(np.array(rows))
     totals = np.where(known, np.array(rows), 0.0).sum(axis=0)

@@ -15,7 +15,16 @@ import numpy as np
 from scipy import stats
 
 from prorl_analysis.boundary import Boundary, boundary
-from prorl_analysis.estimators import CONFIDENCE, Direction, Estimate, at_most, moved, paired_difference, pass_at_k
+from prorl_analysis.estimators import (
+    CONFIDENCE,
+    Direction,
+    Estimate,
+    at_most,
+    direction,
+    moved,
+    paired_difference,
+    pass_at_k,
+)
 from prorl_analysis.prolonged.record import BaseRecord, Evaluation, Record, as_results
 from prorl_analysis.results import require_comparable
 
@@ -84,8 +93,13 @@ def is_beyond_base(found: Boundary, guess: float) -> bool:
     """
     if found.preserved or found.shrunk or moved(len(found.expanded), 0) is not Direction.HIGHER:
         return False
-    low = found.first_gain.low if found.first_gain.low is not None else found.first_gain.value
-    return low > guess
+    return rises_above(found.first_gain, guess)
+
+
+def rises_above(gain: Estimate, guess: float) -> bool:
+    """Tell whether a gain is one beyond doubt, and more than guessing brings."""
+    low = gain.low if gain.low is not None else gain.value  # all items moved alike
+    return direction(gain) is Direction.HIGHER and low > guess
 
 
 def bound_of_base(base: BaseRecord, source: str) -> float:

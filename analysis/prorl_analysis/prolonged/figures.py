@@ -73,7 +73,7 @@ def _depths(axis: Axes, kept: Kept, base: Evaluation, colours: dict[str, str]) -
     for number, level in enumerate(levels):
         beside = 0.08 * (number - (len(levels) - 1) / 2)  # dots of arms that came to the same stay visible
         means = [sum(level.means[source]) / len(level.means[source]) for source in sources]
-        label = f"{level.arm}, step {level.step}, {words.counted(len(level.seeds), 'seed')}"
+        label = f"{level.arm}, step {level.step}, {words.quantity(len(level.seeds), 'seed')}"
         axis.plot([place + beside for place in places], means, color=colours[level.arm], label=label)
         for place, source in zip(places, sources, strict=True):
             seeds = level.means[source]

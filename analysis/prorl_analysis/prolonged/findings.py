@@ -163,8 +163,7 @@ def _not_gained_by(run: Judged, arms: Arms) -> list[_Finding]:
     for entry in run.boundaries:
         if entry.source not in claims.UNEASY_SOURCES or direction(entry.first_gain) is Direction.LOWER:
             continue
-        low = entry.first_gain.low if entry.first_gain.low is not None else entry.first_gain.value
-        if direction(entry.first_gain) is Direction.NOT_TOLD_APART or low <= arms.evaluation.guess:
+        if not claims.rises_above(entry.first_gain, arms.evaluation.guess):
             what = f"{entry.source}: pass@1 did not rise beyond doubt and guessing"
             found.append(_Finding(what, which, _gain(entry.first_gain)))
     found += [
@@ -198,14 +197,9 @@ def _shown_of(base: BaseRecord, run: Judged, arms: Arms) -> list[_Finding]:
             found.append(_Finding(what, which, items))
         elif entry.regime is Regime.SUSTAINED and entry.source in claims.UNEASY_SOURCES:
             found.append(_Finding(f"{entry.source}: pass@{entry.k} rose", which, _gain(entry.last_gain)))
-        elif entry.source in claims.UNEASY_SOURCES and _is_gain(entry.first_gain, arms):
+        elif entry.source in claims.UNEASY_SOURCES and claims.rises_above(entry.first_gain, arms.evaluation.guess):
             found.append(_Finding(f"{entry.source}: pass@1 rose", which, _gain(entry.first_gain)))
     return found + [_Finding(f"{_PROGRESS} rose", which, _between(step)) for step in _steps(run, Direction.HIGHER)]
-
-
-def _is_gain(gain: Estimate, arms: Arms) -> bool:
-    low = gain.low if gain.low is not None else gain.value
-    return direction(gain) is Direction.HIGHER and low > arms.evaluation.guess
 
 
 _PROGRESS = "pass@1 over depths 3 to 8, from one evaluation to the next,"

@@ -8,7 +8,7 @@ from prorl_analysis.estimators import Estimate
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.figures import CURVES, OVERVIEW, PASSES
 from prorl_analysis.prolonged.findings import Kept, name, not_shown, shown
-from prorl_analysis.prolonged.record import BaseRecord, Record
+from prorl_analysis.prolonged.record import BaseRecord, Record, Reset
 
 _HEAD = """# The prolonged run
 
@@ -109,20 +109,18 @@ def _runs(kept: Kept) -> str:
 
 
 def _resets(records: Sequence[Record]) -> str:
-    rows = [
-        [name(record), str(reset.step), reset.trigger, reset.reason] for record in records for reset in record.resets
-    ]
-    recorded = [
-        [name(record), str(reset.step), reset.trigger, reset.reason]
-        for record in records
-        for reset in record.only_recorded
-    ]
+    applied = [_reset(record, reset) for record in records for reset in record.resets]
+    recorded = [_reset(record, reset) for record in records for reset in record.only_recorded]
     head = ["run", "reset at step", "trigger", "evidence"]
-    parts = [words.table(head, rows) if rows else "No reset was applied in any of these runs."]
+    parts = [words.table(head, applied) if applied else "No reset was applied in any of these runs."]
     if recorded:
         parts.append("What the trigger would have reset where nothing was (`mode: dry-run`; the KL is to the base):")
         parts.append(words.table(["run", "at step", *head[2:]], recorded))
     return "\n\n".join(parts)
+
+
+def _reset(record: Record, reset: Reset) -> list[str]:
+    return [name(record), str(reset.step), reset.trigger, reset.reason]
 
 
 def _boundary_table(kept: Kept) -> str:

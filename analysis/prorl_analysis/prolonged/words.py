@@ -36,6 +36,6 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
 
 
-def counted(number: int, what: str) -> str:
+def quantity(number: int, what: str) -> str:
     """Return `1 seed`, `3 seeds`."""
     return f"{number} {what}{'' if number == 1 else 's'}"

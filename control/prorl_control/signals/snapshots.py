@@ -128,11 +128,10 @@ def _snapshots(series: list[tuple[str, RawSeries]], since: float, now: float, re
             if at < since:
                 continue
             scrape = scrapes.setdefault(at, {})
-            known = scrape.get(name, math.nan)
-            if math.isnan(value):  # of a series that ended, beside the one that goes on; or nobody has a number
-                scrape.setdefault(name, value)
+            known = scrape.setdefault(name, value)
+            if known == value or math.isnan(value):  # NaN: of a series that ended, beside the one that goes on
                 continue
-            if not math.isnan(known) and known != value:
+            if not math.isnan(known):
                 torn.add(at)
             scrape[name] = value
     if torn:
