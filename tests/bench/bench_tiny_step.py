@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import random
 import statistics
 import tempfile
 import time
@@ -20,14 +19,11 @@ from pathlib import Path
 
 import torch
 
-from prorl_api.spec.values import LossAggregation
-from prorl_trainer.algorithm.packing import build_batch
-from prorl_trainer.algorithm.types import Batch, RolloutGroup, ScoredGroup
+from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.ranks import join_ranks
-from tests.bench.learner_step import random_llama
+from tests.bench.learner_step import RandomBatch, random_llama
 from tests.integration.engine_kit import ALGORITHM, CPU, learner_spec, make_engine
-from tests.unit.trainer.trainer_builders import make_prompt, make_rollout, make_scored, make_segment
 
 VOCABULARY, HIDDEN, FEED_FORWARD, LAYERS = 49_152, 256, 704, 6
 GROUPS, GROUP_SIZE, PROMPT, COMPLETION, MINIBATCH = 16, 8, 20, 24, 8
@@ -36,25 +32,16 @@ ENGINES = {"plain": ("deepspeed", 0), "deepspeed": ("deepspeed", 2)}
 
 
 def batch_of(copies: int, microbatch_tokens: int) -> Batch:
-    dice = random.Random(0)
-
-    def tokens(count: int) -> list[int]:
-        return [dice.randrange(VOCABULARY) for _ in range(count)]
-
-    def group(index: int) -> ScoredGroup:
-        different = [tokens(COMPLETION) for _ in range(GROUP_SIZE // copies)]
-        rollouts = tuple(make_rollout(make_segment(ids, logprobs=[-10.8] * COMPLETION)) for ids in different * copies)
-        whole = RolloutGroup(prompt=make_prompt(index, token_ids=tokens(PROMPT)), rollouts=rollouts)
-        return make_scored(whole, [dice.uniform(-1.0, 1.0) for _ in rollouts])
-
-    return build_batch(
-        [group(index) for index in range(GROUPS)],
-        minibatch_prompts=MINIBATCH,
+    return RandomBatch(
+        groups=GROUPS,
+        group_size=GROUP_SIZE,
+        prompt=PROMPT,
+        completion=COMPLETION,
+        tokens=range(VOCABULARY),
+        minibatch=MINIBATCH,
         microbatch_tokens=microbatch_tokens,
-        num_ranks=1,
-        aggregation=LossAggregation.TOKEN_MEAN,
-        temperature=1.0,
-    )
+        copies=copies,
+    ).made()
 
 
 def step(engine: TrainingEngine, batch: Batch, clock: Callable[[], float]) -> dict[str, float]:

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import random
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
-from prorl_trainer.algorithm.types import Batch, Pack
+from prorl_trainer.algorithm.types import Batch, Pack, RolloutGroup, ScoredGroup
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.build import load_policy
 from prorl_trainer.engines.deepspeed_backend import DeepSpeedBackend
@@ -23,7 +26,7 @@ from prorl_trainer.engines.masks import as_inputs
 from prorl_trainer.engines.plain import PlainBackend
 from prorl_trainer.engines.ranks import join_ranks
 from tests.integration.engine_kit import CPU, learner_spec
-from tests.unit.trainer.trainer_builders import make_group, make_scored
+from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored, make_segment
 
 HEADS, KEY_HEADS, HEAD_WIDTH = 9, 3, 64
 """SmolLM2-135M's."""
@@ -46,6 +49,46 @@ def batch_of(groups: list[tuple[int, list[int]]], minibatch_prompts: int | None 
         aggregation=LossAggregation.TOKEN_MEAN,
         temperature=1.0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomBatch:
+    """Sizes of a batch of random tokens."""
+
+    groups: int
+    group_size: int
+    prompt: int
+    completion: int
+    tokens: range
+    """That are drawn from."""
+    minibatch: int
+    """Groups of an optimizer step."""
+    microbatch_tokens: int
+    copies: int = 1
+    """Of each completion in its group."""
+
+    def made(self) -> Batch:
+        """Return the batch, always the same one."""
+        dice = random.Random(0)
+
+        def tokens(count: int) -> list[int]:
+            return [dice.randrange(self.tokens.start, self.tokens.stop) for _ in range(count)]
+
+        def group(index: int) -> ScoredGroup:
+            different = [tokens(self.completion) for _ in range(self.group_size // self.copies)]
+            logprobs = [-math.log(len(self.tokens))] * self.completion
+            rollouts = tuple(make_rollout(make_segment(ids, logprobs=logprobs)) for ids in different * self.copies)
+            whole = RolloutGroup(prompt=make_prompt(index, token_ids=tokens(self.prompt)), rollouts=rollouts)
+            return make_scored(whole, [dice.uniform(-1.0, 1.0) for _ in rollouts])
+
+        return build_batch(
+            [group(index) for index in range(self.groups)],
+            minibatch_prompts=self.minibatch,
+            microbatch_tokens=self.microbatch_tokens,
+            num_ranks=1,
+            aggregation=LossAggregation.TOKEN_MEAN,
+            temperature=1.0,
+        )
 
 
 def pack_of(groups: list[tuple[int, list[int]]]) -> Pack:
