@@ -152,5 +152,5 @@ def test_deepspeed_equals_plain_over_several_optimizer_steps_in_float32(model: P
 def test_deepspeed_equals_plain_within_tolerance_in_bfloat16(model: Path, stage: int) -> None:
     plain = make_engine(model, learner_spec(precision="bfloat16"))
     deepspeed = make_engine(model, learner_spec("deepspeed", stage=stage, precision="bfloat16"))
-    assert_sums_agree(train(deepspeed, [1]), train(plain, [1]), 0.03)
+    assert_sums_agree(train(deepspeed, [1]), train(plain, [1]), 0.03, tokens_at_the_bound=2)
     assert distance(weights_of(plain), weights_of(deepspeed)) < 2**-7
