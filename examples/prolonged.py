@@ -4,7 +4,7 @@ Again to go on: training resumes from its checkpoint, an evaluation from its jou
 Run folders and samples lie in runs/prolonged/, what is kept of them in docs/results/prolonged/; with another base than
 that of the runs there in runs/prolonged/results/. The page is written from what is kept, beside its folder.
 
-Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M]
+Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M] [--checkpoints C] [--also-at STEP ...]
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Asked:
     minutes: float | None
     """After so many a command is stopped, to go on at the next start."""
     checkpoints: int
-    """Of a run that are evaluated."""
+    """Of a run that are evaluated, evenly up to the last one."""
+    also_at: tuple[int, ...]
+    """Steps at which a run is evaluated besides."""
     base: str
     """Digest of the model that runs begin with."""
     kept: Path
@@ -146,7 +148,7 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
     against = reduction.corpus_of(base(arms, asked))
     plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
     last = reduction.last_checkpoint(run)
-    for step in () if last is None else plan.steps(last, job.spec.checkpoint.every_steps):
+    for step in () if last is None else plan.steps(last, job.spec.checkpoint.every_steps, asked.also_at):
         results = evaluated(f"{name}-{reduction.uid_of(run)}-step-{step}", _exported(run, step, asked), arms, asked)
         found[step] = reduction.evaluation_of(results, against)
         record.write(path, reduction.record_of(run, kept, found, ending=ending))
@@ -207,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--all", action="store_true", dest="is_all", help="every arm with every seed, seed by seed")
     parser.add_argument("--steps", type=int, help="fewer than the manifest's: the page says that the run was shortened")
     parser.add_argument("--minutes", type=float, help="stop training after so many, to go on at the next start")
-    parser.add_argument("--checkpoints", type=int, help="of a run that are evaluated")
+    parser.add_argument("--checkpoints", type=int, help="of a run that are evaluated, evenly up to the last one")
+    parser.add_argument("--also-at", type=int, nargs="+", default=[], help="steps that are evaluated besides: 600")
     given = parser.parse_args(arguments)
     if given.is_all == (given.arm is not None) or (given.arm is not None and given.seed is None):
         parser.error("give ARM and SEED, or --all")
@@ -218,6 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             steps=given.steps,
             minutes=given.minutes,
             checkpoints=given.checkpoints or arms.evaluation.checkpoints,
+            also_at=tuple(given.also_at),
             base=digest,
             kept=kept_folder(digest),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -77,11 +77,17 @@ class EvaluationPlan(_Model):
     guess: float = Field(ge=0, lt=1)
     """How often a sample that does not know the answer has it: what rises no higher shows nothing."""
 
-    def steps(self, last: int, checkpoint_every: int) -> tuple[int, ...]:
+    def steps(self, last: int, checkpoint_every: int, also: Iterable[int] = ()) -> tuple[int, ...]:
         """Return the steps whose checkpoints are evaluated: evenly up to the last one, moved down to where there are
-        checkpoints."""
-        shares = (last * part // self.checkpoints for part in range(1, self.checkpoints))
-        inner = {share // checkpoint_every * checkpoint_every for share in shares}
+        checkpoints.
+
+        Args:
+            last: The last checkpoint's.
+            checkpoint_every: Steps from one checkpoint to the next.
+            also: Further ones, as far as the run went: where other runs end that this one is compared with.
+        """
+        shares = [last * part // self.checkpoints for part in range(1, self.checkpoints)]
+        inner = {share // checkpoint_every * checkpoint_every for share in [*shares, *also] if share < last}
         return tuple(sorted((inner - {0}) | {last}))
 
 

@@ -132,53 +132,56 @@ def progress(base: BaseRecord, record: Record) -> list[Step]:
     ]
 
 
-def by_arm(records: Sequence[Record], arm: str) -> ArmLevels | None:
-    """Return what an arm came to, over seeds: at the step at which most seeds have an evaluation, the last of these.
-
-    Returns:
-        None where no seed has one.
-    """
+def by_arm(records: Sequence[Record], arm: str) -> list[ArmLevels]:
+    """Return what an arm came to, over seeds: at the step at which most seeds have an evaluation, and at the last one
+    of any seed where that is later. Empty where no seed has one."""
     found = {record.seed: record.evaluations for record in records if record.arm == arm and record.evaluations}
-    step = _common_step([evaluations.keys() for evaluations in found.values()])
-    if step is None:
-        return None
-    at = {seed: evaluations[step] for seed, evaluations in found.items() if step in evaluations}
-    sources = list(next(iter(at.values())).levels)
+    return [
+        _levels(arm, step, {seed: evaluations[step] for seed, evaluations in found.items() if step in evaluations})
+        for step in _steps_to_tell([evaluations.keys() for evaluations in found.values()])
+    ]
+
+
+def _levels(arm: str, step: int, at: Mapping[int, Evaluation]) -> ArmLevels:
+    sources, seeds = list(next(iter(at.values())).levels), sorted(at)
     return ArmLevels(
         arm=arm,
         step=step,
-        seeds=tuple(sorted(at)),
-        means={source: [mean_share(at[seed], source) for seed in sorted(at)] for source in sources},
+        seeds=tuple(seeds),
+        means={source: [mean_share(at[seed], source) for seed in seeds] for source in sources},
         solved={
-            source: [sum(item.right > 0 for item in at[seed].levels[source].items) for seed in sorted(at)]
+            source: [sum(item.right > 0 for item in at[seed].levels[source].items) for seed in seeds]
             for source in sources
         },
     )
 
 
-def contrast(records: Sequence[Record], arm: str, other: str) -> Contrast | None:
-    """Compare two arms at the step at which most seeds have an evaluation of both, the last of these."""
+def contrasts(records: Sequence[Record], arm: str, other: str) -> list[Contrast]:
+    """Compare two arms at the step at which most seeds have an evaluation of both, and at the last such step of any
+    seed where that is later. Empty where no seed has both."""
     found = {(record.arm, record.seed): record.evaluations for record in records}
     seeds = sorted({record.seed for record in records})
     both = {seed: found.get((arm, seed), {}).keys() & found.get((other, seed), {}).keys() for seed in seeds}
-    step = _common_step(list(both.values()))
-    if step is None:
-        return None
-    gains = {
-        seed: paired_difference(
-            shares(found[other, seed][step], UNEASY_SOURCES), shares(found[arm, seed][step], UNEASY_SOURCES)
-        )
-        for seed, steps in both.items()
-        if step in steps
-    }
-    values = [gain.value for gain in gains.values()]
-    return Contrast(arm=arm, other=other, step=step, by_seed=gains, over_seeds=over_seeds(values))
+    told = []
+    for step in _steps_to_tell(list(both.values())):
+        gains = {
+            seed: paired_difference(
+                shares(found[other, seed][step], UNEASY_SOURCES), shares(found[arm, seed][step], UNEASY_SOURCES)
+            )
+            for seed, steps in both.items()
+            if step in steps
+        }
+        over = over_seeds([gain.value for gain in gains.values()])
+        told.append(Contrast(arm=arm, other=other, step=step, by_seed=gains, over_seeds=over))
+    return told
 
 
-def _common_step(each: Sequence[Collection[int]]) -> int | None:
-    """Return the step that most have, of these the last; None if there is none."""
+def _steps_to_tell(each: Sequence[Collection[int]]) -> list[int]:
+    """Return the step that most have, of these the last, and the last step of all where it is later."""
     counts = Counter(step for steps in each for step in steps)
-    return max(counts, key=lambda step: (counts[step], step), default=None)
+    if not counts:
+        return []
+    return sorted({max(counts, key=lambda step: (counts[step], step)), max(counts)})
 
 
 def over_seeds(values: Sequence[float]) -> Estimate | None:

@@ -69,12 +69,14 @@ def _depths(axis: Axes, kept: Kept, base: Evaluation, colours: dict[str, str]) -
     sources = list(base.levels)
     places = range(len(sources))
     axis.plot(places, [claims.mean_share(base, source) for source in sources], "k.--", label="base")
-    levels = [level for arm in kept.arms.arms if (level := claims.by_arm(kept.records, arm.name)) is not None]
+    levels = [level for arm in kept.arms.arms for level in claims.by_arm(kept.records, arm.name)]
+    most = max((len(level.seeds) for level in levels), default=0)
     for number, level in enumerate(levels):
         beside = 0.08 * (number - (len(levels) - 1) / 2)  # dots of arms that came to the same stay visible
         means = [sum(level.means[source]) / len(level.means[source]) for source in sources]
         label = f"{level.arm}, step {level.step}, {words.quantity(len(level.seeds), 'seed')}"
-        axis.plot([place + beside for place in places], means, color=colours[level.arm], label=label)
+        line = "-" if len(level.seeds) == most else ":"
+        axis.plot([place + beside for place in places], means, color=colours[level.arm], linestyle=line, label=label)
         for place, source in zip(places, sources, strict=True):
             seeds = level.means[source]
             axis.plot([place + beside] * len(seeds), seeds, ".", color=colours[level.arm])

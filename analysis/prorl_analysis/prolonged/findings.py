@@ -214,8 +214,11 @@ def _between(step: claims.Step) -> str:
 
 
 def _contrasts(kept: Kept) -> list[tuple[claims.Contrast, str]]:
-    found = [(claims.contrast(kept.records, each.arm, each.other), each.asks) for each in kept.arms.contrasts]
-    return [(contrast, asks) for contrast, asks in found if contrast is not None]
+    return [
+        (contrast, each.asks)
+        for each in kept.arms.contrasts
+        for contrast in claims.contrasts(kept.records, each.arm, each.other)
+    ]
 
 
 def _is_told(contrast: tuple[claims.Contrast, str]) -> bool:

@@ -62,7 +62,7 @@ def _base(base: BaseRecord, guess: float) -> str:
 
 
 def _arms(kept: Kept) -> str:
-    found = [level for arm in kept.arms.arms if (level := claims.by_arm(kept.records, arm.name)) is not None]
+    found = [level for arm in kept.arms.arms for level in claims.by_arm(kept.records, arm.name)]
     if not found or kept.base is None:
         return ""
     sources = [source for source in claims.UNEASY_SOURCES if source in kept.base.evaluation.levels]

@@ -77,6 +77,13 @@ def test_checkpoints_are_evaluated_evenly_and_at_the_end(last: int, every: int, 
     assert PLAN.model_copy(update={"checkpoints": 4}).steps(last, every) == steps
 
 
+def test_steps_at_which_other_runs_end_are_evaluated_too() -> None:
+    """By hand: 620 goes down to the checkpoint of 600; 2,000 and what lies behind it add nothing."""
+    plan = PLAN.model_copy(update={"checkpoints": 1})
+    assert plan.steps(2000, 50, also=(620, 2000, 2400)) == (600, 2000)
+    assert plan.steps(600, 50, also=(600,)) == (600,)
+
+
 def test_a_contrast_is_of_arms_of_the_table(tmp_path: Path) -> None:
     path = tmp_path / "arms.yaml"
     text = (EXAMPLES / "arms/prolonged.yaml").read_text()

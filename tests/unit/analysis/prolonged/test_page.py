@@ -105,17 +105,17 @@ def test_an_arm_is_summed_up_over_its_seeds_at_a_step_that_all_have() -> None:
         make_record(seed=1, evaluations={10: FORGOTTEN, 20: SOLVED}),
         make_record(seed=2, evaluations={20: HALF, 30: SOLVED}),
     ]
-    found = claims.by_arm(records, "metric")
-    assert found is not None
+    found, later = claims.by_arm(records, "metric")
     assert (found.step, found.seeds) == (20, (1, 2))
     assert found.means["depth-5"] == pytest.approx([35 / 64, 14 / 64])
     assert found.solved["depth-5"] == [7, 7]
-    assert "| metric | 20 | 1 and 2 | 0.383; 7 |" in page(judge(ARMS, BASE, records))
-    assert claims.by_arm(records, "no-reset") is None
+    assert (later.step, later.seeds, later.solved["depth-5"]) == (30, (2,), [7]), "one seed went further"
+    text = page(judge(ARMS, BASE, records))
+    assert "| metric | 20 | 1 and 2 | 0.383; 7 |" in text
+    assert "| metric | 30 | 2 | 0.547; 7 |" in text
+    assert claims.by_arm(records, "no-reset") == []
     apart = [make_record(seed=1, evaluations={10: HALF}), make_record(seed=2, evaluations={20: HALF})]
-    last = claims.by_arm(apart, "metric")
-    assert last is not None
-    assert (last.step, last.seeds) == (20, (2,))
+    assert [(level.step, level.seeds) for level in claims.by_arm(apart, "metric")] == [(20, (2,))]
 
 
 def test_runs_of_different_bases_are_not_put_together() -> None:
@@ -133,19 +133,20 @@ def test_progress_goes_from_evaluation_to_evaluation() -> None:
 
 
 def test_arms_are_compared_at_one_step_that_both_have_with_most_seeds() -> None:
-    """By hand: at step 10 the arm has 14 / 64 and the other 0; seed 2 has step 20 alone, and is left out."""
+    """By hand: at step 10 the arm has 14 / 64 and the other 0; at step 20 seed 2 alone has both, 35 and 14 of 64."""
     records = [
         make_record(evaluations={10: HALF, 20: SOLVED}),
         make_record("no-reset", evaluations={10: FORGOTTEN}),
         make_record(seed=2, evaluations={10: SOLVED, 20: SOLVED}),
         make_record("no-reset", 2, evaluations={10: HALF, 20: HALF}),
     ]
-    found = claims.contrast(records, "metric", "no-reset")
-    assert found is not None
+    found, later = claims.contrasts(records, "metric", "no-reset")
     assert (found.step, list(found.by_seed)) == (10, [1, 2])
     assert found.by_seed[1].value == pytest.approx(14 / 64)
     assert found.over_seeds is None
-    assert claims.contrast(records, "metric", "divided-kl") is None
+    assert (later.step, list(later.by_seed)) == (20, [2])
+    assert later.by_seed[2].value == pytest.approx(21 / 64)
+    assert claims.contrasts(records, "metric", "divided-kl") == []
 
 
 def test_one_seed_says_nothing_of_arms() -> None:
