@@ -92,7 +92,7 @@ types: setup ## mypy, strict
 # Fast tests run in WORKERS processes, a file at a time, but for those of the sandbox: they measure time, and look for
 # processes and files of the whole machine.
 WORKERS ?= 2
-PYTEST := $(BIN)/pytest -m 'not chaos'
+PYTEST := $(BIN)/pytest -m 'not chaos and not thorough'
 
 # Every part is run, whichever fails.
 PARTS := $(MAKE) --no-print-directory --keep-going
@@ -144,6 +144,10 @@ test: setup model cluster-build ## Everything but real containers: fast tests, r
 .PHONY: test-real
 test-real: model cluster-build
 	$(PYTEST) tests/integration tests/cluster
+
+.PHONY: test-thorough
+test-thorough: model cluster-build ## What make test leaves out because a few of the kind stand for it: further families of models in vLLM, ZeRO stages (20 minutes)
+	$(BIN)/pytest -m 'thorough and not chaos' tests
 
 .PHONY: test-install
 test-install: .tools/bin/uv ## Install the wheel as docs/install.md says, in fresh environments (needs a package index)

@@ -107,7 +107,7 @@ at_every_level = pytest.mark.parametrize("judge", LEVELS, indirect=True)
 @pytest.mark.parametrize(
     ("judge", "attack"),
     [
-        pytest.param(name, attack, id=f"{name}-{attack.name}")
+        pytest.param(name, attack, id=f"{name}-{attack.name}", marks=[pytest.mark.thorough] * (level == "process"))
         for name, level in LEVELS.items()
         for attack in ATTACKS
         if attack.is_held_by(level)  # the others are in docs/sandbox.md

@@ -168,11 +168,11 @@ def test_two_ranks_have_packs_of_different_length() -> None:
 @pytest.mark.parametrize(
     ("stage", "tied", "reference"),
     [
-        (0, True, "resident"),
-        (1, True, "resident"),
+        pytest.param(0, True, "resident", marks=pytest.mark.thorough),
+        pytest.param(1, True, "resident", marks=pytest.mark.thorough),
         (2, False, "resident"),
         (3, True, "sharded"),
-        (3, False, "resident"),
+        pytest.param(3, False, "resident", marks=pytest.mark.thorough),
     ],
 )
 def test_two_processes_equal_one_on_the_same_global_batch(

@@ -41,6 +41,7 @@ json.dump({"tasks": results, "peak": peak}, sys.stdout)
 """
 
 
+@pytest.mark.thorough
 def test_every_task_is_built_and_reaches_far_within_limits_of_time_and_memory() -> None:
     """One process of 2 GiB of address space, 20 s a task; the first, a later and a very late chunk of each."""
     command = [sys.executable, "-W", "ignore", "-c", ALL_TASKS]

@@ -123,7 +123,7 @@ def test_a_job_of_no_steps_is_an_evaluation_and_leaves_no_checkpoint(model: Path
         assert not made.run.current.exists()
 
 
-@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("sign", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_an_ended_evaluation_is_no_success_and_samples_again_only_what_was_in_flight(
     model: Path, tmp_path: Path, sign: signal.Signals
 ) -> None:
@@ -176,7 +176,7 @@ def kill_at_random(made: World, process: Any, dice: random.Random) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.thorough)])
 def test_kills_at_random_moments_change_no_number(model: Path, finished: World, tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     with world(tmp_path) as made:
@@ -235,7 +235,8 @@ def test_an_overtaken_attempt_stops_and_writes_nothing_more(model: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("where", "trained", "told"), [("train.3", 2, 2), ("validation.4", 4, 3), ("validation.8", 8, 7)]
+    ("where", "trained", "told"),
+    [("train.3", 2, 2), pytest.param("validation.4", 4, 3, marks=pytest.mark.thorough), ("validation.8", 8, 7)],
 )
 def test_a_stop_ends_in_seconds_with_a_checkpoint_and_loses_nothing(
     model: Path, finished: World, tmp_path: Path, where: str, trained: int, told: int

@@ -149,6 +149,7 @@ def test_minibatch_after_minibatch_that_is_not_finite_ends_the_run_and_is_not_re
     assert [line["step"] for line in training(made)] == list(range(1, 7))
 
 
+@pytest.mark.thorough
 def test_a_run_of_500_steps_goes_on_through_all_of_it_to_its_end(made: World, poisoned: Path) -> None:
     """Too long prompts, samplings without signal, rewards of NaN, losses that are NaN, a live raise of the length."""
     long = {"tasks": [{"name": "chain_sum", "config": {"min_terms": 2, "max_terms": 14}}]}

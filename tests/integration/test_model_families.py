@@ -118,7 +118,16 @@ DIFFERENT_IN_VLLM = ("deepseek-v3",)
 """Families that vLLM 0.32 computes on a CPU otherwise than transformers, also where it loads the files by itself."""
 
 
-@pytest.mark.parametrize("family", [family for family in FAMILIES if family not in DIFFERENT_IN_VLLM])
+EXAMPLES = ("llama-tied", "gemma3-window", "qwen3-moe")
+"""A tied head, windows, experts: what `make test` runs; a server each takes most of a minute."""
+SERVED = [
+    family if family in EXAMPLES else pytest.param(family, marks=pytest.mark.thorough)
+    for family in FAMILIES
+    if family not in DIFFERENT_IN_VLLM
+]
+
+
+@pytest.mark.parametrize("family", SERVED)
 def test_new_weights_are_served_as_transformers_computes_them(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +147,7 @@ def test_new_weights_are_served_as_transformers_computes_them(
         assert "nats on average" in state.detail
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("family", DIFFERENT_IN_VLLM)
 def test_a_family_that_vllm_computes_differently_is_refused(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -140,7 +140,7 @@ torch.distributed.destroy_process_group()
 """
 
 
-@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("stage", [pytest.param(2, marks=pytest.mark.thorough), 3])
 def test_what_is_not_finite_on_one_rank_is_skipped_on_both(model: Path, stage: int) -> None:
     listening = bind("127.0.0.1", 0)
     port = listening.getsockname()[1]

@@ -67,6 +67,7 @@ def test_logprobs_are_those_of_the_distribution_sampled(world: World, step: int)
     check_logprobs(world, step)
 
 
+@pytest.mark.thorough
 def test_a_head_of_its_own_is_replaced_too(tmp_path: Path) -> None:
     with make_world(tmp_path, tied=False) as untied:
         for step in (1, 0):
@@ -236,7 +237,7 @@ def test_sigterm_before_the_engine_ends_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [log]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.thorough), signal.SIGKILL])
 def test_ending_a_server_leaves_nothing(world: World, tmp_path: Path, number: signal.Signals) -> None:
     """Also while its engine starts, which is when vLLM cannot yet clean up after itself."""
     log = tmp_path / "server.log"

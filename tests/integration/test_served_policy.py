@@ -46,7 +46,10 @@ def assert_serves(model: Path, out: Path, logprobs: list[float]) -> None:
     assert max(abs(one - other) for one, other in zip(logprobs, logprobs_of(model), strict=True)) > 0.01
 
 
-@pytest.mark.parametrize(("engine", "stage"), [("plain", 0), ("deepspeed", 2), ("deepspeed", 3)])
+@pytest.mark.parametrize(
+    ("engine", "stage"),
+    [("plain", 0), pytest.param("deepspeed", 2, marks=pytest.mark.thorough), ("deepspeed", 3)],
+)
 def test_an_engine_serves_the_policy_that_it_trained(model: Path, tmp_path: Path, engine: str, stage: int) -> None:
     with world_of_one():
         ranked = RankedEngine(make_engine(model, learner_spec(engine, stage=stage)))
@@ -61,7 +64,7 @@ def test_an_engine_serves_the_policy_that_it_trained(model: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.thorough), 3])
 def test_two_ranks_serve_the_policy_that_they_trained(model: Path, tmp_path: Path, stage: int) -> None:
     with bind("127.0.0.1", 0) as free:
         port = free.getsockname()[1]
