@@ -90,6 +90,29 @@ def paired_difference(
     return mean_over_items(second - first, seed=seed)
 
 
+def mean_over_strata(strata: Sequence[Sequence[float] | FloatArray], *, seed: int = 0) -> Estimate:
+    """Mean of per-item values of several kinds of items, whose numbers were chosen: each kind is resampled by itself.
+
+    Drawn from all items together, a resample would have now more easy and now more hard items than the evaluation set,
+    and the interval would be of other shares of difficulty, too (stratified bootstrap, Davison & Hinkley 1997, 3.2).
+
+    Args:
+        strata: The items of each kind, at least two of a kind.
+        seed: Of the resampling.
+    """
+    arrays = [np.asarray(values, dtype=np.float64) for values in strata]
+    size = sum(array.size for array in arrays)
+
+    def mean_of_all(*parts: FloatArray, axis: int) -> FloatArray:
+        return np.asarray(sum(part.sum(axis=axis) for part in parts)) / size
+
+    value = float(mean_of_all(*arrays, axis=-1))
+    if all(array.min() == array.max() for array in arrays):
+        return Estimate(value=value, low=None, high=None, num_items=size)
+    found = _interval(tuple(arrays), mean_of_all, paired=False, seed=seed)
+    return Estimate(value=value, low=found[0], high=found[1], num_items=size)
+
+
 def direction(gain: Estimate) -> Direction:
     """Return what the interval of a mean difference allows to say.
 
@@ -160,15 +183,22 @@ def bootstrapped(data: tuple[FloatArray, ...], statistic: Callable[..., FloatArr
     value, size = float(statistic(*data, axis=-1)), int(data[0].size)
     if size < 2 or all(array.min() == array.max() for array in data):
         return Estimate(value=value, low=None, high=None, num_items=size)
+    low, high = _interval(data, statistic, paired=len(data) > 1, seed=seed)
+    return Estimate(value=value, low=low, high=high, num_items=size)
+
+
+def _interval(
+    data: tuple[FloatArray, ...], statistic: Callable[..., FloatArray], *, paired: bool, seed: int
+) -> tuple[float, float]:
     found = stats.bootstrap(
         data,
         statistic,
-        paired=len(data) > 1,
+        paired=paired,
         vectorized=True,
         confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
-        batch=max(1, _AT_ONCE // (size * len(data))),
+        batch=max(1, _AT_ONCE // sum(array.size for array in data)),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Estimate(value=value, low=float(found.low), high=float(found.high), num_items=size)
+    return float(found.low), float(found.high)

@@ -19,10 +19,11 @@ from prorl_analysis.estimators import (
     CONFIDENCE,
     Direction,
     Estimate,
+    FloatArray,
     at_most,
     direction,
+    mean_over_strata,
     moved,
-    paired_difference,
     pass_at_k,
 )
 from prorl_analysis.prolonged.record import BaseRecord, Evaluation, Record, as_results
@@ -108,15 +109,21 @@ def bound_of_base(base: BaseRecord, source: str) -> float:
     return at_most(sum(item.judged for item in base.evaluation.levels[source].items))
 
 
-def shares(evaluation: Evaluation, sources: Sequence[str]) -> list[float]:
-    """Return pass@1 of every item of some depths, one depth behind the other."""
-    items = [item for source in sources if source in evaluation.levels for item in evaluation.levels[source].items]
-    return pass_at_k([item.judged for item in items], [item.right for item in items], 1).tolist()  # type: ignore[no-any-return]
+def shares(evaluation: Evaluation, source: str) -> FloatArray:
+    """Return pass@1 of every item of a depth."""
+    items = evaluation.levels[source].items
+    return pass_at_k([item.judged for item in items], [item.right for item in items], 1)
 
 
 def mean_share(evaluation: Evaluation, source: str) -> float:
     """Return pass@1 of one depth, mean over items."""
-    return float(np.mean(shares(evaluation, [source])))
+    return float(np.mean(shares(evaluation, source)))
+
+
+def difference(before: Evaluation, after: Evaluation) -> Estimate:
+    """Return what pass@1 rose by on the same items, over all depths at which there is something to learn."""
+    sources = [source for source in UNEASY_SOURCES if source in before.levels and source in after.levels]
+    return mean_over_strata([shares(after, source) - shares(before, source) for source in sources])
 
 
 def progress(base: BaseRecord, record: Record) -> list[Step]:
@@ -126,7 +133,7 @@ def progress(base: BaseRecord, record: Record) -> list[Step]:
         Step(
             earlier=earlier,
             later=later,
-            gain=paired_difference(shares(found[earlier], UNEASY_SOURCES), shares(found[later], UNEASY_SOURCES)),
+            gain=difference(found[earlier], found[later]),
         )
         for earlier, later in pairwise(sorted(found))
     ]
@@ -165,9 +172,7 @@ def contrasts(records: Sequence[Record], arm: str, other: str) -> list[Contrast]
     told = []
     for step in _steps_to_tell(list(both.values())):
         gains = {
-            seed: paired_difference(
-                shares(found[other, seed][step], UNEASY_SOURCES), shares(found[arm, seed][step], UNEASY_SOURCES)
-            )
+            seed: difference(found[other, seed][step], found[arm, seed][step])
             for seed, steps in both.items()
             if step in steps
         }

@@ -15,8 +15,9 @@ _HEAD = """# The prolonged run
 Written by `make results` from docs/results/prolonged/*.json, which `make prolonged ARM=... SEED=...` leaves; do not
 edit. [toy-world.md](../toy-world.md) describes world, base model, manifest and arms, and how to run them. Intervals
 are 95 %, each for itself: with this many, one in twenty errs. Those over items speak of other items of the same runs,
-not of other seeds; those over seeds need three, and speak of other seeds of the same base on the same items. The
-evaluated items are those of the validations that triggers see; nothing is trained on them.
+not of other seeds (each depth is resampled by itself; where few items are solved at all they are too narrow, see
+[evaluation.md](../evaluation.md)); those over seeds need three, and speak of other seeds of the same base on the same
+items. The evaluated items are those of the validations that triggers see; nothing is trained on them.
 
 Before reading: the base knows every function and was taught to stop after two of them. What training brings out at
 depths 3 to 5 is for a good part the habit to go on ([toy-world.md](../toy-world.md) has the base's rates once it does),

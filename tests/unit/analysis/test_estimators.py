@@ -15,6 +15,7 @@ from prorl_analysis.estimators import (
     at_most,
     direction,
     mean_over_items,
+    mean_over_strata,
     moved,
     paired_difference,
     pass_at_k,
@@ -123,6 +124,26 @@ def test_a_direction_needs_an_interval_or_items_that_all_moved_alike(
     value: float, low: float | None, high: float | None, items: int, found: Direction
 ) -> None:
     assert direction(Estimate(value=value, low=low, high=high, num_items=items)) is found
+
+
+def test_kinds_of_items_are_resampled_each_by_itself() -> None:
+    """The mean is that of all items; the spread is that of a resampling in numpy's words, kind by kind."""
+    rng = np.random.default_rng(5)
+    kinds = [rng.uniform(0.0, 0.1, 8), rng.uniform(0.8, 1.0, 24), np.zeros(8)]
+    found, pooled = mean_over_strata(kinds), mean_over_items(np.concatenate(kinds))
+    assert found.value == pytest.approx(sum(kind.sum() for kind in kinds) / 40)
+    assert found.num_items == 40
+    sums = sum(rng.choice(kind, (20_000, kind.size)).sum(axis=1) for kind in kinds)
+    low, high = np.quantile(sums / 40, [0.025, 0.975])
+    assert found.low == pytest.approx(low, abs=0.002)
+    assert found.high == pytest.approx(high, abs=0.002)
+    assert pooled.low is not None
+    assert pooled.low < low - 0.05, "drawn together, the share of hard items varies too"
+
+
+def test_kinds_that_each_are_all_alike_carry_no_interval() -> None:
+    found = mean_over_strata([[1.0, 1.0], [0.0, 0.0, 0.0]])
+    assert (found.value, found.low, found.high, found.num_items) == (0.4, None, None, 5)
 
 
 def test_values_of_other_items_are_not_paired() -> None:
