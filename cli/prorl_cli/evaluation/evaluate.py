@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from prorl_analysis.results import Item, Sample, read_results, write_results
 from prorl_api.errors import ExitCode
+from prorl_api.metrics import surviving
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
@@ -22,6 +24,7 @@ from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, settings
 from prorl_cli.evaluation.overlap import contamination
 from prorl_cli.local.job import load_local_job
 from prorl_cli.local.run import RunRequest, run_job
+from prorl_cli.report.words import duration
 
 RESULTS = "results.jsonl"
 _MANIFEST, _RUN = "evaluation.json", "run"
@@ -35,6 +38,7 @@ def evaluate(manifest: Path, output: Path, request: EvaluationRequest, *, is_pla
     Raises:
         ProRLError: The evaluation cannot start here, or the folder holds another one.
     """
+    started, begun = time.time(), time.monotonic()
     document = evaluation_job(load_local_job(manifest, request.model).effective, request)
     path, run = output / _MANIFEST, RunFolder((output / _RUN).absolute())
     try:
@@ -54,8 +58,22 @@ def evaluate(manifest: Path, output: Path, request: EvaluationRequest, *, is_pla
     settings = settings_of(job, weights=weights_of(run), contaminated=contamination(job, evaluated))
     write_results(output / RESULTS, settings, samples_of(run, job))
     console.print(summary(read_results(output / RESULTS)))
+    console.print(spent(run, started, time.monotonic() - begun), markup=False, highlight=False)
     console.print(f"results: {output / RESULTS}", markup=False, highlight=False, soft_wrap=True)
     return code
+
+
+def spent(run: RunFolder, started: float, seconds: float) -> str:
+    """Say what this start took, and for how much of that completions were sampled and judged.
+
+    Args:
+        run: The evaluation's.
+        started: Unix time of this start: what one before it sampled is not in it.
+        seconds: That this start took.
+    """
+    lines = surviving(_lines(run.metrics))
+    sampling = sum(float(line.get("seconds_validating") or 0.0) for line in lines if line["time"] >= started)
+    return f"took {duration(seconds)}: {sampling / seconds:.0%} sampling and judging, the rest starting and writing"
 
 
 def weights_of(run: RunFolder) -> str:

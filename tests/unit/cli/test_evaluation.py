@@ -16,7 +16,7 @@ from prorl_api.run_folder import RunFolder
 from prorl_api.spec.data import DataSource
 from prorl_api.status import JobStatus
 from prorl_cli.evaluation.answers import answer_of
-from prorl_cli.evaluation.evaluate import samples_of, weights_of
+from prorl_cli.evaluation.evaluate import samples_of, spent, weights_of
 from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, read_sizes, settings_of
 from prorl_cli.evaluation.overlap import contamination
 from prorl_cli.evaluation.page import short_names
@@ -103,6 +103,16 @@ def test_files_are_found_as_the_learner_finds_them(tmp_path: Path) -> None:
     before = settings_of(job).sources["own"]
     rows.write_text("{ }\n")
     assert settings_of(job).sources["own"] != before
+
+
+def test_the_share_of_sampling_is_that_of_this_start_alone(tmp_path: Path) -> None:
+    """By hand: 54 of 60 seconds; a start behind it that has nothing left to do samples none of its 5."""
+    run = RunFolder(tmp_path)
+    run.metrics.write_text(
+        json.dumps({"step": 0, "attempt": 1, "time": 1_000.0, "seconds_validating": 54.0}) + "\n", encoding="utf-8"
+    )
+    assert spent(run, 950.0, 60.0) == "took 1 min 00 s: 90% sampling and judging, the rest starting and writing"
+    assert spent(run, 1_010.0, 5.0) == "took 5.0 s: 0% sampling and judging, the rest starting and writing"
 
 
 def test_what_was_lost_is_shown_with_what_was_gained(tmp_path: Path) -> None:
