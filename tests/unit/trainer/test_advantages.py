@@ -43,7 +43,7 @@ def test_leave_one_out_counts_the_judged_rollouts_only() -> None:
 
 
 def test_raft_takes_the_reward_itself_and_unlearns_nothing() -> None:
-    rewards = [[1.0, 0.0, 0.5, -0.1], [1.0, 1.0], [0.0, None]]
+    rewards: list[list[float | None]] = [[1.0, 0.0, 0.5, -0.1], [1.0, 1.0], [0.0, None]]
     assert batch_advantages(RAFT, rewards) == [(1.0, 0.0, 0.5, 0.0), (1.0, 1.0), (0.0, None)]
 
 
