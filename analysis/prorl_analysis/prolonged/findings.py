@@ -129,12 +129,14 @@ class _Finding:
 
 def _together(found: Sequence[_Finding], num_runs: int) -> list[str]:
     """Return one sentence for each thing that was found, in the order of depths and then of what came first."""
-    runs: dict[str, list[str]] = {}
+    runs: dict[str, dict[str, list[str]]] = {}
     for one in found:
-        runs.setdefault(one.what, []).append(f"{one.run} ({one.figures})")
+        runs.setdefault(one.what, {}).setdefault(one.run, []).append(one.figures)
     return [
-        f"{what}, in {len(runs[what])} of {num_runs} runs: {'; '.join(runs[what])}."
-        for what in sorted(runs, key=lambda what: what.split(":")[0])
+        f"{what}, in {len(by_run)} of {num_runs} runs: "
+        + "; ".join(f"{run} ({', '.join(figures)})" for run, figures in by_run.items())
+        + "."
+        for what, by_run in sorted(runs.items(), key=lambda entry: entry[0].split(":")[0])
     ]
 
 

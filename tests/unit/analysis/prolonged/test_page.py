@@ -99,6 +99,16 @@ def test_runs_that_show_the_same_are_told_together_depth_by_depth() -> None:
     assert "; no-reset, seed 1 (7; " in lines[0]
 
 
+def test_a_run_that_shows_a_thing_twice_is_counted_once() -> None:
+    (line,) = [
+        line
+        for line in shown(judge(ARMS, BASE, [make_record(evaluations={10: HALF, 20: SOLVED})])).splitlines()
+        if "from one evaluation to the next" in line
+    ]
+    assert "rose, in 1 of 1 runs: metric, seed 1 (step 0 to 10: " in line
+    assert ", step 10 to 20: " in line
+
+
 def test_an_arm_is_summed_up_over_its_seeds_at_a_step_that_all_have() -> None:
     """By hand: at step 20 the shares of depth 5 are 35/64 and 14/64, mean 0.383; items solved 7 and 7."""
     records = [
