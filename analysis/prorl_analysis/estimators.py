@@ -106,11 +106,9 @@ def mean_over_strata(strata: Sequence[Sequence[float] | FloatArray], *, seed: in
     def mean_of_all(*parts: FloatArray, axis: int) -> FloatArray:
         return np.asarray(sum(part.sum(axis=axis) for part in parts)) / size
 
-    value = float(mean_of_all(*arrays, axis=-1))
-    if all(array.min() == array.max() for array in arrays):
-        return Estimate(value=value, low=None, high=None, num_items=size)
-    found = _interval(tuple(arrays), mean_of_all, paired=False, seed=seed)
-    return Estimate(value=value, low=found[0], high=found[1], num_items=size)
+    if not size:
+        return Estimate(value=0.0, low=None, high=None, num_items=0)
+    return bootstrapped(tuple(arrays), mean_of_all, is_paired=False, seed=seed)
 
 
 def direction(gain: Estimate) -> Direction:
@@ -172,33 +170,31 @@ def paired_p_value(before: Sequence[float] | FloatArray, after: Sequence[float] 
     return float(found.pvalue)
 
 
-def bootstrapped(data: tuple[FloatArray, ...], statistic: Callable[..., FloatArray], *, seed: int = 0) -> Estimate:
-    """Return a statistic of paired per-item values with a percentile bootstrap interval over items.
+def bootstrapped(
+    data: tuple[FloatArray, ...], statistic: Callable[..., FloatArray], *, is_paired: bool = True, seed: int = 0
+) -> Estimate:
+    """Return a statistic of per-item values with a percentile bootstrap interval over items.
 
     Args:
-        data: One or several [items] arrays; items are drawn from all of them together.
+        data: One or several [items] arrays.
         statistic: Takes the arrays and `axis`.
+        is_paired: Whether the arrays are of the same items, which are then drawn from all of them together; else each
+            array is of items of its own, and resampled by itself.
         seed: Of the resampling.
     """
-    value, size = float(statistic(*data, axis=-1)), int(data[0].size)
+    num_values = sum(array.size for array in data)
+    value, size = float(statistic(*data, axis=-1)), int(data[0].size) if is_paired else num_values
     if size < 2 or all(array.min() == array.max() for array in data):
         return Estimate(value=value, low=None, high=None, num_items=size)
-    low, high = _interval(data, statistic, paired=len(data) > 1, seed=seed)
-    return Estimate(value=value, low=low, high=high, num_items=size)
-
-
-def _interval(
-    data: tuple[FloatArray, ...], statistic: Callable[..., FloatArray], *, paired: bool, seed: int
-) -> tuple[float, float]:
     found = stats.bootstrap(
         data,
         statistic,
-        paired=paired,
+        paired=is_paired and len(data) > 1,
         vectorized=True,
         confidence_level=CONFIDENCE,
         n_resamples=RESAMPLES,
-        batch=max(1, _AT_ONCE // sum(array.size for array in data)),
+        batch=max(1, _AT_ONCE // num_values),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return Estimate(value=value, low=float(found.low), high=float(found.high), num_items=size)

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _print_others(rng: np.random.Generator) -> None:
-    """Print what is known to be worse: no bound is set for it, and docs/evaluation.md says so."""
+    """Print coverages without a bound: of a prolonged run's intervals, and of too few items (docs/evaluation.md)."""
     strata = rare = 0
     for number in range(EVALUATIONS):
         kinds = [_right(rng, rng.beta(4 * rate + 1e-9, 4 * (1 - rate) + 1e-9, ITEMS_A_DEPTH)) for rate in DEPTHS]

@@ -144,6 +144,7 @@ def test_kinds_of_items_are_resampled_each_by_itself() -> None:
 def test_kinds_that_each_are_all_alike_carry_no_interval() -> None:
     found = mean_over_strata([[1.0, 1.0], [0.0, 0.0, 0.0]])
     assert (found.value, found.low, found.high, found.num_items) == (0.4, None, None, 5)
+    assert mean_over_strata([]) == mean_over_items([]), "no depth to learn at was evaluated"
 
 
 def test_values_of_other_items_are_not_paired() -> None:
