@@ -69,7 +69,7 @@ def _depths(axis: Axes, kept: Kept, base: Evaluation, colours: dict[str, str]) -
     sources = list(base.levels)
     places = range(len(sources))
     axis.plot(places, [claims.mean_share(base, source) for source in sources], "k.--", label="base")
-    levels = [level for arm in kept.arms.arms for level in claims.by_arm(kept.records, arm.name)]
+    levels = kept.levels
     most = max((len(level.seeds) for level in levels), default=0)
     for number, level in enumerate(levels):
         beside = 0.08 * (number - (len(levels) - 1) / 2)  # dots of arms that came to the same stay visible

@@ -37,6 +37,11 @@ class Kept:
     judged: tuple[Judged, ...]
     """The runs that have an evaluation."""
 
+    @property
+    def levels(self) -> list[claims.ArmLevels]:
+        """What each arm came to over its seeds, in the order of the arms."""
+        return [level for arm in self.arms.arms for level in claims.by_arm(self.records, arm.name)]
+
 
 def judge(arms: Arms, base: BaseRecord | None, records: Sequence[Record]) -> Kept:
     """Return the runs in the order of the arms and seeds, with what their evaluations say, computed once.

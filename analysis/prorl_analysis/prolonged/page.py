@@ -63,7 +63,7 @@ def _base(base: BaseRecord, guess: float) -> str:
 
 
 def _arms(kept: Kept) -> str:
-    found = [level for arm in kept.arms.arms for level in claims.by_arm(kept.records, arm.name)]
+    found = kept.levels
     if not found or kept.base is None:
         return ""
     sources = [source for source in claims.UNEASY_SOURCES if source in kept.base.evaluation.levels]

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from prorl_analysis.results import Item, Sample, read_results, write_results
 from prorl_api.errors import ExitCode
-from prorl_api.metrics import surviving
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
@@ -22,6 +21,7 @@ from prorl_cli.evaluation.answers import answer_of
 from prorl_cli.evaluation.figures import summary
 from prorl_cli.evaluation.job import EvaluationRequest, evaluation_job, settings_of
 from prorl_cli.evaluation.overlap import contamination
+from prorl_cli.inspection import lines_of
 from prorl_cli.local.job import load_local_job
 from prorl_cli.local.run import RunRequest, run_job
 from prorl_cli.report.words import duration
@@ -71,8 +71,8 @@ def spent(run: RunFolder, started: float, seconds: float) -> str:
         started: Unix time of this start: what one before it sampled is not in it.
         seconds: That this start took.
     """
-    lines = surviving(_lines(run.metrics))
-    sampling = sum(float(line.get("seconds_validating") or 0.0) for line in lines if line["time"] >= started)
+    lines = [line for line in lines_of(run) if line["time"] >= started]
+    sampling = sum(float(line.get("seconds_validating") or 0.0) for line in lines)
     return f"took {duration(seconds)}: {sampling / seconds:.0%} sampling and judging, the rest starting and writing"
 
 
