@@ -70,7 +70,8 @@ class ApiServer:
 def open_front(settings: LearnerSettings, live: LiveSpec, model: Path, listening: socket.socket) -> ApiServer:
     """Bring the API up."""
     fence = Fence(settings.run, settings.attempt)
-    shared_status = SharedStatus(settings.attempt, live.spec.schedule.total_steps)
+    recorded = LineFile(settings.run.metrics).read
+    shared_status = SharedStatus(settings.attempt, live.spec.schedule.total_steps, recorded)
     members = RolloutServers(settings.attempt)
     reset_queue = ResetQueue(LineFile(settings.run.reset_log, fence, sync=True))
     service = LearnerService(shared_status, members, reset_queue, model, settings.job, lambda: live.spec)
@@ -130,7 +131,7 @@ def build_learner(settings: LearnerSettings, live: LiveSpec, model: Path, front:
         checkpoints=checkpoints,
         references=references,
     )
-    _show_earlier_steps(settings, front, state.step)
+    shared_status.show_earlier_metrics(state.step)
     front.reset_queue.resume(state.step, state.applied_resets)
     resumed = checkpoints.current()
     shared_status.update(
@@ -193,13 +194,6 @@ def _decoder(tokenizer: Any) -> Any:
         return text
 
     return decode
-
-
-def _show_earlier_steps(settings: LearnerSettings, front: ApiServer, step: int) -> None:
-    """Put the surviving earlier steps on the shared status, so that bodies see one series over all attempts."""
-    for line in LineFile(settings.run.metrics).read():
-        if line["step"] <= step:
-            front.shared_status.publish_metrics(line)
 
 
 def remove_weights(front: ApiServer) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prorl_api.limits import Limits
-from prorl_api.vitals import LONG_WINDOW_STEPS, WINDOW_STEPS, by_source
+from prorl_api.vitals import by_source
+from prorl_api.vitals_fold import LONG_WINDOW_STEPS, WINDOW_STEPS
 from prorl_api.wire.learner import EARLY_PHASES, LearnerStatus
 from prorl_control.advice import bounds
 

@@ -9,7 +9,8 @@ import pytest
 
 from prorl_api.limits import Limits
 from prorl_api.metrics import BY_NAME, LIVE, TABLE
-from prorl_api.vitals import LONG_WINDOW_STEPS, VITALS, WINDOW_STEPS, by_source, vitals
+from prorl_api.vitals import VITALS, by_source, vitals
+from prorl_api.vitals_fold import LONG_WINDOW_STEPS, WINDOW_STEPS
 
 
 def lines(count: int, **metrics: Any) -> list[dict[str, Any]]:

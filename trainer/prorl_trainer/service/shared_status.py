@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 
-from prorl_api.metrics import surviving
-from prorl_api.vitals import vitals
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, TrackerState
+from prorl_trainer.service.step_history import StepHistory
 
 FINAL_REPORT = frozenset({"metrics", "resets"})
 """What a body must have asked a learner that is done to know everything."""
@@ -48,8 +47,10 @@ class StopRequested(Exception):
 class SharedStatus:
     """Thread-safe status, metrics and stop flag."""
 
-    def __init__(self, attempt: int, total_steps: int) -> None:
-        """Begin in phase `starting`."""
+    def __init__(
+        self, attempt: int, total_steps: int, recorded: Callable[[], Iterable[dict[str, Any]]] = tuple
+    ) -> None:
+        """Begin in phase `starting`; `recorded` reads the lines of `metrics.jsonl`."""
         now = time.time()
         self._lock = threading.Lock()
         self._status = LearnerStatus(
@@ -61,7 +62,7 @@ class SharedStatus:
             step=0,
             total_steps=total_steps,
         )
-        self._metrics: list[dict[str, Any]] = []
+        self._history = StepHistory(recorded)
         self._stop = threading.Event()
         self.stop_with_checkpoint = True
         self._on_stop: Callable[[], object] | None = None
@@ -88,20 +89,26 @@ class SharedStatus:
         self._change({} if detail is None else {"phase_detail": detail})
 
     def publish_metrics(self, line: dict[str, Any]) -> None:
-        """Add the snapshot of one step."""
+        """Add the snapshot of one step, which is recorded."""
         with self._lock:
-            self._metrics = surviving([*self._metrics, line])
-            self._status = self._status.model_copy(update={"vitals": vitals(self._metrics)})
+            self._history.add(line)
+            self._status = self._status.model_copy(update={"vitals": self._history.vitals})
+
+    def show_earlier_metrics(self, last_step: int) -> None:
+        """Add what earlier attempts have recorded of the steps up to `last_step`, so that there is one series."""
+        with self._lock:
+            self._history.begin(last_step)
+            self._status = self._status.model_copy(update={"vitals": self._history.vitals})
 
     def metrics_since(self, step: int) -> list[dict[str, Any]]:
         """Snapshots of the steps after `step`."""
         with self._lock:
-            return [line for line in self._metrics if line["step"] > step]
+            return self._history.since(step)
 
     def last_metrics(self) -> dict[str, Any] | None:
         """Return the newest snapshot."""
         with self._lock:
-            return self._metrics[-1] if self._metrics else None
+            return self._history.last
 
     def on_stop(self, action: Callable[[], object]) -> None:
         """Have `action` called once a stop is asked for; at once if it was. Replaces the action before."""
