@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from prorl_api.errors import SpecError
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import ScoredGroup
@@ -111,6 +113,42 @@ def test_gradient_checkpointing_and_prompt_sharing_change_no_gradient(model: Pat
         engine.update(0, ALGORITHM, RATE)
     assert distance(weights_of(plain), weights_of(checkpointed)) < 1e-5
     assert distance(weights_of(plain), weights_of(repeated)) < 1e-5
+
+
+@pytest.mark.parametrize(("kind", "stage"), [("plain", 0), ("deepspeed", 2), ("deepspeed", 3)])
+def test_offloaded_activations_change_no_number(model: Path, kind: str, stage: int) -> None:
+    """Host and device are both this machine; what is stored is a copy all the same."""
+    spec = learner_spec(kind, stage=stage, gradientCheckpointing=True)
+    kept, offloaded = make_engine(model, spec), make_engine(model, spec)
+    offloaded._backend.policy.offload_activations()
+    assert train(kept, [1, 2]) == train(offloaded, [1, 2])
+    assert distance(weights_of(kept), weights_of(offloaded)) == 0.0
+
+
+def test_the_device_keeps_no_input_of_a_layer_that_is_offloaded(model: Path) -> None:
+    policy = load_policy(str(model), learner_spec(), CPU)
+    policy.recompute_activations()
+    inputs: list[weakref.ref[torch.Tensor]] = []
+    for layer in policy.model.get_decoder().layers:
+        layer.register_forward_pre_hook(lambda _, given: inputs.append(weakref.ref(given[0])))
+    batch = make_batch(1)
+    given = as_inputs(batch.minibatches[0].packs_by_rank[0][0], policy.family.masks, CPU)
+
+    def alive() -> list[bool]:
+        inputs.clear()
+        output = policy(**given, temperature=batch.temperature, slope=no_loss)
+        assert output.loss.requires_grad
+        return [tensor() is not None for tensor in inputs]
+
+    assert alive() == [True] * len(inputs)
+    policy.offload_activations()
+    assert alive() == [False] * len(inputs)
+
+
+def test_offloaded_activations_need_a_gpu(model: Path) -> None:
+    spec = learner_spec(gradientCheckpointing=True, offloadActivations=True)
+    with pytest.raises(SpecError, match=r"spec.learner.offloadActivations: got true; false .*there is no GPU here"):
+        make_engine(model, spec)
 
 
 @pytest.mark.parametrize(("kind", "stage"), [("plain", 2), ("deepspeed", 2)])

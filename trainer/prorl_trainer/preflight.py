@@ -25,7 +25,7 @@ from prorl_trainer.data.jsonl_items import ALL_ROWS
 from prorl_trainer.data.prompts import PromptSource
 from prorl_trainer.data.rendering import TEMPLATE_FAILURES, render
 from prorl_trainer.engines.build import training_device
-from prorl_trainer.engines.reference import place_faults
+from prorl_trainer.engines.placement import place_faults
 from prorl_trainer.model_folder import load_tokenizer
 from prorl_trainer.resume import check_init_from
 from prorl_trainer.storage.lines import LineFile

@@ -39,6 +39,8 @@ class LocalLearner(SpecModel):
     precision: Annotated[Precision | None, Change.IMMUTABLE] = None
     engine: Annotated[EngineKind | None, Change.IMMUTABLE] = None
     reference: ReferencePlace | None = None
+    offload_activations: bool | None = None
+    """Keep the inputs of layers in host memory; needs a GPU."""
     microbatch_tokens: Annotated[int, Field(ge=16, le=4_194_304)] | None = None
     """Positions in one packed sequence of the forward pass."""
     threads: Annotated[int, Field(ge=0, le=1024)] | None = None

@@ -174,6 +174,8 @@ class LearnerSpec(SpecModel):
     """Positions in one packed sequence of the forward pass; must hold one prompt with one completion."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, a third more time."""
+    offload_activations: bool = False
+    """Keep in host memory what `gradientCheckpointing` stores, the input of each layer; needs a GPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     """CPU threads of a rank; 0: torch decides."""
     progress_timeout_seconds: Annotated[float, Field(gt=0, le=86400), Change.LIVE] = 1800.0
@@ -209,6 +211,19 @@ class LearnerSpec(SpecModel):
             raise ValueError(
                 f"`minibatchPrompts` must divide `promptsPerStep`, got {self.minibatch_prompts} and "
                 f"{self.prompts_per_step}"
+            )
+
+    @rule(
+        Cel(
+            "!self.offloadActivations || self.gradientCheckpointing",
+            "`offloadActivations` needs `gradientCheckpointing: true`: it offloads what that stores of each layer",
+        ),
+    )
+    def only_checkpoints_are_offloaded(self) -> None:
+        """Without it, all that layers save would go over the bus, weights among it."""
+        if self.offload_activations and not self.gradient_checkpointing:
+            raise ValueError(
+                "`offloadActivations` needs `gradientCheckpointing: true`: it offloads what that stores of each layer"
             )
 
     @rule(

@@ -84,6 +84,8 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
     found = []
     if not learner.gradient_checkpointing:
         found.append("gradientCheckpointing")
+    elif devices.on_gpu and not learner.offload_activations:
+        found.append("offloadActivations")
     if learner.deepspeed.zero_stage < 3 and num_ranks(spec) > 1:
         found.append("a higher deepspeed.zeroStage")
     if devices.on_gpu and not learner.deepspeed.offload_optimizer:

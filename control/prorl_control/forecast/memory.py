@@ -49,7 +49,7 @@ class RankMemory:
     buffers: int
     """DeepSpeed's, on a GPU."""
     on_host: int
-    """In host memory although there is a GPU: optimizer's state and reference, if offloaded."""
+    """In host memory although there is a GPU: optimizer's state, reference and inputs of layers, if offloaded."""
     checkpoint: int
     """In host memory while a checkpoint is written: a copy of what this rank writes."""
     is_reference_offloaded: bool = False
@@ -93,14 +93,16 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
     place, reference = learner.reference, item * count if ever_measures_kl(spec) else 0
     is_away = place is ReferencePlace.OFFLOADED and reference > 0
     is_offloaded = learner.deepspeed.offload_optimizer and on_gpu
+    activations = _activations(spec, size.config, pack_positions, on_gpu=on_gpu)
+    inputs = _layer_inputs(spec, size.config, pack_positions) if learner.offload_activations and on_gpu else 0
     return RankMemory(
         weights=_share(item * count, ranks if stage == 3 else 1),
         gradients=gradients,
         optimizer=0 if is_offloaded else optimizer,
         reference=_share(reference, ranks if place is ReferencePlace.SHARDED else 1),
-        activations=_activations(spec, size.config, pack_positions, on_gpu=on_gpu),
+        activations=None if activations is None else activations - inputs,
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
-        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0),
+        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0) + inputs,
         checkpoint=_share(CHECKPOINT_BYTES * count, ranks),
         is_reference_offloaded=is_away,
     )
@@ -144,8 +146,13 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     queries, keys = config.heads * config.head_size, config.key_value_heads * config.head_size
     norms = 2 * config.hidden_size * (_FLOAT32 + 2 * item)
     layer = norms + item * (2 * queries + 2 * keys + 4 * config.intermediate_size)
-    whole, inputs = config.layers, 0
-    if spec.learner.gradient_checkpointing:
-        whole, inputs = 1, config.layers * config.hidden_size * item
+    whole = 1 if spec.learner.gradient_checkpointing else config.layers
     alive = max(min(logits_alive(on_gpu=on_gpu), positions * config.vocabulary), config.vocabulary)
-    return positions * (whole * layer + inputs) + 2 * _FLOAT32 * alive
+    return positions * whole * layer + _layer_inputs(spec, config, positions) + 2 * _FLOAT32 * alive
+
+
+def _layer_inputs(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int:
+    """Return what gradient checkpointing stores of a pack: the input of each layer."""
+    if config is None or not (config.hidden_size and config.layers and spec.learner.gradient_checkpointing):
+        return 0
+    return positions * config.layers * config.hidden_size * BYTES[spec.learner.precision]

@@ -108,9 +108,13 @@ def _gpu_faults(job: ProRLJob) -> Iterator[Fault]:
             want = f"as many as the GPUs in `spec.{section}.resources.limits`, {gpus}: each process uses one"
             yield Fault(path=f"spec.{field}", got=str(wanted), want=want)
     learner = job.spec.learner
-    if learner.reference is ReferencePlace.OFFLOADED and not num_gpus(learner.resources):
-        want = "resident: the learner's pods have no GPU to offload it from (spec.learner.resources.limits)"
-        yield Fault(path="spec.learner.reference", got="offloaded", want=want)
+    if num_gpus(learner.resources):
+        return
+    want = "the learner's pods have no GPU to offload from (spec.learner.resources.limits)"
+    if learner.reference is ReferencePlace.OFFLOADED:
+        yield Fault(path="spec.learner.reference", got="offloaded", want=f"resident: {want}")
+    if learner.offload_activations:
+        yield Fault(path="spec.learner.offloadActivations", got="true", want=f"false: {want}")
 
 
 def _runtime_class_faults(job: ProRLJob) -> Iterator[Fault]:

@@ -618,6 +618,13 @@ BROKEN_RULES: list[Bad] = [
         Tier.CEL,
         "LearnerSpec.plain_engine_is_one_process",
     ),
+    Bad(
+        {"spec.learner": {"offloadActivations": True}},
+        "spec.learner",
+        "`offloadActivations` needs `gradientCheckpointing: true`",
+        Tier.CEL,
+        "LearnerSpec.only_checkpoints_are_offloaded",
+    ),
     *(
         Bad(
             {"spec.learner": {"reference": "sharded", **learner}},

@@ -242,6 +242,18 @@ def test_an_offloaded_reference_is_not_beside_the_activations() -> None:
     assert rank.device == rank.state + rank.activations
 
 
+def test_offloaded_inputs_of_layers_lie_on_the_host_of_a_gpu() -> None:
+    """Of 1,008 positions through 30 layers of 576 in float32."""
+    size, ranks = size_of(SMOLLM), {}
+    for is_offloaded in (False, True):
+        learner = {"precision": "float32", "gradientCheckpointing": True, "offloadActivations": is_offloaded}
+        ranks[is_offloaded] = rank_memory(make_job(learner=learner).spec, size, 1008, on_gpu=True)
+    kept, offloaded = ranks[False], ranks[True]
+    assert kept.activations is not None
+    assert (offloaded.activations, offloaded.on_host) == (kept.activations - 1008 * 30 * 576 * 4, 1008 * 30 * 576 * 4)
+    assert kept.on_host == 0
+
+
 def test_no_reference_is_forecast_where_nobody_asks_for_the_kl() -> None:
     spec = make_job(algorithm={"kl": {"coefficient": 0}}, referenceReset={"mode": "disabled"}).spec
     assert rank_memory(spec, ModelSize(parameters=1000), 0, on_gpu=False).reference == 0

@@ -20,8 +20,9 @@ from prorl_trainer.engines.families import family_of, refusals
 from prorl_trainer.engines.masks import Way
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.packing_proof import prove_packing
+from prorl_trainer.engines.placement import raise_if_misplaced
 from prorl_trainer.engines.plain import PlainBackend
-from prorl_trainer.engines.reference import Reference, make_reference, raise_if_misplaced
+from prorl_trainer.engines.reference import Reference, make_reference
 from prorl_trainer.engines.weight_files import read_weights
 
 _logger = logging.getLogger(__name__)
@@ -109,8 +110,8 @@ def build_engine(
     `torch.distributed` must be initialised for engine `deepspeed`. Without a reference, one is built once asked for.
 
     Raises:
-        SpecError: The model cannot be loaded, or reads differently when packed, or the reference cannot lie where it is
-            wanted.
+        SpecError: The model cannot be loaded, or reads differently when packed, or reference or activations cannot lie
+            where they are wanted.
     """
     raise_if_misplaced(learner, device)
 
@@ -135,6 +136,8 @@ def build_engine(
     reference = make_reference(copy.deepcopy(policy), learner, device) if with_reference else None
     if learner.gradient_checkpointing:
         policy.recompute_activations()
+    if learner.offload_activations:
+        policy.offload_activations()
     return TrainingEngine(_backend(policy, learner, device), reference, late_reference)
 
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import torch
 
-from prorl_api.errors import Fault, SpecError
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import ReferencePlace
 from prorl_trainer.engines.backend import Backend, copy_weights
@@ -120,17 +119,3 @@ def make_reference(policy: PackedPolicy, learner: LearnerSpec, device: torch.dev
     if learner.reference is ReferencePlace.OFFLOADED:
         return OffloadedReference(policy, device)
     return ResidentReference(policy)
-
-
-def place_faults(learner: LearnerSpec, *, has_gpu: bool) -> list[Fault]:
-    """Refuse to offload a reference from a device whose memory is the host's."""
-    if learner.reference is not ReferencePlace.OFFLOADED or has_gpu:
-        return []
-    want = "resident (spec.local.learner.reference): there is no GPU here, and a copy lies in host memory either way"
-    return [Fault(path="spec.learner.reference", got="offloaded", want=want)]
-
-
-def raise_if_misplaced(learner: LearnerSpec, device: torch.device) -> None:
-    """Raise SpecError if the reference cannot lie where the manifest wants it."""
-    if faults := place_faults(learner, has_gpu=device.type == "cuda"):
-        raise SpecError(faults, source="the learner")
