@@ -10,6 +10,7 @@ Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M] [
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from prorl_api.errors import ExitCode, Fault, ProRLError, RewardError, SpecError
 from prorl_api.manifest import read_job
 from prorl_api.model.digest import weights_digest
 from prorl_api.run_folder import RunFolder
+from prorl_api.spec.job import ProRLJob
 
 HERE = Path(__file__).parent
 MANIFEST, ARMS = HERE / "prolonged.yaml", HERE / "arms/prolonged.yaml"
@@ -65,12 +67,17 @@ class Asked:
 
 
 def prorl(*arguments: str, minutes: float | None) -> None:
-    """Run the command line in a process of its own.
+    """Run the command line; see `python`."""
+    python("-m", "prorl_cli", *arguments, minutes=minutes)
+
+
+def python(*arguments: str, minutes: float | None) -> None:
+    """Run Python in a process of its own.
 
     Raises:
         NotWholeError: It failed, or was stopped because its time was over.
     """
-    process = subprocess.Popen([sys.executable, "-m", "prorl_cli", *arguments])
+    process = subprocess.Popen([sys.executable, *arguments])
     try:
         code = process.wait(None if minutes is None else minutes * 60)
     except subprocess.TimeoutExpired:
@@ -124,12 +131,24 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
         NotWholeError: Something was stopped or failed; the same command goes on.
     """
     job = read_job(MANIFEST)
-    steps, total = asked.steps or job.spec.schedule.total_steps, job.spec.schedule.total_steps
-    name = f"{arm.name}-seed-{seed}"
-    run, path = RunFolder((RUNS / name).absolute()), asked.kept / f"{name}.json"
+    steps = asked.steps or job.spec.schedule.total_steps
+    path = asked.kept / f"{arm.name}-seed-{seed}.json"
     stored = record.read(path, record.Record) if path.is_file() else None
     if stored is not None and _is_done(stored, steps):
         return
+    if arm.supervised:
+        _show_solutions(arms, arm, seed, asked, job, path)
+    else:
+        _train(arms, arm, seed, asked, job, path, stored)
+
+
+def _train(
+    arms: Arms, arm: Arm, seed: int, asked: Asked, job: ProRLJob, path: Path, stored: record.Record | None
+) -> None:
+    """Run the manifest with the arm's changes, or go on with it, and keep it at `path`."""
+    steps, total = asked.steps or job.spec.schedule.total_steps, job.spec.schedule.total_steps
+    name = path.stem
+    run = RunFolder((RUNS / name).absolute())
     goes_on = stored is not None and run.identity.is_file() and reduction.uid_of(run) == stored.run
     found = dict(stored.evaluations) if stored is not None and goes_on else {}
     changes = arm.assignments(seed, job.spec.algorithm.kl.coefficient, _resets(arms, seed, steps, asked))
@@ -152,6 +171,25 @@ def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
         results = evaluated(f"{name}-{reduction.uid_of(run)}-step-{step}", _exported(run, step, asked), arms, asked)
         found[step] = reduction.evaluation_of(results, against)
         record.write(path, reduction.record_of(run, kept, found, ending=ending))
+
+
+def _show_solutions(arms: Arms, arm: Arm, seed: int, asked: Asked, job: ProRLJob, path: Path) -> None:
+    """Fine-tune on worked solutions of the same prompts, and keep it at `path`: there is no run and its metrics."""
+    total = job.spec.schedule.total_steps
+    steps, output = asked.steps or total, (RUNS / path.stem).absolute()
+    plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
+    wanted = plan.steps(steps, job.spec.checkpoint.every_steps, asked.also_at)
+    given = [str(MANIFEST), str(output), f"--seed={seed}", f"--steps={steps}", "--at", *map(str, wanted)]
+    python(str(HERE / "supervised_arm.py"), *given, minutes=asked.minutes)
+    against, folders = reduction.corpus_of(base(arms, asked)), {step: output / f"step-{step}" for step in wanted}
+    digests = {step: str(weights_digest(folder)) for step, folder in folders.items()}
+    found = {}
+    for step, folder in folders.items():
+        results = evaluated(f"{path.stem}-{digests[step][:12]}", str(folder), arms, asked)
+        found[step] = reduction.evaluation_of(results, against)
+    seconds = json.loads((output / "cost.json").read_text())["seconds"]
+    kept = reduction.Run(arm=arm.name, seed=seed, base=asked.base, assignments=(f"seed={seed}",), planned_steps=total)
+    record.write(path, reduction.record_of_shown(kept, steps, digests[steps], seconds, found))
 
 
 def _is_done(stored: record.Record, steps: int) -> bool:
@@ -188,7 +226,7 @@ def base_digest() -> str:
     """
     path = MANIFEST.parent / read_job(MANIFEST).spec.model.path
     if (digest := weights_digest(path)) is None:
-        raise SpecError([Fault(path=str(path), got="no weights", want="the base; make toy-model trains it")])
+        raise SpecError([Fault(path=str(path), got="no weights", want="the base; `make toy-model` puts it there")])
     return digest
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,19 +12,9 @@ from prorl_analysis.results import Results, write_results
 from prorl_api.errors import RewardError
 from tests.unit.analysis.builders import make_results
 from tests.unit.analysis.prolonged.builders import BASE, DIGEST, SOLVED, make_record
+from tests.unit.example_scripts import load_script
 
-
-def _script() -> Any:
-    path = Path(__file__).parents[2] / "examples/prolonged.py"
-    spec = importlib.util.spec_from_file_location("prolonged", path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-prolonged = _script()
+prolonged = load_script("prolonged")
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +79,7 @@ def test_a_base_that_is_not_there_is_a_fault_with_its_remedy(
     monkeypatch.undo()
     monkeypatch.setattr(prolonged, "MANIFEST", _copied(prolonged.MANIFEST, tmp_path / "examples/prolonged.yaml"))
     assert prolonged.main(["metric", "1"]) == 1
-    assert "make toy-model trains it" in capsys.readouterr().err
+    assert "`make toy-model` puts it there" in capsys.readouterr().err
 
 
 def _copied(path: Path, target: Path) -> Path:

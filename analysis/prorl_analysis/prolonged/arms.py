@@ -25,8 +25,10 @@ class Arm(_Model):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
     title: str
-    set: tuple[str, ...]
+    set: tuple[str, ...] = ()
     """Assignments as `prorl run --set` takes them."""
+    supervised: bool = False
+    """No run of ProRL: the base is fine-tuned on worked solutions of the same prompts."""
     kl_divided_by_resets_of: str | None = None
     """Arm by whose number of resets, with the same seed, the KL coefficient is divided."""
 

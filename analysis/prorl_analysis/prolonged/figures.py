@@ -93,7 +93,7 @@ def _curves(records: Sequence[Record], colours: dict[str, str]) -> Figure:
         colour, style, label = colours[record.arm], _style(record), _label(record)
         accuracy = record.validations.get("all", ())
         axes[0].plot(record.validation_steps, accuracy, color=colour, linestyle=style, label=label)
-        steps = [record.every * (block + 0.5) for block in range(len(record.curves["reward_mean"]))]
+        steps = [record.every * (block + 0.5) for block in range(len(record.curves.get("reward_mean", ())))]
         for axis, (name, _) in zip(axes[1:], _PANELS, strict=True):
             values = [float("nan") if value is None else value for value in record.curves.get(name, ())]
             if values:

@@ -86,6 +86,40 @@ def record_of(
     )
 
 
+def record_of_shown(
+    which: Run, steps: int, digest: str, seconds: float, evaluations: Mapping[int, Evaluation]
+) -> Record:
+    """Return what is kept of an arm that was shown worked solutions: nothing was sampled, and nothing reset.
+
+    Args:
+        which: Of the table of arms.
+        steps: That were done.
+        digest: Of the weights that it ended with.
+        seconds: What all steps took.
+        evaluations: By step.
+    """
+    each = rounded(seconds / steps)
+    return Record(
+        arm=which.arm,
+        seed=which.seed,
+        base=which.base,
+        run=digest,
+        assignments=which.assignments,
+        planned_steps=which.planned_steps,
+        steps=steps,
+        ended=Ending.FINISHED if steps >= which.planned_steps else Ending.SHORTENED,
+        every=EVERY,
+        curves={},
+        validation_steps=(),
+        validations={},
+        resets=(),
+        cost=Cost(
+            hours=rounded(seconds / 3600), step_seconds=each, step_seconds_high=each, tokens_generated=0, attempts=1
+        ),
+        evaluations=evaluations,
+    )
+
+
 def uid_of(run: RunFolder) -> str:
     """Return the uid of a run that has begun."""
     return RunIdentity.model_validate_json(run.identity.read_bytes()).uid
