@@ -52,10 +52,15 @@ quickstart: model ## Set everything up and train a language model on this machin
 	$(BIN)/prorl run examples/quickstart.yaml --run-dir $(RUN_DIR) $(RUN_FLAGS)
 
 $(TOY_MODEL)/config.json: | $(INSTALLED)
-	$(BIN)/python examples/prepare_toy_model.py $(TOY_MODEL) --size tiny --threads 1 --samples 32
+	@mkdir -p $(TOY_MODEL)
+	@cp docs/results/prolonged/base/* $(TOY_MODEL)
 
 .PHONY: toy-model
-toy-model: $(TOY_MODEL)/config.json ## Train the toy world's base model into .cache/models (about two minutes, once; goes on after a kill)
+toy-model: $(TOY_MODEL)/config.json ## Put the toy world's base model, with which the kept runs began, into .cache/models
+
+.PHONY: toy-model-anew
+toy-model-anew: setup ## Train a base model of the toy world from nothing (two minutes; other processors, other weights): .cache/models/toy-tiny-anew
+	$(BIN)/python examples/prepare_toy_model.py $(TOY_MODEL)-anew --size tiny --threads 1 --samples 32
 
 ARM ?= metric
 SEED ?= 1

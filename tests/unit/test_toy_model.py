@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
+import json
 import types
 from pathlib import Path
 from typing import Any
@@ -12,18 +11,10 @@ from typing import Any
 import pytest
 import torch
 
+from prorl_api.model.digest import weights_digest
+from tests.unit.example_scripts import EXAMPLES, load_script
 
-def _script() -> Any:
-    path = Path(__file__).parents[2] / "examples/prepare_toy_model.py"
-    spec = importlib.util.spec_from_file_location("prepare_toy_model", path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-toy = _script()
+toy = load_script("prepare_toy_model")
 MICRO = dataclasses.replace(toy.SIZES["tiny"], hidden_size=32, num_layers=1, num_heads=1, steps=6, batch=4)
 
 
@@ -130,3 +121,11 @@ def test_the_persistence_of_a_step_is_that_of_its_lessons(tmp_path: Path, monkey
     monkeypatch.setattr(toy, "lesson", noted)
     list(toy.Pretraining(MICRO, tmp_path / "model").run())
     assert seen == [(0.5, index) for index in range(16)] + [(0.05, index) for index in range(16, 24)]
+
+
+def test_the_kept_base_is_the_one_that_the_kept_runs_began_with() -> None:
+    folder = EXAMPLES.parent / "docs/results/prolonged"
+    stored = json.loads((folder / "base.json").read_text())["base"]
+    assert weights_digest(folder / "base") == stored
+    assert json.loads((folder / "base/world.json").read_text()) == dataclasses.asdict(toy.SIZES["tiny"])
+    assert {json.loads(path.read_text())["base"] for path in folder.glob("*-seed-*.json")} == {stored}
