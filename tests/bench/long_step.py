@@ -1,7 +1,8 @@
 """The learner's step over long completions, in a process of its own whose seconds and peak of memory it prints as JSON.
 
-`python -m tests.bench.long_step MODEL PROMPTS GROUP_SIZE PROMPT_TOKENS COMPLETION_TOKENS STEPS`: DeepSpeed, float32,
-one optimizer step a batch of random tokens, with reference and KL.
+`python -m tests.bench.long_step MODEL PROMPTS GROUP_SIZE PROMPT_TOKENS COMPLETION_TOKENS STEPS PACK RECOMPUTED`:
+float32, `zeroStage: 0`, one optimizer step a batch of random tokens, with reference and KL; packs of PACK positions,
+and gradient checkpointing where RECOMPUTED is 1.
 """
 
 from __future__ import annotations
@@ -17,13 +18,10 @@ from prorl_trainer.engines.ranks import join_ranks
 from tests.bench.learner_step import RandomBatch, memory
 from tests.integration.engine_kit import ALGORITHM, CPU, learner_spec, make_engine
 
-MICROBATCH_TOKENS = 2048
-"""The least that holds a completion with its prompt."""
-
 
 def main() -> None:
     """Step and print."""
-    model, *sizes, steps = sys.argv[1:]
+    model, *sizes, steps, pack, is_recomputed = sys.argv[1:]
     join_ranks(CPU)
     torch.set_num_threads(2)
     groups, group_size, prompt, completion = map(int, sizes)
@@ -34,9 +32,9 @@ def main() -> None:
         completion=completion,
         tokens=range(10, 1000),
         minibatch=groups,
-        microbatch_tokens=MICROBATCH_TOKENS,
+        microbatch_tokens=int(pack),
     ).made()
-    engine = make_engine(Path(model), learner_spec("deepspeed", stage=2))
+    engine = make_engine(Path(model), learner_spec("deepspeed", stage=0, gradientCheckpointing=is_recomputed == "1"))
     seconds = []
     for _ in range(int(steps)):
         started = time.perf_counter()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prorl_api.errors import Fault
 from prorl_api.model.config import length_faults
 from prorl_api.spec.job import ProRLJobSpec
-from prorl_api.spec.values import ReferencePlace
+from prorl_api.spec.values import EngineKind, ReferencePlace
 from prorl_control.forecast.batches import StageBatch
 from prorl_control.forecast.memory import ModelSize, RankMemory, ServerMemory, num_ranks
 
@@ -100,7 +100,13 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
 
 def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
     """Say what would run and do nothing."""
-    ranks = num_ranks(spec)
+    ranks, stage_of_zero = num_ranks(spec), spec.learner.deepspeed.zero_stage
+    shares = spec.learner.engine is EngineKind.DEEPSPEED and stage_of_zero > 0
+    if shares and ranks == 1 and not spec.learner.deepspeed.offload_optimizer:
+        yield (
+            f"learner: one rank has nobody to share with by deepspeed.zeroStage {stage_of_zero}; with 0 it computes "
+            "the same without DeepSpeed, and without its copies of weights and gradients"
+        )
     for stage in stages:
         name = f"stage {stage.name}" if stage.name else "the first steps"
         if stage.packs < ranks:

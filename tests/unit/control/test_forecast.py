@@ -310,3 +310,20 @@ def test_ranks_without_packs_are_wasted() -> None:
     spec = make_job(learner={"processesPerReplica": 4}).spec
     (said,) = wastes(spec, stage_batches(spec, LONGEST))
     assert "1 packs for 4 ranks, so that 3 compute nothing" in said
+
+
+@pytest.mark.parametrize(
+    ("learner", "is_said"),
+    [
+        ({}, True),
+        ({"deepspeed": {"zeroStage": 3}}, True),
+        ({"deepspeed": {"zeroStage": 0}}, False),
+        ({"engine": "plain"}, False),
+        ({"deepspeed": {"zeroStage": 2, "offloadOptimizer": True}}, False),
+        ({"processesPerReplica": 2}, False),
+    ],
+)
+def test_one_rank_is_told_that_it_has_nobody_to_share_with(learner: dict[str, Any], is_said: bool) -> None:
+    spec = make_job(learner=learner).spec
+    said = [line for line in wastes(spec, ()) if "nobody to share with" in line]
+    assert len(said) == is_said
