@@ -64,6 +64,8 @@ class Asked:
     """Digest of the model that runs begin with."""
     kept: Path
     """Folder of what is kept."""
+    is_deep: bool
+    """Base and last checkpoint are evaluated with more samples, too."""
 
 
 def prorl(*arguments: str, minutes: float | None) -> None:
@@ -119,9 +121,36 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
 def base(arms: Arms, asked: Asked) -> Results:
     """Return the base's evaluation, and keep what the page needs of it."""
     results = evaluated(f"base-{asked.base[:12]}", None, arms, asked)
-    found = record.BaseRecord(base=asked.base, evaluation=reduction.evaluation_of(results, None))
-    record.write(asked.kept / "base.json", found)
+    path, deep = asked.kept / "base.json", None
+    if path.is_file() and (stored := record.read(path, record.BaseRecord)).base == asked.base:
+        deep = stored.deep
+    evaluation = reduction.evaluation_of(results, None)
+    record.write(path, record.BaseRecord(base=asked.base, evaluation=evaluation, deep=deep))
     return results
+
+
+def deepen(arms: Arms, path: Path, asked: Asked) -> None:
+    """Evaluate the base, and the last checkpoint of the run that is kept at `path`, with more samples an item.
+
+    Raises:
+        RewardError: The run folder is not here.
+    """
+    base(arms, asked)
+    kept = record.read(path, record.Record)
+    run, step = RunFolder((RUNS / path.stem).absolute()), max(kept.evaluations)
+    if step in kept.deep:
+        return
+    if not run.identity.is_file() or reduction.uid_of(run) != kept.run:
+        raise RewardError(f"{run.path} is not the run that is kept in {path}: its checkpoint cannot be evaluated again")
+    more = arms.model_copy(update={"evaluation": arms.evaluation.deep})
+    of_base = asked.kept / "base.json"
+    stored = record.read(of_base, record.BaseRecord)
+    if stored.deep is None:
+        results = evaluated(f"base-{asked.base[:12]}-deep", None, more, asked)
+        record.write(of_base, stored.model_copy(update={"deep": reduction.evaluation_of(results, None)}))
+    name = f"{path.stem}-{reduction.uid_of(run)}-step-{step}-deep"
+    results = evaluated(name, _exported(run, step, asked), more, asked)
+    record.write(path, kept.model_copy(update={"deep": {step: reduction.evaluation_of(results, None)}}))
 
 
 def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:
@@ -249,6 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, help="stop training after so many, to go on at the next start")
     parser.add_argument("--checkpoints", type=int, help="of a run that are evaluated, evenly up to the last one")
     parser.add_argument("--also-at", type=int, nargs="+", default=[], help="steps that are evaluated besides: 600")
+    parser.add_argument("--deep", action="store_true", help="evaluate base and last checkpoint with 1,024 samples, too")
     given = parser.parse_args(arguments)
     if given.is_all == (given.arm is not None) or (given.arm is not None and given.seed is None):
         parser.error("give ARM and SEED, or --all")
@@ -262,10 +292,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             also_at=tuple(given.also_at),
             base=digest,
             kept=kept_folder(digest),
+            is_deep=given.deep,
         )
         pairs = [(arm, seed) for seed in arms.seeds for arm in arms.arms]
         for arm, seed in pairs if given.is_all else [(arms.arm(given.arm), given.seed)]:
             run_arm(arms, arm, seed, asked)
+            if asked.is_deep:
+                deepen(arms, asked.kept / f"{arm.name}-seed-{seed}.json", asked)
     except NotWholeError as stopped:
         sys.stderr.write("not whole yet; the same command goes on\n")
         return int(stopped.args[0])

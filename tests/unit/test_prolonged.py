@@ -113,3 +113,12 @@ def test_an_evaluation_of_other_settings_is_not_taken_for_this_one(settings: dic
     _stored(make_results({0: [1.0, 0.0]}), **settings)
     with pytest.raises(RewardError, match=r"wanted \(256, 1\.0, 1\.0\)\. Remove the folder"):
         prolonged.evaluated("base", None, read_arms(prolonged.ARMS), None)
+
+
+def test_more_samples_of_a_run_that_is_gone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep(make_record(evaluations={2000: SOLVED}, steps=2000))
+    monkeypatch.setattr(prolonged, "base", lambda arms, asked: None)
+    with pytest.raises(
+        RewardError, match=r"is not the run that is kept in .*: its checkpoint cannot be evaluated again"
+    ):
+        prolonged.deepen(read_arms(prolonged.ARMS), prolonged.KEPT / "metric-seed-1.json", None)

@@ -72,12 +72,19 @@ class EvaluationPlan(_Model):
     depths: tuple[int, ...]
     items: int = Field(ge=2)
     samples: int = Field(ge=1, le=1024)
+    deep_samples: int = Field(default=1024, ge=1, le=1024)
+    """Of an item, where somebody asks for more."""
     temperature: float
     top_p: float
     checkpoints: int = Field(ge=1)
     """Of a run, the last one included."""
     guess: float = Field(ge=0, lt=1)
     """How often a sample that does not know the answer has it: what rises no higher shows nothing."""
+
+    @property
+    def deep(self) -> EvaluationPlan:
+        """The same items with more samples."""
+        return self.model_copy(update={"samples": self.deep_samples})
 
     def steps(self, last: int, checkpoint_every: int, also: Iterable[int] = ()) -> tuple[int, ...]:
         """Return the steps whose checkpoints are evaluated: evenly up to the last one, moved down to where there are

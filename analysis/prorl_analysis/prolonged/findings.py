@@ -24,6 +24,8 @@ class Judged:
     boundaries: tuple[Boundary, ...]
     """By depth."""
     progress: tuple[claims.Step, ...]
+    deep: tuple[Boundary, ...] = ()
+    """The same with more samples an item, where both have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +59,18 @@ def judge(arms: Arms, base: BaseRecord | None, records: Sequence[Record]) -> Kep
             record=record,
             boundaries=tuple(claims.boundaries(base, record.evaluations[step])),
             progress=tuple(claims.progress(base, record)),
+            deep=_deep(base, record),
         )
         for record in kept
         if base is not None and (step := claims.last_step(record)) is not None
     )
     return Kept(arms=arms, base=base, records=kept, judged=judged)
+
+
+def _deep(base: BaseRecord, record: Record) -> tuple[Boundary, ...]:
+    if base.deep is None or not record.deep:
+        return ()
+    return tuple(claims.boundaries(BaseRecord(base=base.base, evaluation=base.deep), record.deep[max(record.deep)]))
 
 
 def _require_one_base(base: BaseRecord | None, records: Sequence[Record]) -> None:
@@ -119,7 +128,11 @@ def _missing(kept: Kept) -> list[str]:
         found.append(f"Fewer than three seeds: {words.listed(few)}. Of these arms as such nothing can be said here.")
     samples = kept.arms.evaluation.samples
     if samples < _WANTED_SAMPLES:
-        found.append(f"pass@k goes to {samples}, not to {_WANTED_SAMPLES}: four times the time for each evaluation.")
+        deep = [name(run.record) for run in kept.judged if run.deep]
+        but = f", but of {words.listed(deep)}" if deep else ""
+        found.append(
+            f"pass@k goes to {samples}, not to {_WANTED_SAMPLES}{but}: four times the time for each evaluation."
+        )
     return found
 
 

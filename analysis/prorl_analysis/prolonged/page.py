@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prorl_analysis.boundary import Boundary
 from prorl_analysis.estimators import Estimate
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.figures import CURVES, OVERVIEW, PASSES
@@ -37,7 +38,7 @@ def page(kept: Kept) -> str:
         parts.append(_resets(kept.records))
     if kept.judged:
         parts.append(f"## Base against the last checkpoint\n\n![pass@k by depth](prolonged/{PASSES})")
-        parts += [_boundary_table(kept), _novelty(kept)]
+        parts += [_boundary_table(kept), _deep(kept), _novelty(kept)]
     parts.append(_cost(kept.records))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -125,24 +126,40 @@ def _reset(record: Record, reset: Reset) -> list[str]:
 
 
 def _boundary_table(kept: Kept) -> str:
+    return _boundaries([(run.record, entry) for run in kept.judged for entry in run.boundaries])
+
+
+def _deep(kept: Kept) -> str:
+    """Say the same with more samples, where there are some."""
+    found = [(run.record, entry) for run in kept.judged for entry in run.deep]
+    if not found or kept.base is None or kept.base.deep is None:
+        return ""
+    samples, levels = kept.base.deep.samples, kept.base.deep.levels
+    rights = {source: sum(item.right for item in level.items) for source, level in levels.items()}
+    judged = {source: sum(item.judged for item in level.items) for source, level in levels.items()}
+    rows = [[source, f"{rights[source]:,} of {judged[source]:,}"] for source in levels]
+    steps = words.listed([f"{name(run.record)} at step {max(run.record.deep)}" for run in kept.judged if run.deep])
+    text = f"### With {samples:,} samples an item\n\nThe same items, base and last checkpoint of {steps}. The base:"
+    return "\n\n".join([text, words.table(["depth", "right samples of the base"], rows), _boundaries(found)])
+
+
+def _boundaries(found: Sequence[tuple[Record, Boundary]]) -> str:
     rows = []
-    for run in kept.judged:
-        for entry in run.boundaries:
-            (_, first_base, first), (_, last_base, last) = entry.curve[0], entry.curve[-1]
-            rows.append(
-                [
-                    name(run.record),
-                    entry.source,
-                    f"{words.estimate(first_base)} → {words.estimate(first)}",
-                    f"{last_base.value:.3f} → {last.value:.3f}",
-                    " / ".join(
-                        str(len(part)) for part in (entry.shrunk, entry.expanded, entry.preserved, entry.out_of_reach)
-                    ),
-                    " / ".join(map(words.ratio, (entry.support_retention, entry.net_discovery, entry.net_change))),
-                    entry.regime,
-                ]
-            )
-    largest = max(entry.k for run in kept.judged for entry in run.boundaries)
+    for record, entry in found:
+        (_, first_base, first), (_, last_base, last) = entry.curve[0], entry.curve[-1]
+        parts = (entry.shrunk, entry.expanded, entry.preserved, entry.out_of_reach)
+        rows.append(
+            [
+                name(record),
+                entry.source,
+                f"{words.estimate(first_base)} → {words.estimate(first)}",
+                f"{last_base.value:.3f} → {last.value:.3f}",
+                " / ".join(str(len(part)) for part in parts),
+                " / ".join(map(words.ratio, (entry.support_retention, entry.net_discovery, entry.net_change))),
+                entry.regime,
+            ]
+        )
+    largest = max(entry.k for _, entry in found)
     head = [
         "run", "depth", "pass@1", f"pass@{largest}", "shrunk / expanded / preserved / out of reach", "SRR / NDR / NSCR",
         "regime",

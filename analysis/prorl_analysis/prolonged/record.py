@@ -123,6 +123,8 @@ class Record(_Model):
     cost: Cost
     evaluations: Mapping[int, Evaluation] = {}
     """By step."""
+    deep: Mapping[int, Evaluation] = {}
+    """With more samples an item, of the last checkpoint, by step."""
 
 
 class BaseRecord(_Model):
@@ -132,6 +134,8 @@ class BaseRecord(_Model):
     base: str
     """`prorl_api.model.digest.weights_digest`."""
     evaluation: Evaluation
+    deep: Evaluation | None = None
+    """With more samples an item."""
 
 
 Kept = TypeVar("Kept", Record, BaseRecord)

@@ -13,7 +13,7 @@ from prorl_analysis.prolonged.findings import judge, not_shown, shown
 from prorl_analysis.prolonged.page import page
 from prorl_analysis.prolonged.record import Ending, Reset, write
 from prorl_api.errors import SpecError
-from tests.unit.analysis.prolonged.builders import ARMS, BASE, SOLVED, make_evaluation, make_record
+from tests.unit.analysis.prolonged.builders import ARMS, BASE, SOLVED, doubled, make_evaluation, make_record
 
 HALF = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (4, 3, 2, 2, 1, 1, 1, 0)})
 FORGOTTEN = make_evaluation({"depth-2": (0, 8, 8, 8), "depth-5": (0,) * 8})
@@ -243,6 +243,30 @@ def test_page_and_pictures_come_from_the_folder_alone(tmp_path: Path) -> None:
     assert main(examples, folder) == 0
     assert {path.name: path.read_bytes() for path in folder.glob("*.svg")} == drawn
     assert (tmp_path / "prolonged.md").read_text() == text
+
+
+def test_evaluations_with_more_samples_are_told_beside_the_others() -> None:
+    """By hand: 16 samples an item instead of 8; at depth 5 the base has one of them right, and one item preserved."""
+    base = doubled(BASE.evaluation, {"depth-2": (16, 16, 16, 15), "depth-5": (1,) + (0,) * 7})
+    after = doubled(SOLVED, {"depth-2": (16,) * 4, "depth-5": (16, 9, 9, 9, 9, 9, 9, 0)})
+    record = make_record(evaluations={20: SOLVED}).model_copy(update={"deep": {20: after}})
+    text = page(judge(ARMS, BASE.model_copy(update={"deep": base}), [record, make_record(seed=2)]))
+    assert "### With 16 samples an item" in text
+    assert "base and last checkpoint of metric, seed 1 at step 20" in text
+    assert "| depth-5 | 1 of 128 |" in text
+    deep = text.partition("### With 16 samples an item")[2].partition("## Novelty")[0]
+    assert "pass@16" in deep
+    assert "0 / 6 / 1 / 1" in deep
+    assert "not to 1024, but of metric, seed 1: four times" in text
+
+
+@pytest.mark.parametrize(("of_base", "of_run"), [(True, False), (False, True)])
+def test_more_samples_of_one_side_alone_say_nothing(of_base: bool, of_run: bool) -> None:
+    base = BASE.model_copy(update={"deep": BASE.evaluation if of_base else None})
+    record = make_record(evaluations={20: SOLVED}).model_copy(update={"deep": {20: SOLVED} if of_run else {}})
+    text = page(judge(ARMS, base, [record]))
+    assert "samples an item\n" not in text
+    assert "not to 1024: four times" in text
 
 
 def test_the_page_in_docs_is_what_the_data_there_say() -> None:
