@@ -52,8 +52,9 @@ quickstart: model ## Set everything up and train a language model on this machin
 	$(BIN)/prorl run examples/quickstart.yaml --run-dir $(RUN_DIR) $(RUN_FLAGS)
 
 $(TOY_MODEL)/config.json: | $(INSTALLED)
-	@mkdir -p $(TOY_MODEL)
-	@cp docs/results/prolonged/base/* $(TOY_MODEL)
+	@rm -rf $(TOY_MODEL).part; mkdir -p $(TOY_MODEL).part
+	@cp docs/results/prolonged/base/* $(TOY_MODEL).part
+	@rm -rf $(TOY_MODEL); mv $(TOY_MODEL).part $(TOY_MODEL)
 
 .PHONY: toy-model
 toy-model: $(TOY_MODEL)/config.json ## Put the toy world's base model, with which the kept runs began, into .cache/models

@@ -1,10 +1,12 @@
 """Run one arm of the prolonged run with one seed, or all of them: train, evaluate, keep what the page is made of.
 
-Again to go on: training resumes from its checkpoint, an evaluation from its journal, and what has ended is left alone.
+Again to go on: training resumes from its checkpoint (what is shown solutions begins anew, and takes minutes), an
+evaluation from its journal, and what has ended is left alone.
 Run folders and samples lie in runs/prolonged/, what is kept of them in docs/results/prolonged/; with another base than
 that of the runs there in runs/prolonged/results/. The page is written from what is kept, beside its folder.
 
 Usage: python examples/prolonged.py ARM SEED | --all [--steps N] [--minutes M] [--checkpoints C] [--also-at STEP ...]
+       [--deep]
 """
 
 from __future__ import annotations
@@ -119,38 +121,45 @@ def evaluated(name: str, model: str | None, arms: Arms, asked: Asked) -> Results
 
 
 def base(arms: Arms, asked: Asked) -> Results:
-    """Return the base's evaluation, and keep what the page needs of it."""
+    """Return the base's evaluation, and keep what the page needs of it if nothing is kept of it yet.
+
+    What is kept stays: kept runs were held against it, and samples of another machine are others.
+    """
     results = evaluated(f"base-{asked.base[:12]}", None, arms, asked)
-    path, deep = asked.kept / "base.json", None
-    if path.is_file() and (stored := record.read(path, record.BaseRecord)).base == asked.base:
-        deep = stored.deep
-    evaluation = reduction.evaluation_of(results, None)
-    record.write(path, record.BaseRecord(base=asked.base, evaluation=evaluation, deep=deep))
+    path = asked.kept / "base.json"
+    if not path.is_file() or record.read(path, record.BaseRecord).base != asked.base:
+        record.write(path, record.BaseRecord(base=asked.base, evaluation=reduction.evaluation_of(results, None)))
     return results
 
 
 def deepen(arms: Arms, path: Path, asked: Asked) -> None:
-    """Evaluate the base, and the last checkpoint of the run that is kept at `path`, with more samples an item.
-
-    Raises:
-        RewardError: The run folder is not here.
-    """
-    base(arms, asked)
+    """Evaluate base and last checkpoint of the run that is kept at `path` with more samples an item, if it is here."""
     kept = record.read(path, record.Record)
-    run, step = RunFolder((RUNS / path.stem).absolute()), max(kept.evaluations)
-    if step in kept.deep:
+    step = max(kept.evaluations, default=None)
+    if step is None or step in kept.deep:
         return
-    if not run.identity.is_file() or reduction.uid_of(run) != kept.run:
-        raise RewardError(f"{run.path} is not the run that is kept in {path}: its checkpoint cannot be evaluated again")
+    policy = _policy_here(kept, RunFolder((RUNS / path.stem).absolute()), step, asked)
+    if policy is None:
+        sys.stdout.write(f"{path}: the run's folder is not here, so there is nothing to sample with more samples\n")
+        return
     more = arms.model_copy(update={"evaluation": arms.evaluation.deep})
     of_base = asked.kept / "base.json"
     stored = record.read(of_base, record.BaseRecord)
     if stored.deep is None:
         results = evaluated(f"base-{asked.base[:12]}-deep", None, more, asked)
         record.write(of_base, stored.model_copy(update={"deep": reduction.evaluation_of(results, None)}))
-    name = f"{path.stem}-{reduction.uid_of(run)}-step-{step}-deep"
-    results = evaluated(name, _exported(run, step, asked), more, asked)
+    results = evaluated(f"{path.stem}-{kept.run[:36]}-step-{step}-deep", policy, more, asked)
     record.write(path, kept.model_copy(update={"deep": {step: reduction.evaluation_of(results, None)}}))
+
+
+def _policy_here(kept: record.Record, run: RunFolder, step: int, asked: Asked) -> str | None:
+    """Return the folder of a kept run's policy; None if what lies there is no run, or another one."""
+    shown = run.path / f"step-{step}"
+    if shown.is_dir():
+        return str(shown) if weights_digest(shown) == kept.run else None
+    if not run.identity.is_file() or reduction.uid_of(run) != kept.run:
+        return None
+    return _exported(run, step, asked)
 
 
 def run_arm(arms: Arms, arm: Arm, seed: int, asked: Asked) -> None:

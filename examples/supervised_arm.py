@@ -2,8 +2,9 @@
 
 What a critic asks beside reinforcement learning: what the same model learns from being shown. Each step takes the
 prompts that a step of the manifest asks at most, `promptsPerStep` x `maxRounds` of the same stream and seed, with one
-worked solution each, in as many optimizer steps, with the manifest's optimizer; the loss is the mean cross-entropy of
-the completion's tokens. Deterministic for one thread, and begun anew where it was stopped: a run takes minutes.
+worked solution each, in as many optimizer steps as such a step takes at most, with the manifest's optimizer; the loss
+is the mean cross-entropy of the completion's tokens. Deterministic for one thread, and begun anew where it was stopped:
+a run takes minutes.
 
 Usage: python examples/supervised_arm.py MANIFEST OUTPUT --seed S --steps N [--at STEP ...]
 """
@@ -116,6 +117,8 @@ def run(manifest: Path, output: Path, seed: int, steps: int, at: Sequence[int]) 
     """Train, and write a model for each step of `at` and the last one, OUTPUT/step-N, then OUTPUT/cost.json."""
     job = read_job(manifest, (f"seed={seed}",))
     base = manifest.parent / job.spec.model.path
+    if output.is_dir() and any(output.iterdir()) and not (output / "prompts.jsonl").is_file():
+        raise SystemExit(f"{output} holds something else; name a folder that is not there")
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     tokenizer, model = AutoTokenizer.from_pretrained(base), AutoModelForCausalLM.from_pretrained(base)

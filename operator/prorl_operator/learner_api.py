@@ -19,7 +19,7 @@ from prorl_api.wire.learner import (
 from prorl_operator.untrusted import LINES_A_PAGE, MAX_BYTES, UntrustedError, parsed, shown
 
 TIMEOUT = aiohttp.ClientTimeout(total=3.0, sock_connect=1.0)
-"""A learner answers from memory; one that does not is asked again in the next pass."""
+"""Learners answer from memory but for old steps of a page; one that does not is asked again in the next pass."""
 _QUIET = (404, 429, 503)
 _REDIRECTS = 300
 _Body = TypeVar("_Body", bound=BaseModel)

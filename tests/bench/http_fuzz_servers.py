@@ -25,7 +25,7 @@ from prorl_api.process.fence import AttemptFence, OwnAttempt
 from prorl_api.process.listen import LISTEN_FD_VARIABLE, bind
 from prorl_api.process.tokens import ACCEPTED_VARIABLE, AcceptedTokens, accepted_text, digest_of
 from prorl_api.run_folder import RunFolder
-from tests.unit.trainer.trainer_builders import make_spec
+from tests.unit.trainer.trainer_builders import make_shared_status, make_spec
 
 ROOT = Path(__file__).parents[2]
 TOKENS = {caller: f"token-of-{caller}" for caller in ("body", "learner", "rollout", "nobody")}
@@ -98,7 +98,6 @@ async def serve(folder: Path) -> None:
     from prorl_trainer.service.api import LearnerService, create_app
     from prorl_trainer.service.reset_queue import ResetQueue
     from prorl_trainer.service.rollout_servers import RolloutServers
-    from prorl_trainer.service.shared_status import SharedStatus
     from prorl_trainer.storage.fence import Fence
     from prorl_trainer.storage.lines import LineFile
     from tests.unit.rollout_server.service_kit import FIRST, FakeEngine, FakeFetcher
@@ -107,7 +106,7 @@ async def serve(folder: Path) -> None:
     model.mkdir()
     (model / "config.json").write_text(json.dumps({"vocabulary": "x" * 100_000}), encoding="utf-8")
     resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), 1), sync=True))
-    learner = LearnerService(SharedStatus(1, 10), RolloutServers(1), resets, model, "job", make_spec)
+    learner = LearnerService(make_shared_status(1, 10), RolloutServers(1), resets, model, "job", make_spec)
     rollout = RolloutService(FakeFetcher(), Metrics("job", CollectorRegistry()), GroupRegistry())  # type: ignore[arg-type]
     rollout.attach(FakeEngine())
     await rollout.load(LoadWeightsRequest(weights_id=FIRST, sources=(WeightSource(kind="file", location="here"),)))

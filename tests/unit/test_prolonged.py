@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from prorl_analysis.prolonged.arms import read_arms
-from prorl_analysis.prolonged.record import Ending, Record, write
+from prorl_analysis.prolonged.record import Ending, Record, read, write
 from prorl_analysis.results import Results, write_results
 from prorl_api.errors import RewardError
 from tests.unit.analysis.builders import make_results
@@ -115,10 +118,49 @@ def test_an_evaluation_of_other_settings_is_not_taken_for_this_one(settings: dic
         prolonged.evaluated("base", None, read_arms(prolonged.ARMS), None)
 
 
-def test_more_samples_of_a_run_that_is_gone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep(make_record(evaluations={2000: SOLVED}, steps=2000))
-    monkeypatch.setattr(prolonged, "base", lambda arms, asked: None)
-    with pytest.raises(
-        RewardError, match=r"is not the run that is kept in .*: its checkpoint cannot be evaluated again"
-    ):
-        prolonged.deepen(read_arms(prolonged.ARMS), prolonged.KEPT / "metric-seed-1.json", None)
+def test_more_samples_of_a_run_that_is_not_here_are_none(capsys: pytest.CaptureFixture[str]) -> None:
+    keep(make_record(evaluations={2000: SOLVED}, steps=2000), make_record("no-kl", ended=Ending.FAILED))
+    for name in ("metric-seed-1", "no-kl-seed-1"):  # the second one has no checkpoint
+        prolonged.deepen(read_arms(prolonged.ARMS), prolonged.KEPT / f"{name}.json", None)
+    assert capsys.readouterr().out.count("the run's folder is not here") == 1
+
+
+def test_what_is_kept_of_the_base_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prolonged, "evaluated", lambda *_: make_results({0: [1.0], 1: [0.0]}))
+    asked = SimpleNamespace(base=DIGEST, kept=prolonged.KEPT)
+    prolonged.base(read_arms(prolonged.ARMS), asked)
+    first = (prolonged.KEPT / "base.json").read_bytes()
+    monkeypatch.setattr(prolonged, "evaluated", lambda *_: make_results({0: [0.0], 1: [0.0]}))
+    prolonged.base(read_arms(prolonged.ARMS), asked)
+    assert (prolonged.KEPT / "base.json").read_bytes() == first
+
+
+def test_an_arm_that_is_shown_solutions_is_kept_with_its_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the real training and sampling, which have tests of their own: two folders with weights appear."""
+    started = []
+
+    def train(*arguments: str, minutes: float | None) -> None:
+        started.append(arguments)
+        for step in (150, 300):
+            folder = prolonged.RUNS / f"supervised-seed-2/step-{step}"
+            folder.mkdir(parents=True)
+            save_file({"w": torch.full((2,), float(step))}, folder / "model.safetensors")
+        (prolonged.RUNS / "supervised-seed-2/cost.json").write_text('{"seconds": 600.0}')
+
+    sampled = []
+
+    def evaluated(name: str, model: str | None, *_: object) -> Results:
+        sampled.append((name, model))
+        return make_results({0: [1.0], 1: [0.0]})
+
+    monkeypatch.setattr(prolonged, "python", train)
+    monkeypatch.setattr(prolonged, "evaluated", evaluated)
+    monkeypatch.setattr(prolonged, "write_page", lambda *_: 0)
+    assert prolonged.main(["supervised", "2", "--steps", "300", "--checkpoints", "2"]) == 0
+    assert started[0][3:] == ("--seed=2", "--steps=300", "--at", "150", "300")
+    kept = read(prolonged.KEPT / "supervised-seed-2.json", Record)
+    assert (kept.steps, kept.ended, sorted(kept.evaluations)) == (300, Ending.SHORTENED, [150, 300])
+    assert kept.cost.step_seconds == 2.0
+    assert len({name for name, _ in sampled}) == 3, "base and two checkpoints"
+    assert prolonged.main(["supervised", "2", "--steps", "300"]) == 0
+    assert len(started) == 1

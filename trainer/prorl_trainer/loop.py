@@ -254,10 +254,10 @@ class Learner:
         stage = stage_at(self.spec, max(step, 1))
         line: dict[str, Any] = {**metrics.values, "step": step, "attempt": self.state.attempt, "time": time.time()}
         line["stage"] = stage.name if stage else ""
-        self.parts.metrics_file.append(line)
+        offset = self.parts.metrics_file.append(line)
         # Not before: a run that is stopped in its last step has one left to record, and is not done.
         self.parts.shared_status.update(step=step)
-        self.parts.shared_status.publish_metrics(line)
+        self.parts.shared_status.publish_metrics(line, offset)
         self.state = replace(self.state, unrecorded=None)
         shown = ("step", "reward_mean", "kl", "validation_accuracy")
         _logger.info("step done", extra={key: round(line[key], 4) for key in shown if key in line})

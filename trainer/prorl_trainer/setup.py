@@ -70,7 +70,7 @@ class ApiServer:
 def open_front(settings: LearnerSettings, live: LiveSpec, model: Path, listening: socket.socket) -> ApiServer:
     """Bring the API up."""
     fence = Fence(settings.run, settings.attempt)
-    recorded = LineFile(settings.run.metrics).read
+    recorded = LineFile(settings.run.metrics)
     shared_status = SharedStatus(settings.attempt, live.spec.schedule.total_steps, recorded)
     members = RolloutServers(settings.attempt)
     reset_queue = ResetQueue(LineFile(settings.run.reset_log, fence, sync=True))

@@ -92,8 +92,10 @@ def _curves(records: Sequence[Record], colours: dict[str, str]) -> Figure:
     for record in records:
         colour, style, label = colours[record.arm], _style(record), _label(record)
         accuracy = record.validations.get("all", ())
+        if not accuracy:  # it was shown solutions: nobody looked on the way
+            continue
         axes[0].plot(record.validation_steps, accuracy, color=colour, linestyle=style, label=label)
-        steps = [record.every * (block + 0.5) for block in range(len(record.curves.get("reward_mean", ())))]
+        steps = [record.every * (block + 0.5) for block in range(len(record.curves["reward_mean"]))]
         for axis, (name, _) in zip(axes[1:], _PANELS, strict=True):
             values = [float("nan") if value is None else value for value in record.curves.get(name, ())]
             if values:

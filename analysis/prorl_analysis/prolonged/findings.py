@@ -40,6 +40,11 @@ class Kept:
     """The runs that have an evaluation."""
 
     @property
+    def judged_runs(self) -> tuple[Judged, ...]:
+        """The runs of ProRL among the judged ones: what an arm that is shown solutions does is no claim of it."""
+        return tuple(run for run in self.judged if not self.arms.arm(run.record.arm).supervised)
+
+    @property
     def levels(self) -> list[claims.ArmLevels]:
         """What each arm came to over its seeds, in the order of the arms."""
         return [level for arm in self.arms.arms for level in claims.by_arm(self.records, arm.name)]
@@ -128,8 +133,8 @@ def _missing(kept: Kept) -> list[str]:
         found.append(f"Fewer than three seeds: {words.listed(few)}. Of these arms as such nothing can be said here.")
     samples = kept.arms.evaluation.samples
     if samples < _WANTED_SAMPLES:
-        deep = [name(run.record) for run in kept.judged if run.deep]
-        but = f", but of {words.listed(deep)}" if deep else ""
+        deep = [name(run.record) for run in kept.judged if run.deep and run.deep[0].k >= _WANTED_SAMPLES]
+        but = f" (but of {words.listed(deep)})" if deep else ""
         found.append(
             f"pass@k goes to {samples}, not to {_WANTED_SAMPLES}{but}: four times the time for each evaluation."
         )
@@ -160,8 +165,9 @@ def _together(found: Sequence[_Finding], num_runs: int) -> list[str]:
 
 def _negative(kept: Kept) -> list[str]:
     """Return what ProRL's claims would have and the runs do not show."""
-    found = _together([one for run in kept.judged for one in _lost_by(run)], len(kept.judged))
-    found += _together([one for run in kept.judged for one in _not_gained_by(run, kept.arms)], len(kept.judged))
+    runs = kept.judged_runs
+    found = _together([one for run in runs for one in _lost_by(run)], len(runs))
+    found += _together([one for run in runs for one in _not_gained_by(run, kept.arms)], len(runs))
     return found + [_sentence(contrast) for contrast in _contrasts(kept) if not _is_told(contrast)]
 
 
@@ -196,8 +202,9 @@ def _not_gained_by(run: Judged, arms: Arms) -> list[_Finding]:
 def shown(kept: Kept) -> str:
     """Return the section of what the data allow to be claimed."""
     base = kept.base
-    findings = [one for run in kept.judged if base is not None for one in _shown_of(base, run, kept.arms)]
-    found = _together(findings, len(kept.judged))
+    runs = kept.judged_runs
+    findings = [one for run in runs if base is not None for one in _shown_of(base, run, kept.arms)]
+    found = _together(findings, len(runs))
     found += [_sentence(contrast) for contrast in _contrasts(kept) if _is_told(contrast)]
     return "\n".join(["## What showed", "", *(f"- {text}" for text in found or ["Nothing yet."])])
 

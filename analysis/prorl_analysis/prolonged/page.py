@@ -24,8 +24,10 @@ Before reading: the base knows every function and was taught to stop after two o
 depths 3 to 5 is for a good part the habit to go on ([toy-world.md](../toy-world.md) has the base's rates once it does),
 and that is what "beyond the base" means here. The arms differ in more than one thing: a reset moves the reference and
 clears the optimizer's state, and behind the first one the KL term is small. Equal steps are not equal training: a step
-trains the groups that three rounds of sampling found a signal in (under Cost). The KL shown is the estimator k3, whose
-tail is heavy; the loss has k2."""
+trains the groups that three rounds of sampling found a signal in (under Cost). The arm `supervised` is told what the
+others have to find, and takes two optimizer steps at each step where they mostly take one: it says what this model
+learns from being shown, and is left out of what is claimed of runs. The KL shown is the estimator k3, whose tail is
+heavy; the loss has k2."""
 
 
 def page(kept: Kept) -> str:

@@ -104,7 +104,8 @@ class Record(_Model):
     base: str
     """Of the model that it began with: `prorl_api.model.digest.weights_digest`."""
     run: str
-    """Uid of its run folder: what was begun anew is another run, which chance leads elsewhere."""
+    """Uid of its run folder: what was begun anew is another run, which chance leads elsewhere. Of an arm that is shown
+    solutions, the digest of the weights that it ended with."""
     assignments: tuple[str, ...]
     planned_steps: int
     """As examples/prolonged.yaml has them."""

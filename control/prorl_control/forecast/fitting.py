@@ -99,13 +99,13 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
 
 
 def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
-    """Say what would run and do nothing."""
+    """Say what would run and do nothing, or do the same for less."""
     ranks, stage_of_zero = num_ranks(spec), spec.learner.deepspeed.zero_stage
     shares = spec.learner.engine is EngineKind.DEEPSPEED and stage_of_zero > 0
     if shares and ranks == 1 and not spec.learner.deepspeed.offload_optimizer:
         yield (
             f"learner: one rank has nobody to share with by deepspeed.zeroStage {stage_of_zero}; with 0 it computes "
-            "the same without DeepSpeed, and without its copies of weights and gradients"
+            "the same faster without DeepSpeed, and in float32 without a second copy of the weights"
         )
     for stage in stages:
         name = f"stage {stage.name}" if stage.name else "the first steps"

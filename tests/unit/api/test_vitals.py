@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from prorl_api.limits import Limits
 from prorl_api.metrics import BY_NAME, LIVE, TABLE
 from prorl_api.vitals import VITALS, by_source, vitals
-from prorl_api.vitals_fold import LONG_WINDOW_STEPS, WINDOW_STEPS
+from prorl_api.vitals_fold import LONG_WINDOW_STEPS, WINDOW_STEPS, VitalsFold
+from tests.unit.vitals_by_definition import vitals_by_definition
 
 
 def lines(count: int, **metrics: Any) -> list[dict[str, Any]]:
@@ -155,3 +157,28 @@ def test_a_checkpoint_is_due_by_steps_or_minutes_whichever_is_sooner() -> None:
     assert limits.checkpoint_due_seconds({}) == 1800
     assert limits.checkpoint_due_seconds({"step_usual": 10.0}) == 510
     assert limits.checkpoint_due_seconds({"step_usual": 100.0, "step_pause_longest": 7.0}) == 1907
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_fold_gives_at_every_step_what_the_definitions_give(seed: int) -> None:
+    dice, told, resets = random.Random(seed), list[dict[str, Any]](), 0
+    shares = {
+        "kl": 0.9, "kl_loss_share": 0.9, "reward_mean": 0.9, "truncated": 0.8, "mismatch_logprob": 0.7,
+        "groups_kept": 0.95, "seconds_total": 0.95, "seconds_validating": 0.2, "validation_accuracy": 0.1,
+        "entropy_sampled/a": 0.6, "entropy_sampled/b": 0.2, "validation_source_accuracy/a": 0.1,
+    }  # fmt: skip
+    fold = VitalsFold()
+    for step in range(seed % 2, 130):
+        line: dict[str, Any] = {"step": step, "attempt": 1, "time": float(step)}
+        for name, share in shares.items():
+            if dice.random() < share:
+                line[name] = dice.choice([dice.random(), 0.5, 0.0, math.nan if dice.random() < 0.1 else 1.0])
+        resets += dice.random() < 0.02
+        line |= {"resets_total": resets} if dice.random() < 0.95 else {}
+        line |= {"groups_sampled": dice.randint(0, 8)} if dice.random() < 0.95 else {}
+        if dice.random() < 0.9:
+            line |= {"rollouts_sampled/a": dice.randint(0, 8), "rollouts_masked_unsupported/a": dice.randint(0, 2)}
+        told.append(line)
+        fold.add(line)
+        assert fold.values() == pytest.approx(vitals_by_definition(told), rel=1e-12, abs=1e-15)
+    assert len(fold.values()) > 10

@@ -18,12 +18,11 @@ from prorl_api.spec.run import CheckpointSpec
 from prorl_trainer.checkpointing import Checkpointer
 from prorl_trainer.clock import StepClock
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import BestPolicy, CheckpointStore, LearnerState
 from prorl_trainer.storage.journal import Journal
 from prorl_trainer.storage.references import ReferenceStore
 from tests.unit.trainer.http_apps import wait_until
-from tests.unit.trainer.trainer_builders import begin_attempt, make_group, make_state
+from tests.unit.trainer.trainer_builders import begin_attempt, make_group, make_shared_status, make_state
 
 KEEP_ONE = CheckpointSpec(every_steps=2, keep=1)
 EXPORTING = CheckpointSpec(every_steps=2, keep=1, export_best=True)
@@ -63,7 +62,7 @@ class Bench:
         self.run.references.mkdir()
         self.engine, self.export = Engine(), Export()
         self.checkpoints, self.references = CheckpointStore(fence), ReferenceStore(self.run)
-        self.journal, self.status = Journal(fence), SharedStatus(1, 10)
+        self.journal, self.status = Journal(fence), make_shared_status(1, 10)
         parts = SimpleNamespace(
             engine=self.engine,
             checkpoints=self.checkpoints,

@@ -14,10 +14,9 @@ from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.service.api import LearnerService, create_app
 from prorl_trainer.service.reset_queue import ResetQueue
 from prorl_trainer.service.rollout_servers import RolloutServers
-from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
-from tests.unit.trainer.trainer_builders import make_spec
+from tests.unit.trainer.trainer_builders import make_shared_status, make_spec
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ from tests.unit.trainer.trainer_builders import make_spec
 async def test_it_has_told_everything_once_metrics_and_resets_were_asked_for(
     tmp_path: Path, asked: tuple[str, ...], is_told: bool
 ) -> None:
-    shared_status = SharedStatus(1, 10)
+    shared_status = make_shared_status(1, 10)
     reset_queue = ResetQueue(LineFile(tmp_path / "resets.jsonl", Fence(RunFolder(tmp_path), 1), sync=True))
     app = create_app(
         LearnerService(shared_status, RolloutServers(1), reset_queue, tmp_path, "job", make_spec),

@@ -17,10 +17,9 @@ from prorl_api.wire.base import ErrorBody, ErrorKind
 from prorl_trainer.service.api import RIGHTS, LearnerService, create_app
 from prorl_trainer.service.reset_queue import ResetQueue
 from prorl_trainer.service.rollout_servers import RolloutServers
-from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
 from prorl_trainer.storage.lines import LineFile
-from tests.unit.trainer.trainer_builders import make_spec
+from tests.unit.trainer.trainer_builders import make_shared_status, make_spec
 
 ATTEMPT = 3
 BEAT = {"address": "http://10.0.0.5:8000", "ready": True, "weights_id": None}
@@ -51,7 +50,7 @@ class Learner:
 
     def __init__(self, folder: Path, accepted: Sequence[str] = ACCEPTED) -> None:
         (folder / "config.json").write_text("{}")
-        self.shared_status = SharedStatus(ATTEMPT, 10)
+        self.shared_status = make_shared_status(ATTEMPT, 10)
         self.members = RolloutServers(ATTEMPT)
         resets = ResetQueue(LineFile(folder / "resets.jsonl", Fence(RunFolder(folder), ATTEMPT), sync=True))
         service = LearnerService(self.shared_status, self.members, resets, folder, "job", make_spec)

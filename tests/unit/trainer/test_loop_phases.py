@@ -16,7 +16,7 @@ from prorl_trainer.loop import Learner
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import LearnerState
-from tests.unit.trainer.trainer_builders import make_spec
+from tests.unit.trainer.trainer_builders import make_shared_status, make_spec
 
 
 class Io:
@@ -51,7 +51,7 @@ def test_a_run_has_not_begun_before_the_first_weights_are_served(found_at_once: 
     async def want(*_: object) -> None:
         return
 
-    shared_status = SharedStatus(1, 10)
+    shared_status = make_shared_status(1, 10)
     rollouts = Rollouts(shared_status, found_at_once, 1)
     published = SimpleNamespace(manifest=SimpleNamespace(weights_id=None))
     parts = SimpleNamespace(

@@ -11,10 +11,9 @@ import pytest
 from prorl_trainer.clock import StepClock
 from prorl_trainer.optimizer_steps import MAX_NOT_FINITE_IN_A_ROW, divergence, take_optimizer_steps
 from prorl_trainer.parts import LearnerParts
-from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import LearnerState
 from tests.unit.trainer.test_step_metrics import FIRST
-from tests.unit.trainer.trainer_builders import make_group, make_scored, make_spec, make_state
+from tests.unit.trainer.trainer_builders import make_group, make_scored, make_shared_status, make_spec, make_state
 
 
 class Engine:
@@ -37,7 +36,7 @@ def take(state: LearnerState, *norms: float, warmup: int = 0) -> tuple[LearnerSt
     optimizer = {"learningRate": 0.1, "warmupSteps": warmup}
     spec = make_spec(learner={"promptsPerStep": len(norms), "minibatchPrompts": 1, "optimizer": optimizer})
     groups = [make_scored(make_group(index=index), (1.0, -1.0)) for index in range(len(norms))]
-    parts = cast("LearnerParts", SimpleNamespace(engine=engine, num_ranks=1, shared_status=SharedStatus(1, 10)))
+    parts = cast("LearnerParts", SimpleNamespace(engine=engine, num_ranks=1, shared_status=make_shared_status(1, 10)))
     state, metrics = take_optimizer_steps(spec, groups, state, parts, StepClock())
     return state, metrics, engine
 

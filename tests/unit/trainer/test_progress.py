@@ -76,12 +76,13 @@ from prorl_api.run_folder import RunFolder
 from prorl_trainer.progress import beats_while_writing
 from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.fence import Fence
+from prorl_trainer.storage.lines import LineFile
 from prorl_trainer.watchdog import watch_progress
 
 run = RunFolder(Path(sys.argv[1]))
 fence = Fence(run, 1)
 fence.enter()
-shared_status = SharedStatus(1, 10)
+shared_status = SharedStatus(1, 10, LineFile(run.metrics))
 watch_progress(shared_status, fence, lambda: 1.0)
 with beats_while_writing(run.attempt(1), shared_status.beat, 0.1), (run.attempt(1) / "big").open("wb") as file:
     for number in range(40):

@@ -32,7 +32,7 @@ from prorl_trainer.service.rollout_client import RolloutClient
 from prorl_trainer.service.rollout_servers import RolloutServers
 from prorl_trainer.service.shared_status import SharedStatus
 from tests.unit.trainer.http_apps import free_address, served
-from tests.unit.trainer.trainer_builders import WEIGHTS
+from tests.unit.trainer.trainer_builders import WEIGHTS, make_shared_status
 
 SOURCE = WeightSource(kind="http", location="http://learner/v1/weights/x")
 
@@ -110,7 +110,7 @@ def make_client(*urls: str, attempt: int = 1) -> tuple[RolloutClient, RolloutSer
         return list(look())
 
     members.ready = heard_of_again  # type: ignore[assignment, method-assign]
-    return RolloutClient(members, SharedStatus(attempt, 10), attempt), members
+    return RolloutClient(members, make_shared_status(attempt, 10), attempt), members
 
 
 async def generate(*urls: str, attempt: int = 1) -> list[int]:
@@ -178,7 +178,7 @@ async def test_a_server_that_knows_a_newer_attempt_ends_this_one() -> None:
 async def test_waiting_for_a_server_is_no_failure() -> None:
     members = RolloutServers(1)
     members.want(WEIGHTS, (SOURCE,))
-    client = RolloutClient(members, SharedStatus(1, 10), 1)
+    client = RolloutClient(members, make_shared_status(1, 10), 1)
     server = Server(lambda _: lines(2))
     waiting = asyncio.create_task(client.generate(request(), 20.0))
     await asyncio.sleep(0.05)
@@ -205,7 +205,7 @@ def hung_at_weights(hold: asyncio.Event, loads: list[str]) -> FastAPI:
 
 
 def make_publishing(*addresses: str) -> tuple[RolloutClient, RolloutServers, SharedStatus]:
-    members, shared_status = RolloutServers(1), SharedStatus(1, 10)
+    members, shared_status = RolloutServers(1), make_shared_status(1, 10)
     for address in addresses:
         beat = MemberHeartbeat(address=address, ready=False, weights_id=None, ttl_seconds=600)
         members.heartbeat(address, beat)
@@ -270,7 +270,7 @@ async def test_new_weights_end_the_wait_for_old_ones() -> None:
 
 
 async def test_a_learner_that_waits_for_servers_gives_signs_of_life() -> None:
-    members, shared_status = RolloutServers(1), SharedStatus(1, 10)
+    members, shared_status = RolloutServers(1), make_shared_status(1, 10)
     client = RolloutClient(members, shared_status, 1)
     before = shared_status.status.heartbeat
     waiting = asyncio.create_task(client.wait_ready())
@@ -331,7 +331,7 @@ async def test_publishing_counts_the_servers_that_acknowledge() -> None:
         for address in (url, free_address()):
             members.heartbeat(address, MemberHeartbeat(address=address, ready=False, weights_id=None))
         members.want(WEIGHTS, (SOURCE,))
-        client = RolloutClient(members, SharedStatus(1, 10), 1)
+        client = RolloutClient(members, make_shared_status(1, 10), 1)
         assert await client.publish(WEIGHTS, (SOURCE,), 20.0) == 1
         await client.close()
         assert [member.address for member in members.ready()] == [url]

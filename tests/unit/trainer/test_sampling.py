@@ -22,10 +22,9 @@ from prorl_trainer.data.prompts import TakenPrompts
 from prorl_trainer.sampling import GroupPlan, Sampler, made_with, sampling_seed
 from prorl_trainer.service.reward_client import RewardClient
 from prorl_trainer.service.rollout_client import RolloutClient
-from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.step_sampling import StepSampler
 from prorl_trainer.storage.journal import Journal
-from tests.unit.trainer.trainer_builders import WEIGHTS, begin_attempt, make_prompt, make_spec
+from tests.unit.trainer.trainer_builders import WEIGHTS, begin_attempt, make_prompt, make_shared_status, make_spec
 
 Rewards = Callable[[int], list[float | None]]
 
@@ -79,7 +78,7 @@ class Bench:
         folder.mkdir(exist_ok=True)
         number = len(list(folder.glob("attempts/*"))) + 1
         self.rollouts = FakeRollouts(turns)
-        self.shared_status = SharedStatus(1, 10)
+        self.shared_status = make_shared_status(1, 10)
         self.judge = FakeJudge(rewards)
         self.batch_sampler = Sampler(
             cast(RolloutClient, self.rollouts),

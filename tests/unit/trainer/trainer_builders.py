@@ -14,8 +14,10 @@ from prorl_api.wire.base import WeightsId
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
 from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
+from prorl_trainer.service.shared_status import SharedStatus
 from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
 from prorl_trainer.storage.fence import Fence
+from prorl_trainer.storage.lines import LineFile
 
 WEIGHTS = WeightsId(attempt=1, step=0, digest="a" * 64)
 
@@ -130,3 +132,8 @@ def begin_attempt(folder: Path, number: int = 1) -> Fence:
     fence = Fence(RunFolder(folder), number)
     fence.enter()
     return fence
+
+
+def make_shared_status(attempt: int = 1, total_steps: int = 10) -> SharedStatus:
+    """Of a run that has recorded nothing yet."""
+    return SharedStatus(attempt, total_steps, LineFile(Path("no-metrics.jsonl")))

@@ -135,9 +135,7 @@ def build_engine(
     )
     reference = make_reference(copy.deepcopy(policy), learner, device) if with_reference else None
     if learner.gradient_checkpointing:
-        policy.recompute_activations()
-    if learner.offload_activations:
-        policy.offload_activations()
+        policy.recompute_activations(offload=learner.offload_activations)
     return TrainingEngine(_backend(policy, learner, device), reference, late_reference)
 
 

@@ -6,15 +6,11 @@ the same thing. The head runs on the rows that predict a loss token only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import save_on_cpu
 
 from prorl_trainer.engines.attention.interface import NAME, register
 from prorl_trainer.engines.families import Family
@@ -38,7 +34,6 @@ class PackedPolicy(nn.Module):
         self.model = model
         self.family = family
         self._head_in_float32 = head_in_float32
-        self._keeping: Callable[[], AbstractContextManager[object]] = nullcontext
         self._use_attention(self._packed_attention)
         fuse_head(model.get_output_embeddings())
         self.eval()
@@ -58,8 +53,7 @@ class PackedPolicy(nn.Module):
             slope: The loss of some of the tokens and its gradient; None: log-probabilities alone are wanted.
         """
         decoder = self.model.get_decoder()
-        with self._keeping():
-            output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=masks, use_cache=False)
+        output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=masks, use_cache=False)
         request = HeadRequest(
             tokens=tokens,
             temperature=temperature,
@@ -106,22 +100,19 @@ class PackedPolicy(nn.Module):
         sum_embedding_gradients(self.model.get_input_embeddings(), gradient_sum)
         self.model.get_output_embeddings().gradient_sum = gradient_sum
 
-    def recompute_activations(self) -> None:
-        """Gradient checkpointing: less memory, a third more time, the same numbers."""
+    def recompute_activations(self, *, offload: bool = False) -> None:
+        """Gradient checkpointing: less memory, a third more time, the same numbers.
+
+        With `offload`, what is stored of each layer, its input [1, T, hidden], lies in pinned host memory.
+        """
         from transformers.modeling_layers import GradientCheckpointingLayer
 
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model.gradient_checkpointing_enable(
+            gradient_checkpointing_kwargs={"use_reentrant": False}, offload=offload
+        )
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True  # of the layer alone: that is what it asks before it recomputes
                 for name, value in vars(module).items():
                     if "drop" in name and isinstance(value, float):
                         setattr(module, name, 0.0)
-
-    def offload_activations(self) -> None:
-        """Keep what the decoder stores for its backward pass in host memory: the same numbers.
-
-        Of recomputed layers that is the input of each, [1, T, hidden]. torch's checkpoints store it under the hooks
-        that are set around them, and what a layer stores when it is recomputed stays on the device.
-        """
-        self._keeping = partial(save_on_cpu, pin_memory=True)

@@ -197,15 +197,15 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     shared_status, reset_queue = service.shared_status, service.reset_queue
 
-    def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
+    async def answered(find: Callable[[LearnerStatus], tuple[WireModel, tuple[str, ...]]]) -> Response:
         """Return the answer to some of the last questions, which are named and count once it is sent."""
         status = service.status()  # first: what is found in the phase `done` is complete
-        content, what = find(status)
+        content, what = await asyncio.to_thread(find, status)
         told = BackgroundTask(shared_status.has_told, status.phase, *what)
         return Response(content.model_dump_json(), media_type="application/json", background=told)
 
-    def series_since(step: int) -> MetricsSeries:
-        return MetricsSeries(steps=tuple(shared_status.metrics_since(step)))
+    def series_since(step: int, limit: int | None = None) -> MetricsSeries:
+        return MetricsSeries(steps=tuple(shared_status.metrics_since(step, limit)))
 
     @app.get("/v1/status")
     async def status() -> LearnerStatus:
@@ -222,21 +222,22 @@ def _add_routes_of_bodies(app: FastAPI, service: LearnerService) -> None:
 
     @app.get("/v1/resets", response_model=ResetOutcomes)
     async def get_resets() -> Response:
-        return answered(lambda _: (reset_queue.outcomes(), ("resets",)))
+        return await answered(lambda _: (reset_queue.outcomes(), ("resets",)))
 
     @app.get("/v1/metrics", response_model=MetricsSeries)
     async def series(since_step: int = -1) -> Response:
-        return answered(lambda _: (series_since(since_step), ("metrics",)))
+        return await answered(lambda _: (series_since(since_step), ("metrics",)))
 
     @app.get("/v1/report", response_model=LearnerReport)
     async def report(since_step: int = -1, max_lines: int = 10**9) -> Response:
         def found(status: LearnerStatus) -> tuple[LearnerReport, tuple[str, ...]]:
-            series = series_since(since_step)
-            page = MetricsSeries(steps=series.steps[: max(1, max_lines)])
+            wanted = max(1, max_lines)
+            series = series_since(since_step, wanted + 1)
+            page = MetricsSeries(steps=series.steps[:wanted])
             whole = ("metrics", "resets") if page.steps == series.steps else ("resets",)
             return LearnerReport(status=status, metrics=page, resets=reset_queue.outcomes()), whole
 
-        return answered(found)
+        return await answered(found)
 
 
 async def serve(app: FastAPI, listening: socket.socket) -> None:

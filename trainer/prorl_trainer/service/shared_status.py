@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict, Unpack
 
 from prorl_api.wire.base import WeightsId
 from prorl_api.wire.isolation import IsolationReport
 from prorl_api.wire.learner import LearnerPhase, LearnerStatus, TrackerState
 from prorl_trainer.service.step_history import StepHistory
+from prorl_trainer.storage.lines import LineFile
 
 FINAL_REPORT = frozenset({"metrics", "resets"})
 """What a body must have asked a learner that is done to know everything."""
@@ -47,10 +48,8 @@ class StopRequested(Exception):
 class SharedStatus:
     """Thread-safe status, metrics and stop flag."""
 
-    def __init__(
-        self, attempt: int, total_steps: int, recorded: Callable[[], Iterable[dict[str, Any]]] = tuple
-    ) -> None:
-        """Begin in phase `starting`; `recorded` reads the lines of `metrics.jsonl`."""
+    def __init__(self, attempt: int, total_steps: int, recorded: LineFile) -> None:
+        """Begin in phase `starting`; `recorded` is `metrics.jsonl`."""
         now = time.time()
         self._lock = threading.Lock()
         self._status = LearnerStatus(
@@ -88,10 +87,10 @@ class SharedStatus:
         """Tell that there is progress within the phase."""
         self._change({} if detail is None else {"phase_detail": detail})
 
-    def publish_metrics(self, line: dict[str, Any]) -> None:
-        """Add the snapshot of one step, which is recorded."""
+    def publish_metrics(self, line: dict[str, Any], offset: int) -> None:
+        """Add the snapshot of one step, which is recorded at `offset` of `metrics.jsonl`."""
         with self._lock:
-            self._history.add(line)
+            self._history.add(line, offset)
             self._status = self._status.model_copy(update={"vitals": self._history.vitals})
 
     def show_earlier_metrics(self, last_step: int) -> None:
@@ -100,10 +99,11 @@ class SharedStatus:
             self._history.begin(last_step)
             self._status = self._status.model_copy(update={"vitals": self._history.vitals})
 
-    def metrics_since(self, step: int) -> list[dict[str, Any]]:
-        """Snapshots of the steps after `step`."""
+    def metrics_since(self, step: int, limit: int | None = None) -> list[dict[str, Any]]:
+        """Snapshots of the first `limit` steps after `step`. May read a file: not for the event loop."""
         with self._lock:
-            return self._history.since(step)
+            found = self._history.since(step, limit)
+        return found.read()
 
     def last_metrics(self) -> dict[str, Any] | None:
         """Return the newest snapshot."""

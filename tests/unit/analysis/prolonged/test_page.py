@@ -8,12 +8,22 @@ import pytest
 
 from prorl_analysis.prolonged import claims, words
 from prorl_analysis.prolonged.__main__ import kept_in, main
-from prorl_analysis.prolonged.arms import read_arms
+from prorl_analysis.prolonged.arms import Arm, Contrast, read_arms
+from prorl_analysis.prolonged.figures import draw
 from prorl_analysis.prolonged.findings import judge, not_shown, shown
 from prorl_analysis.prolonged.page import page
 from prorl_analysis.prolonged.record import Ending, Reset, write
+from prorl_analysis.prolonged.reduction import Run, record_of_shown
 from prorl_api.errors import SpecError
-from tests.unit.analysis.prolonged.builders import ARMS, BASE, SOLVED, doubled, make_evaluation, make_record
+from tests.unit.analysis.prolonged.builders import (
+    ARMS,
+    BASE,
+    DIGEST,
+    SOLVED,
+    doubled,
+    make_evaluation,
+    make_record,
+)
 
 HALF = make_evaluation({"depth-2": (8, 8, 8, 8), "depth-5": (4, 3, 2, 2, 1, 1, 1, 0)})
 FORGOTTEN = make_evaluation({"depth-2": (0, 8, 8, 8), "depth-5": (0,) * 8})
@@ -257,7 +267,22 @@ def test_evaluations_with_more_samples_are_told_beside_the_others() -> None:
     deep = text.partition("### With 16 samples an item")[2].partition("## Novelty")[0]
     assert "pass@16" in deep
     assert "0 / 6 / 1 / 1" in deep
-    assert "not to 1024, but of metric, seed 1: four times" in text
+    assert "not to 1024: four times" in text, "16 are not 1,024"
+
+
+def test_an_arm_that_is_shown_solutions_is_compared_and_claims_nothing(tmp_path: Path) -> None:
+    arms = ARMS.model_copy(update={"arms": (*ARMS.arms, Arm(name="shown", title="solutions", supervised=True))})
+    arms = arms.model_copy(update={"contrasts": (Contrast(arm="metric", other="shown", asks="what finding is worth"),)})
+    which = Run(arm="shown", seed=1, base=DIGEST, assignments=("seed=1",), planned_steps=20)
+    record = record_of_shown(which, 20, "e" * 64, 40.0, {20: SOLVED})
+    kept = judge(arms, BASE, [make_record(evaluations={20: HALF}), record])
+    text = page(kept)
+    assert "shown, seed 1 | solutions | 20 of 20 | finished | 0 | - |" in text
+    assert "metric less shown (what finding is worth)" in text
+    assert "shown, seed 1 (" not in not_shown(kept) + shown(kept)
+    assert "in 1 of 1 runs: metric, seed 1" in shown(kept)
+    draw(tmp_path, kept)
+    assert "shown, seed 1" not in (tmp_path / "curves.svg").read_text()
 
 
 @pytest.mark.parametrize(("of_base", "of_run"), [(True, False), (False, True)])
