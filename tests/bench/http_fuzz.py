@@ -143,7 +143,19 @@ class Fuzzer:
     def _spoilt_path(self, path: str) -> str:
         chance = self._random
         tail = chance.choice(
-            ("/", "/..", "%00", "%2e%2e/x", "?since_step=x", "?since_step=" + "9" * 30, "#x", "//", "%ff", "é")
+            (
+                "/",
+                "/..",
+                "%00",
+                "%2e%2e/x",
+                "?since_step=x",
+                "?since_step=-9",
+                "?since_step=" + "9" * 30,
+                "#x",
+                "//",
+                "%ff",
+                "é",
+            )
         )
         return chance.choice(
             (path + tail, path.replace("/v1", "/v1/.", 1), "/" + path, path.upper(), "*", "http://x" + path)
