@@ -203,9 +203,8 @@ def _train(
             raise
     record.write(path, reduction.record_of(run, kept, found, ending=ending))
     against = reduction.corpus_of(base(arms, asked))
-    plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
     last = reduction.last_checkpoint(run)
-    for step in () if last is None else plan.steps(last, job.spec.checkpoint.every_steps, asked.also_at):
+    for step in () if last is None else _evaluated_steps(arms, job, asked, last):
         results = evaluated(f"{name}-{reduction.uid_of(run)}-step-{step}", _exported(run, step, asked), arms, asked)
         found[step] = reduction.evaluation_of(results, against)
         record.write(path, reduction.record_of(run, kept, found, ending=ending))
@@ -215,8 +214,7 @@ def _show_solutions(arms: Arms, arm: Arm, seed: int, asked: Asked, job: ProRLJob
     """Fine-tune on worked solutions of the same prompts, and keep it at `path`: there is no run and its metrics."""
     total = job.spec.schedule.total_steps
     steps, output = asked.steps or total, (RUNS / path.stem).absolute()
-    plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
-    wanted = plan.steps(steps, job.spec.checkpoint.every_steps, asked.also_at)
+    wanted = _evaluated_steps(arms, job, asked, steps)
     given = [str(MANIFEST), str(output), f"--seed={seed}", f"--steps={steps}", "--at", *map(str, wanted)]
     python(str(HERE / "supervised_arm.py"), *given, minutes=asked.minutes)
     against, folders = reduction.corpus_of(base(arms, asked)), {step: output / f"step-{step}" for step in wanted}
@@ -228,6 +226,12 @@ def _show_solutions(arms: Arms, arm: Arm, seed: int, asked: Asked, job: ProRLJob
     seconds = json.loads((output / "cost.json").read_text())["seconds"]
     kept = reduction.Run(arm=arm.name, seed=seed, base=asked.base, assignments=(f"seed={seed}",), planned_steps=total)
     record.write(path, reduction.record_of_shown(kept, steps, digests[steps], seconds, found))
+
+
+def _evaluated_steps(arms: Arms, job: ProRLJob, asked: Asked, last: int) -> tuple[int, ...]:
+    """Return the steps that are evaluated of an arm whose last one is `last`."""
+    plan = arms.evaluation.model_copy(update={"checkpoints": asked.checkpoints})
+    return plan.steps(last, job.spec.checkpoint.every_steps, asked.also_at)
 
 
 def _is_done(stored: record.Record, steps: int) -> bool:

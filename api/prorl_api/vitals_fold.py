@@ -140,9 +140,9 @@ class _Validation:
     def add(self, line: Line) -> None:
         if line["step"] > 0:
             self._rewards.add(_number(line, "reward_mean"))
-        for name in line:
-            if name.startswith(f"{_OF_SOURCE}/") and (value := _number(line, name)) is not None:
-                self._sources[name.removeprefix(f"{_OF_SOURCE}/")] = value
+        for source in _sources(line, _OF_SOURCE):
+            if (value := _number(line, f"{_OF_SOURCE}/{source}")) is not None:
+                self._sources[source] = value
         if (accuracy := _number(line, "validation_accuracy")) is not None:
             self._judge(line["step"], accuracy)
         if 0 < line["step"] <= max(self._best_step, WINDOW_STEPS):

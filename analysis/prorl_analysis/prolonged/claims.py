@@ -106,7 +106,7 @@ def rises_above(gain: Estimate, guess: float) -> bool:
 def bound_of_base(base: BaseRecord, source: str) -> float:
     """Return the upper 95 % bound of the base's success in a sample where it had none, as if all of a depth's samples
     were independent and alike."""
-    return at_most(sum(item.judged for item in base.evaluation.levels[source].items))
+    return at_most(base.evaluation.levels[source].judged)
 
 
 def shares(evaluation: Evaluation, source: str) -> FloatArray:
@@ -156,10 +156,7 @@ def _levels(arm: str, step: int, at: Mapping[int, Evaluation]) -> ArmLevels:
         step=step,
         seeds=tuple(seeds),
         means={source: [mean_share(at[seed], source) for seed in seeds] for source in sources},
-        solved={
-            source: [sum(item.right > 0 for item in at[seed].levels[source].items) for seed in seeds]
-            for source in sources
-        },
+        solved={source: [at[seed].levels[source].solved for seed in seeds] for source in sources},
     )
 
 

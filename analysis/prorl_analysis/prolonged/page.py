@@ -48,10 +48,9 @@ def page(kept: Kept) -> str:
 def _base(base: BaseRecord, guess: float) -> str:
     rows = []
     for source, level in base.evaluation.levels.items():
-        judged, right = (sum(getattr(item, what) for item in level.items) for what in ("judged", "right"))
-        solved = sum(item.right > 0 for item in level.items)
-        share = words.percent(right / judged) if right else f"below {words.percent(claims.bound_of_base(base, source))}"
-        rows.append([source, f"{right:,} of {judged:,}", share, f"{solved} of {len(level.items)}"])
+        bound = f"below {words.percent(claims.bound_of_base(base, source))}"
+        share = words.percent(level.right / level.judged) if level.right else bound
+        rows.append([source, f"{level.right:,} of {level.judged:,}", share, f"{level.solved} of {len(level.items)}"])
     samples = base.evaluation.samples
     head = ["depth", "right samples", "a sample", f"items solved within {samples} samples"]
     guessed = (
@@ -137,9 +136,7 @@ def _deep(kept: Kept) -> str:
     if not found or kept.base is None or kept.base.deep is None:
         return ""
     samples, levels = kept.base.deep.samples, kept.base.deep.levels
-    rights = {source: sum(item.right for item in level.items) for source, level in levels.items()}
-    judged = {source: sum(item.judged for item in level.items) for source, level in levels.items()}
-    rows = [[source, f"{rights[source]:,} of {judged[source]:,}"] for source in levels]
+    rows = [[source, f"{level.right:,} of {level.judged:,}"] for source, level in levels.items()]
     steps = words.listed([f"{name(run.record)} at step {max(run.record.deep)}" for run in kept.judged if run.deep])
     text = f"### With {samples:,} samples an item\n\nThe same items, base and last checkpoint of {steps}. The base:"
     return "\n\n".join([text, words.table(["depth", "right samples of the base"], rows), _boundaries(found)])

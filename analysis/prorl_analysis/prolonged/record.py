@@ -48,6 +48,21 @@ class Level(_Model):
     novelty_low: float | None = None
     novelty_high: float | None = None
 
+    @property
+    def judged(self) -> int:
+        """Judged samples of all items."""
+        return sum(item.judged for item in self.items)
+
+    @property
+    def right(self) -> int:
+        """Right samples of all items."""
+        return sum(item.right for item in self.items)
+
+    @property
+    def solved(self) -> int:
+        """Items with a right sample."""
+        return sum(item.right > 0 for item in self.items)
+
 
 class Evaluation(_Model):
     """One model's samples of the held-out items."""

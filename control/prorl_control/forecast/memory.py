@@ -94,15 +94,16 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
     is_away = place is ReferencePlace.OFFLOADED and reference > 0
     is_offloaded = learner.deepspeed.offload_optimizer and on_gpu
     activations = _activations(spec, size.config, pack_positions, on_gpu=on_gpu)
-    inputs = _layer_inputs(spec, size.config, pack_positions) if learner.offload_activations and on_gpu else 0
+    inputs = _layer_inputs(spec, size.config, pack_positions)
+    inputs_away = inputs if learner.offload_activations and on_gpu else 0
     return RankMemory(
         weights=_share(item * count, ranks if stage == 3 else 1),
         gradients=gradients,
         optimizer=0 if is_offloaded else optimizer,
         reference=_share(reference, ranks if place is ReferencePlace.SHARDED else 1),
-        activations=None if activations is None else activations - inputs,
+        activations=None if activations is None else activations + inputs - inputs_away,
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
-        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0) + inputs,
+        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0) + inputs_away,
         checkpoint=_share(CHECKPOINT_BYTES * count, ranks),
         is_reference_offloaded=is_away,
     )
@@ -131,12 +132,12 @@ def _cached_token(config: ModelConfig | None, width: int, item: int) -> int | No
 
 
 def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int, *, on_gpu: bool) -> int | None:
-    """Return what the backward pass needs of a pack.
+    """Return what the backward pass needs of a pack, without what checkpointing stores (`_layer_inputs`).
 
     Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
     the rotary embedding, values, the attention's output; four times the feed-forward part's width. With checkpointing:
-    the input of each layer, and one layer whole. As Llama, Qwen and Mistral are written in transformers. The head has
-    two float32 buffers for the logits of a slice of rows, of one row at least.
+    one layer whole. As Llama, Qwen and Mistral are written in transformers. The head has two float32 buffers for the
+    logits of a slice of rows, of one row at least.
     """
     if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
         return None
@@ -148,7 +149,7 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     layer = norms + item * (2 * queries + 2 * keys + 4 * config.intermediate_size)
     whole = 1 if spec.learner.gradient_checkpointing else config.layers
     alive = max(min(logits_alive(on_gpu=on_gpu), positions * config.vocabulary), config.vocabulary)
-    return positions * whole * layer + _layer_inputs(spec, config, positions) + 2 * _FLOAT32 * alive
+    return positions * whole * layer + 2 * _FLOAT32 * alive
 
 
 def _layer_inputs(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int:
