@@ -1,9 +1,9 @@
-"""vLLM plugin: replaces the model's weights by those of safetensors files, inside vLLM's worker processes.
+"""Replaces the model's weights by those of safetensors files, inside vLLM's worker processes.
 
-vLLM finds `register` through the entry point `vllm.general_plugins` in every process it starts, and builds the engine
-named `prorl` when `weight_transfer_config` asks for it. Layerwise reloading (vLLM's own) keeps the addresses of the
-parameters, so compiled graphs stay valid, and packs them again where the platform wants packed weights. What this
-module adds is the proof that every parameter was covered, and a model that a later load can repair after a failed one.
+vLLM builds the engine named `prorl` when `weight_transfer_config` asks for it. Layerwise reloading (vLLM's own) keeps
+the addresses of the parameters, so compiled graphs stay valid, and packs them again where the platform wants packed
+weights. What this module adds is the proof that every parameter was covered, and a model that a later load can repair
+after a failed one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENGINE_NAME = "prorl"
 MAX_NAMES_IN_MESSAGE = 8
 
 
-def register() -> None:
+def register_transfer_engine() -> None:
     """Make the engine known under its name; safe to call in a process where it already is."""
     if ENGINE_NAME not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(ENGINE_NAME, SafetensorsTransferEngine)

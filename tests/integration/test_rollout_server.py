@@ -50,6 +50,13 @@ def test_pulls_the_wanted_weights_and_says_so(world: World) -> None:
     until(lambda: world.learner.heartbeats[-1].weights_id == world.ids[0], 10, lambda: "no heartbeat")
 
 
+def test_an_engine_that_is_eager_compiles_nothing(world: World) -> None:
+    """vLLM would compile what counts ranks at the first sample, for ten seconds and more."""
+    world.load(0)
+    world.generate("compiled", num_completions=2)
+    assert list((world.model.parent / "own").rglob("torchinductor*")) == []
+
+
 def check_logprobs(world: World, step: int) -> None:
     """Every token's log-probability is transformers' on the weights that were loaded last."""
     assert world.load(step).status_code == 200
