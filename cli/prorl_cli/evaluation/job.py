@@ -68,6 +68,10 @@ def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
         spec["rollout"]["maxCompletionTokens"] = request.max_completion_tokens
     spec["data"]["sources"] += request.files
     sizes = {**request.sizes, **{source["name"]: source["heldOut"] for source in request.files}}
+    if sizes:  # else all that hold something out are evaluated; what is trained on stays: reports tell it from the rest
+        spec["data"]["sources"] = [
+            source for source in spec["data"]["sources"] if source["name"] in sizes or source["weight"] > 0
+        ]
     spec["validation"] = {
         "samplesPerPrompt": request.samples,
         "temperature": request.temperature,

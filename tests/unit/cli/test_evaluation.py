@@ -62,6 +62,24 @@ def test_another_model_and_longer_completions_are_taken(tmp_path: Path) -> None:
     assert found.validation.sources == ()
 
 
+@pytest.mark.parametrize(
+    ("sizes", "want"),
+    [
+        pytest.param({"sums": 40}, {"sums", "own"}, id="what is trained on stays, to be told from the rest"),
+        pytest.param({"far": 2}, {"sums", "own", "far"}, id="one of weight 0 that is evaluated stays"),
+        pytest.param({}, {"sums", "own", "far", "farther"}, id="none named: all"),
+    ],
+)
+def test_a_source_that_is_neither_trained_on_nor_evaluated_is_left_out(sizes: dict[str, int], want: set[str]) -> None:
+    others = "".join(
+        f"      - {{name: {name}, domain: logic, weight: 0, reasoningGym: {{tasks: [{{name: leg_counting}}]}}}}\n"
+        for name in ("far", "farther")
+    )
+    manifest = MANIFEST.replace("  learner:", f"{others}  learner:")
+    found = validate_job(evaluation_job(parse_job(manifest), replace(REQUEST, sizes=sizes))).spec
+    assert {source.name for source in found.data.sources} == want
+
+
 def test_a_source_that_is_not_there_is_named() -> None:
     request = EvaluationRequest(model=None, samples=1, temperature=1, top_p=1, sizes={"sumz": None})
     with pytest.raises(SpecError, match=r"--source: got sumz; one of own, sums"):
