@@ -130,6 +130,10 @@ def weights_of(engine: Engine) -> dict[str, Tensor]:
     return {name: tensor.detach().float().cpu().clone() for name, tensor in engine.weights()}
 
 
+def reference_of(engine: Engine) -> dict[str, Tensor]:
+    return {name: tensor.detach().float().cpu().clone() for name, tensor in engine.reference_weights()}
+
+
 def distance(first: dict[str, Tensor], second: dict[str, Tensor]) -> float:
     """Largest relative difference of a parameter, in its norm."""
     assert list(first) == list(second)

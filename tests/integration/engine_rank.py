@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from prorl_trainer.engines import head_slices
 from prorl_trainer.engines.ranks import RankedEngine, follow, join_ranks
-from tests.integration.engine_kit import CPU, WIDE, learner_spec, make_engine, train, weights_of
+from tests.integration.engine_kit import CPU, WIDE, learner_spec, make_engine, reference_of, train, weights_of
 
 
 def main() -> None:
@@ -42,8 +42,12 @@ def main() -> None:
     ranked.reference_from_policy()
     ranked.clear_optimizer()
     reset = train(ranked, [4], ranks=ranks)
+    ranked.average_reference(0.25)
+    save_file(reference_of(ranked), out / "averaged.safetensors")
+    averaged = train(ranked, [5], ranks=ranks)
     ranked.close()
-    (out / "sums.json").write_text(json.dumps({"sums": sums + after_save, "again": again, "reset": reset}))
+    found = {"sums": sums + after_save, "again": again, "reset": reset, "averaged": averaged}
+    (out / "sums.json").write_text(json.dumps(found))
 
 
 if __name__ == "__main__":

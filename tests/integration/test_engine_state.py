@@ -36,6 +36,7 @@ from tests.integration.engine_kit import (
     learner_spec,
     make_batch,
     make_engine,
+    reference_of,
     train,
     weights_of,
     world_of_one,
@@ -192,6 +193,13 @@ def test_two_processes_equal_one_on_the_same_global_batch(
     plain.reference_from_policy()
     plain.clear_optimizer()
     assert_sums_agree(seen["reset"], train(plain, [4]), 1e-4)
+    before = reference_of(plain)
+    plain.average_reference(0.25)
+    averaged = reference_of(plain)
+    assert distance(averaged, before) > 1e-3, "it has moved by more than what the ranks may differ by"
+    stored = load_file(tmp_path / "averaged.safetensors")
+    assert distance(averaged, {name: stored[name] for name in averaged}) < 1e-4
+    assert_sums_agree(seen["averaged"], train(plain, [5]), 1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -59,13 +59,6 @@ class Arm(_Model):
         raise SpecError([Fault(path=f"arm {self.name}", got=got, want=want)], source="the arms")
 
 
-class NotDone(_Model):
-    """An arm that a critic asks for and that nobody has built."""
-
-    name: str
-    why: str
-
-
 class EvaluationPlan(_Model):
     """How the base and the checkpoints of every arm are evaluated."""
 
@@ -115,7 +108,6 @@ class Arms(_Model):
     arms: tuple[Arm, ...]
     contrasts: tuple[Contrast, ...]
     evaluation: EvaluationPlan
-    not_done: tuple[NotDone, ...] = ()
 
     def arm(self, name: str) -> Arm:
         """Return an arm.

@@ -124,7 +124,6 @@ def _missing(kept: Kept) -> list[str]:
             found.append(f"{name(record)}: ended at step {record.steps}, where every group was right.")
         if not record.evaluations:
             found.append(f"{name(record)}: no checkpoint of it has been evaluated; only its training curves are here.")
-    found += [f"Not built: {entry.name} ({entry.why})." for entry in kept.arms.not_done]
     seeds = {
         arm.name: len({run.record.seed for run in kept.judged if run.record.arm == arm.name}) for arm in kept.arms.arms
     }

@@ -72,6 +72,21 @@ class KL(SpecModel):
     correct_stale: bool = False
     """Weight the term by policy / old: in later optimizer steps of a batch the tokens were sampled by an older policy,
     and without the weight the expected gradient is that of a slightly different divergence."""
+    reference_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """After each training step, reference := decay x reference + (1 - decay) x policy: an exponential moving average
+    that follows the policy by some 1 / (1 - decay) steps (TR-DPO's soft update, arXiv 2404.09656, at every step).
+    Unset: the reference stays until a reset."""
+
+    @rule(
+        Cel(
+            "!has(self.referenceDecay) || self.coefficient > 0.0",
+            "`referenceDecay` moves what nothing pulls to with `coefficient: 0`; remove it",
+        ),
+    )
+    def only_a_term_s_reference_is_averaged(self) -> None:
+        """At coefficient 0 there is no term."""
+        if self.reference_decay is not None and self.coefficient == 0:
+            raise ValueError("`referenceDecay` moves what nothing pulls to with `coefficient: 0`; remove it")
 
     @rule(
         Cel(

@@ -11,7 +11,7 @@ from prorl_api.spec.base import Cel, SpecModel, rule
 from prorl_api.spec.source_rules import SourceRules
 from prorl_api.spec.stage_rules import StageRules
 from prorl_api.spec.trigger_rules import TriggerRules
-from prorl_api.spec.values import Role
+from prorl_api.spec.values import Precision, Role
 
 
 class Metadata(SpecModel):
@@ -55,6 +55,22 @@ class ProRLJobSpec(SourceRules, StageRules, TriggerRules):
             raise ValueError(
                 f"`checkpoint.volume` must name one of `volumes` that the learner mounts and may write, got {name}; "
                 f"there is {', '.join(fitting) or 'none'}"
+            )
+
+    @rule(
+        Cel(
+            "!has(self.algorithm.kl.referenceDecay) || self.learner.precision == 'float32'",
+            "`algorithm.kl.referenceDecay` needs `learner.precision: float32`, got {self.learner.precision}: bfloat16 "
+            "rounds away what a step adds to an average; use resets",
+        ),
+    )
+    def averages_are_kept_in_float32(self) -> None:
+        """Of eight bits of mantissa nothing is left where a hundredth of a small difference is added."""
+        precision = self.learner.precision
+        if self.algorithm.kl.reference_decay is not None and precision is not Precision.FLOAT32:
+            raise ValueError(
+                f"`algorithm.kl.referenceDecay` needs `learner.precision: float32`, got {precision}: bfloat16 rounds "
+                "away what a step adds to an average; use resets"
             )
 
 

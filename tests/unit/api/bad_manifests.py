@@ -481,6 +481,20 @@ BROKEN_RULES: list[Bad] = [
         "KL.only_a_term_is_corrected",
     ),
     Bad(
+        {"spec.algorithm.kl": {"coefficient": 0, "referenceDecay": 0.99}, "spec.learner.precision": "float32"},
+        "spec.algorithm.kl",
+        "`referenceDecay` moves what nothing pulls to with `coefficient: 0`",
+        Tier.CEL,
+        "KL.only_a_term_s_reference_is_averaged",
+    ),
+    Bad(
+        {"spec.algorithm.kl": {"referenceDecay": 0.99}, "spec.learner.precision": "bfloat16"},
+        "spec",
+        "`algorithm.kl.referenceDecay` needs `learner.precision: float32`, got bfloat16",
+        Tier.CEL,
+        "ProRLJobSpec.averages_are_kept_in_float32",
+    ),
+    Bad(
         {"spec.algorithm.advantage": "mean-only", "spec.algorithm.advantageScale": "source"},
         "spec.algorithm",
         "`advantageScale` has no effect with `advantage: mean-only`",

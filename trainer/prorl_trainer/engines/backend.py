@@ -68,13 +68,21 @@ def adamw(parameters: Sequence[Tensor], settings: OptimizerSpec) -> torch.optim.
 
 
 @torch.no_grad()
-def copy_weights(
+def move_weights(
     source: Backend,
     target: PackedPolicy,
+    share: float = 1.0,
     whole: Callable[[torch.nn.Parameter], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Overwrite a model with a backend's weights; `whole` as in `read_weights`. Collective."""
+    """Move a model's weights toward a backend's: target := target + share x (source - target). Collective.
+
+    Args:
+        source: Where they come from.
+        target: The model.
+        share: Of the way; 1 copies, to the last bit.
+        whole: As in `read_weights`.
+    """
     parameters = dict(target.model.named_parameters())
     for name, tensor in source.weights():
         with whole(parameters[name]):
-            parameters[name].copy_(tensor)
+            parameters[name].lerp_(tensor.to(parameters[name]), share)

@@ -37,6 +37,8 @@ class TrainingEngine:
         self._reference = reference
         self._build_reference = build
         self._reference_file: Path | None = None
+        self.reference_has_moved = False
+        """Whether the reference is an average by now, which no file holds."""
         self._on_progress: Callable[..., None] | None = None
         self._batch: StagedBatch | None = None
         self._ref_logprobs: list[list[Tensor | None]] = []
@@ -118,11 +120,25 @@ class TrainingEngine:
 
     def reference_from_policy(self) -> None:
         """Set reference := policy."""
-        self._asked_reference().copy(self._backend)
+        self._asked_reference().move(self._backend)
+
+    def average_reference(self, decay: float) -> None:
+        """Set reference := decay x reference + (1 - decay) x policy."""
+        self._asked_reference().move(self._backend, 1 - decay)
+        self.reference_has_moved = True
+
+    def reference_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Whole parameters of the reference by name, in a fixed order."""
+        return self._asked_reference().weights()
+
+    def export_reference(self) -> None:
+        """Return what ranks other than 0 do while rank 0 iterates `reference_weights`."""
+        for _ in self.reference_weights():
+            pass
 
     def reference_from_file(self, file: Path) -> None:
         """Set reference := the weights of a safetensors file; while nobody asks for it, only the file is remembered."""
-        self._reference_file = file
+        self._reference_file, self.reference_has_moved = file, False
         if self._reference is not None:
             self._reference.read(file)
 

@@ -137,6 +137,21 @@ class RankedEngine:
         self._announce("reference_from_file", file)
         self._engine.reference_from_file(file)
 
+    @property
+    def reference_has_moved(self) -> bool:
+        """See `TrainingEngine.reference_has_moved`."""
+        return self._engine.reference_has_moved
+
+    def average_reference(self, decay: float) -> None:
+        """See `TrainingEngine.average_reference`."""
+        self._announce("average_reference", decay)
+        self._engine.average_reference(decay)
+
+    def reference_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """See `TrainingEngine.reference_weights`; must be iterated to the end."""
+        self._announce("export_reference")
+        return self._engine.reference_weights()
+
     def clear_optimizer(self) -> None:
         """See `TrainingEngine.clear_optimizer`."""
         self._announce("clear_optimizer")

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import ReferencePlace
-from prorl_trainer.engines.backend import Backend, copy_weights
+from prorl_trainer.engines.backend import Backend, move_weights
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.weight_files import read_weights
 
@@ -36,8 +37,11 @@ class Reference(Protocol):
     def read(self, file: Path) -> None:
         """Take over the weights of a safetensors file."""
 
-    def copy(self, backend: Backend) -> None:
-        """Take over a backend's weights."""
+    def move(self, backend: Backend, share: float = 1.0) -> None:
+        """Go a share of the way to a backend's weights; see `move_weights`."""
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Whole parameters by transformers' names, in a fixed order; every rank must iterate it."""
 
 
 class ResidentReference:
@@ -54,9 +58,14 @@ class ResidentReference:
         """See `Reference.read`."""
         read_weights(file, self.module)
 
-    def copy(self, backend: Backend) -> None:
-        """See `Reference.copy`."""
-        copy_weights(backend, self.module)
+    def move(self, backend: Backend, share: float = 1.0) -> None:
+        """See `Reference.move`."""
+        move_weights(backend, self.module, share)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """See `Reference.weights`."""
+        for name, parameter in self.module.model.named_parameters():
+            yield name, parameter.detach()
 
 
 class OffloadedReference(ResidentReference):
@@ -103,9 +112,15 @@ class ShardedReference:
         """See `Reference.read`. One whole parameter at a time."""
         read_weights(file, self.module, self._whole)
 
-    def copy(self, backend: Backend) -> None:
-        """See `Reference.copy`."""
-        copy_weights(backend, self.module, self._whole)
+    def move(self, backend: Backend, share: float = 1.0) -> None:
+        """See `Reference.move`. One whole parameter at a time."""
+        move_weights(backend, self.module, share, self._whole)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """See `Reference.weights`. One whole parameter at a time."""
+        for name, parameter in self.module.model.named_parameters():
+            with self._zero.GatheredParameters([parameter]):
+                yield name, parameter.detach()
 
     def _whole(self, parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
         gathered: AbstractContextManager[object] = self._zero.GatheredParameters([parameter], modifier_rank=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prorl_analysis.prolonged.arms import Arm, Arms, Contrast, EvaluationPlan, NotDone
+from prorl_analysis.prolonged.arms import Arm, Arms, Contrast, EvaluationPlan
 from prorl_analysis.prolonged.record import BaseRecord, Cost, Counted, Ending, Evaluation, Level, Record, Reset
 
 SAMPLES = 8
@@ -18,7 +18,6 @@ ARMS = Arms(
     ),
     contrasts=(Contrast(arm="metric", other="no-reset", asks="what resets add"),),
     evaluation=PLAN,
-    not_done=(NotDone(name="averaged reference", why="nobody has"),),
 )
 
 

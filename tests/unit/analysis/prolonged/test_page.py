@@ -37,7 +37,6 @@ def test_what_did_not_run_is_said_first() -> None:
         "1 of 9 runs are here. Not run: metric with seed 2 and 3; no-reset with seed 1, 2 and 3; divided-kl with seed",
         "metric, seed 1: stands at step 12 of 20, not finished.",
         "metric, seed 1: no checkpoint of it has been evaluated",
-        "Not built: averaged reference (nobody has).",
         "Fewer than three seeds: none.",
         "pass@k goes to 8, not to 1024",
     ):
