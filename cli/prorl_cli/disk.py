@@ -11,10 +11,10 @@ from pathlib import Path
 from prorl_api.errors import CheckpointError
 from prorl_api.run_folder import RunFolder
 from prorl_api.status import ConditionStatus, ConditionType, JobStatus
+from prorl_cli.durations import duration
 from prorl_cli.errors import RunFolderError, storage_error
 from prorl_cli.local.files import reading
 from prorl_cli.local.folder import is_driven, locked, read_status
-from prorl_cli.local.view import duration
 
 _UNFINISHED = (".partial", ".replaced")
 

@@ -17,12 +17,13 @@ from prorl_api.spec.data import DataSource
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.triggers import Trigger
 from prorl_api.status import Condition, ConditionStatus, ConditionType
+from prorl_cli.durations import duration
 from prorl_cli.local.files import METRICS_KEYS, read_lines
 from prorl_cli.local.folder import is_driven, read_status
 from prorl_cli.local.job import LocalJob
 from prorl_cli.local.reset_files import ResetFiles
 from prorl_cli.local.unjudged import unjudged_text
-from prorl_cli.local.view import STEPS_FOR_PACE, duration, step_seconds, truncation_text, warnings
+from prorl_cli.local.view import STEPS_FOR_PACE, step_seconds, truncation_text, warnings
 from prorl_cli.looking import Looked
 from prorl_cli.program import command
 from prorl_cli.speed import SAMPLED, sampled_per_second

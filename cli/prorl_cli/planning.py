@@ -16,11 +16,11 @@ from prorl_api.model.weight_files import num_parameters
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob, ProRLJobSpec
 from prorl_api.spec.merge import on_one_machine
+from prorl_cli.durations import duration
 from prorl_cli.local.folder import with_model
 from prorl_cli.local.gpus import find_gpus, gpu_bytes
 from prorl_cli.local.job import load_cluster_job, model_argument
 from prorl_cli.local.machine import with_absolute_paths
-from prorl_cli.local.view import duration
 from prorl_cli.measured import Measured, measured
 from prorl_control.estimate import estimate
 from prorl_control.forecast.batches import Lengths, StageBatch, stage_batches

@@ -16,6 +16,7 @@ from prorl_api.errors import ExitCode
 from prorl_api.run_folder import RunFolder
 from prorl_api.spec.job import ProRLJob
 from prorl_api.status import JobStatus
+from prorl_cli.durations import duration
 from prorl_cli.errors import storage_error
 from prorl_cli.evaluation.answers import answer_of
 from prorl_cli.evaluation.figures import summary
@@ -24,7 +25,6 @@ from prorl_cli.evaluation.overlap import contamination
 from prorl_cli.inspection import lines_of
 from prorl_cli.local.job import load_local_job
 from prorl_cli.local.run import RunRequest, run_job
-from prorl_cli.report.words import duration
 
 RESULTS = "results.jsonl"
 _MANIFEST, _RUN = "evaluation.json", "run"

@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from prorl_cli.local.view import View, doing, duration, figures, phase_text, warnings
+from prorl_cli.durations import duration
+from prorl_cli.local.view import View, doing, figures, phase_text, warnings
 from prorl_control.members import MemberState
 
 

@@ -12,7 +12,8 @@ from typing import Protocol, Self
 from rich.console import Console
 
 from prorl_api.wire.learner import LearnerPhase
-from prorl_cli.local.view import View, doing, duration, phase_text, remark, step_line, warnings
+from prorl_cli.durations import duration
+from prorl_cli.local.view import View, doing, phase_text, remark, step_line, warnings
 from prorl_control.members import MemberState
 
 _WORDY_PHASES = frozenset({LearnerPhase.SAMPLING, LearnerPhase.UPDATING, LearnerPhase.PUBLISHING})

@@ -10,6 +10,7 @@ from typing import Any
 from prorl_api.resets import ResetCondition, ResetRecord
 from prorl_api.spec.values import Role
 from prorl_api.wire.learner import EARLY_PHASES, PHASE_REMARK, LearnerStatus
+from prorl_cli.durations import duration
 from prorl_cli.speed import SAMPLED, sampled_per_second
 from prorl_control.advice import TRUNCATION, bounds, cuts_answers
 from prorl_control.decision import Outcome
@@ -84,16 +85,6 @@ def phase_text(learner: LearnerStatus) -> str:
 def remark(learner: LearnerStatus) -> str:
     """Return what is unusual about the learner's phase; empty if nothing is."""
     return learner.phase_detail.partition(PHASE_REMARK)[2]
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def figures(view: View) -> list[tuple[str, str]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from prorl_cli.durations import duration
 from prorl_cli.report.compare import Comparison
-from prorl_cli.report.words import between, duration, score, signed
+from prorl_cli.report.words import between, score, signed
 
 if TYPE_CHECKING:
     from rich.console import Console

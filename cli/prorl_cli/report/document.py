@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prorl_api import metrics
+from prorl_cli.durations import duration
 from prorl_cli.errors import storage_error
 from prorl_cli.report import words
 from prorl_cli.report.figures import Figure
@@ -115,7 +116,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "duration": words.duration,
+        "duration": duration,
         "when": words.when,
         "score": words.score,
         "signed": words.signed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from prorl_cli.durations import duration
 from prorl_cli.report.results import HeldOut, ResetLine, RunState, RunSummary
-from prorl_cli.report.words import between, count, duration, listed, score, share, signed
+from prorl_cli.report.words import between, count, listed, score, share, signed
 from prorl_control.resets.records import MANUAL_TRIGGER
 
 _NAMED_RESETS = 3

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from prorl_api.resets import ResetCondition
 from prorl_api.run_folder import RunFolder
+from prorl_cli.durations import duration
 from prorl_cli.program import command
 from prorl_cli.report import summarise
 from prorl_cli.report.results import RunState, RunSummary
-from prorl_cli.report.words import between, count, duration, score, share, signed
+from prorl_cli.report.words import between, count, score, share, signed
 from prorl_cli.speed import SAMPLED, TRAINED
 
 if TYPE_CHECKING:

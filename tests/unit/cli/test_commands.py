@@ -131,11 +131,11 @@ def test_a_plan_takes_what_a_run_has_measured_and_what_is_given_wins(folder: Pat
     result = prorl(*asked, "--gpu-memory", "80")
     # As with --server-tokens 1000 and --rank-positions 1000; and weights of 2 MB in 2 s.
     by_hand = prorl(*asked[:2], *PLAN_OPTIONS, "--completion-tokens", "100", "--link-bytes", "1e6")
-    assert "publishing 2 s" in by_hand.output
+    assert "publishing 2.0 s" in by_hand.output
     said = f"measured in {run.path}, steps 1 to 2; completions had 50 tokens there (--completion-tokens 50)"
     assert said in result.output
     assert [text for text in result.output.splitlines() if said not in text] == by_hand.output.splitlines()
-    assert "sampling 6 s" in prorl(*asked, "--server-tokens", "2000").output
+    assert "sampling 6.4 s" in prorl(*asked, "--server-tokens", "2000").output
     assert said not in prorl(*asked, "--model", folder).output, "another model"
 
 

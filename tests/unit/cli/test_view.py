@@ -25,7 +25,6 @@ from prorl_cli.local.startup import TYPICAL_SECONDS
 from prorl_cli.local.view import (
     View,
     doing,
-    duration,
     figures,
     reset_lines,
     step_line,
@@ -98,10 +97,6 @@ def rendered(view: View) -> str:
     out = StringIO()
     Console(file=out, width=160).print(render(view))
     return out.getvalue()
-
-
-def test_durations_read_as_people_say_them() -> None:
-    assert [duration(seconds) for seconds in (45, 185, 7800)] == ["45 s", "3 min 05 s", "2 h 10 min"]
 
 
 def test_the_newest_value_of_everything_is_shown_with_the_time_left() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from prorl_api.run_folder import RunFolder
+from prorl_cli.durations import duration
 from prorl_cli.report import summarise
 from prorl_cli.report.intervals import Interval, PairedGain
 from prorl_cli.report.loading import load
 from prorl_cli.report.narrative import story
 from prorl_cli.report.results import HeldOut, RunState, RunSummary, summary_of
 from prorl_cli.report.timing import OTHER_IN_STEPS, OUTSIDE, REPEATED, time_use
-from prorl_cli.report.words import between, duration, share, signed, tight
+from prorl_cli.report.words import between, share, signed, tight
 
 MakeRun = Callable[..., RunFolder]
 
