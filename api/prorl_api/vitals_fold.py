@@ -80,7 +80,7 @@ class _Time:
 
 
 class _Kl:
-    """Means over the long window, if all of it was measured to the same reference.
+    """Means over the long window, if no reset is in it.
 
     A reset comes after the line of its step, so the lines with the new count are measured to the new reference.
     """

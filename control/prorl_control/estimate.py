@@ -29,8 +29,8 @@ class Estimate:
     checkpoints: int
     """Those that are kept, and the one that is being written."""
     references: int
-    """The first reference and the best policy on disk, and the average that goes with each checkpoint if the reference
-    is one; each reset adds one."""
+    """The first reference and the best policy on disk, each reset adds one; or, if the reference is an average, the
+    best policy and one with each checkpoint and with the one that is being written."""
     one_reference: int
     """What a reset adds."""
 
@@ -49,7 +49,7 @@ def estimate(spec: ProRLJobSpec, num_parameters: int) -> Estimate:
     """Forecast a job whose model has that many parameters."""
     rank = rank_memory(spec, ModelSize(parameters=num_parameters), 0, on_gpu=False)
     served, checkpoint = BYTES[spec.rollout.dtype], CHECKPOINT_BYTES * num_parameters
-    averages = 0 if spec.algorithm.kl.reference_decay is None else spec.checkpoint.keep
+    references = 2 if spec.algorithm.kl.reference_decay is None else 1 + spec.checkpoint.keep + 1
     return Estimate(
         training=rank.state * num_ranks(spec),
         reference=rank.reference * num_ranks(spec),
@@ -57,6 +57,6 @@ def estimate(spec: ProRLJobSpec, num_parameters: int) -> Estimate:
         kv_cache=spec.rollout.cpu_kv_cache_bytes * spec.rollout.replicas,
         checkpoint=checkpoint,
         checkpoints=checkpoint * (spec.checkpoint.keep + 1),
-        references=(2 + averages) * 4 * num_parameters,
+        references=references * 4 * num_parameters,
         one_reference=4 * num_parameters,
     )

@@ -1,9 +1,9 @@
-"""Replaces the model's weights by those of safetensors files, inside vLLM's worker processes.
+"""vLLM plugin: replaces the model's weights by those of safetensors files, inside vLLM's worker processes.
 
-vLLM builds the engine named `prorl` when `weight_transfer_config` asks for it. Layerwise reloading (vLLM's own) keeps
-the addresses of the parameters, so compiled graphs stay valid, and packs them again where the platform wants packed
-weights. What this module adds is the proof that every parameter was covered, and a model that a later load can repair
-after a failed one.
+vLLM finds `register` through the entry point `vllm.general_plugins` in every process it starts, and builds the engine
+named `prorl` when `weight_transfer_config` asks for it. Layerwise reloading (vLLM's own) keeps the addresses of the
+parameters, so compiled graphs stay valid, and packs them again where the platform wants packed weights. What this
+module adds is the proof that every parameter was covered, and a model that a later load can repair after a failed one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 from prorl_api.errors import WeightsError
 from prorl_rollout_server.false_alarms import without_false_alarms
+from prorl_rollout_server.unread_ranks import leave_out_ranks
 
 ENGINE_NAME = "prorl"
 MAX_NAMES_IN_MESSAGE = 8
 
 
-def register_transfer_engine() -> None:
+def register() -> None:
     """Make the engine known under its name; safe to call in a process where it already is."""
     if ENGINE_NAME not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(ENGINE_NAME, SafetensorsTransferEngine)
@@ -55,6 +56,8 @@ class SafetensorsTransferEngine(WeightTransferEngine):  # type: ignore[misc]
 
     def __init__(self, config: Any, vllm_config: Any, device: torch.device, model: torch.nn.Module) -> None:
         super().__init__(config, vllm_config, device, model)
+        if device.type == "cpu":
+            leave_out_ranks()
         # Taken now, while tied parameters are still one object and therefore one name.
         self._parameter_names = frozenset(_loaded_parameters(model))
 

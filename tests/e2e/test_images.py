@@ -77,7 +77,7 @@ async def main():
     sample = await engine.sample("one", [5, 6, 7], Sampling(max_tokens=4, seed=1), seed=1, max_tokens=4)
     assert 1 <= len(sample.token_ids) <= 4
     plugins = importlib.metadata.entry_points(group="vllm.general_plugins")
-    assert "prorl" in plugins.names
+    assert "prorl_weight_transfer" in plugins.names
     print("generated")
     engine.shutdown()
 

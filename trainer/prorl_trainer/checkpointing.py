@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from prorl_api.spec.run import CheckpointSpec
 from prorl_api.wire.learner import LearnerPhase
+from prorl_trainer.averaged_reference import with_kept_average
 from prorl_trainer.clock import StepClock
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.progress import beats_while_writing
@@ -39,8 +40,12 @@ class Checkpointer:
         by_steps = state.step > 0 and state.step % settings.every_steps == 0
         return by_steps or (time.monotonic() - self._begun_at) / 60 >= settings.every_minutes
 
-    def begin(self, settings: CheckpointSpec, state: LearnerState) -> None:
+    def begin(self, settings: CheckpointSpec, state: LearnerState) -> LearnerState:
         """Capture a checkpoint and have it written, unless the newest one holds this very state.
+
+        Returns:
+            The state, which names the reference that was kept for it if that is an average: that much is written before
+            the next step.
 
         Raises:
             CheckpointError: This one cannot be begun, or the one before it could not be written.
@@ -50,12 +55,15 @@ class Checkpointer:
         current = self._parts.checkpoints.current()
         if current is not None and self._parts.checkpoints.read_state(current) == state:
             self._export_best(settings, state)
-            return
+            return state
         self._parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
         with self._clock.part("checkpointing"):
+            self._parts.fence.check()
+            state = with_kept_average(state, self._parts)
             write = self._parts.checkpoints.begin(state, self._parts.engine.begin_save)
         self._begun_at = time.monotonic()
         self._writing = self._writer.submit(self._written, write), state
+        return state
 
     def finish(self, settings: CheckpointSpec, state: LearnerState) -> None:
         """Wait for the checkpoint that is being written, if there is one, and take it up; `state` is the run's now.

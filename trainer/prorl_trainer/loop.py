@@ -44,7 +44,7 @@ from prorl_api.spec.merge import spec_at, stage_at
 from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.algorithm.scoring import score
 from prorl_trainer.algorithm.types import SampledStep, ScoredGroup, StepMetrics
-from prorl_trainer.averaged_reference import follow_policy, with_kept_average
+from prorl_trainer.averaged_reference import follow_policy
 from prorl_trainer.checkpointing import Checkpointer
 from prorl_trainer.clock import StepClock
 from prorl_trainer.engine_mismatch import make_probe, raise_if_mismatched
@@ -196,7 +196,8 @@ class Learner:
         """Take all optimizer steps of one batch."""
         self.parts.shared_status.enter(LearnerPhase.UPDATING)
         self.state, trained = take_optimizer_steps(spec, groups, self.state, self.parts, self.clock)
-        follow_policy(spec.algorithm.kl, self.parts)
+        with self.clock.part("updating"):
+            follow_policy(self.spec, self.parts)
         unjudged = [group for group in sampled.shown if group.summary.masked]
         lines = (training_lines(groups, step, self.state.attempt), empty_lines(unjudged, step, self.state.attempt))
         self.parts.samples.write(f"train-{step}.jsonl", itertools.chain(*lines))
@@ -301,7 +302,7 @@ class Learner:
         if applied:
             self._checkpoint()  # no reset is acknowledged that a kill could undo
         elif self._checkpoints.is_due(self.spec.checkpoint, self.state):
-            self._begin_checkpoint()
+            self.state = self._checkpoints.begin(self.spec.checkpoint, self.state)
         for command, before, after in applied:
             parts.reset_queue.applied(command, step=self.state.step, before=before, after=after)
         shared_status.update(trackers=parts.trackers.states())
@@ -310,12 +311,8 @@ class Learner:
 
     def _checkpoint(self) -> None:
         """Write a checkpoint, and wait until it is on the disk."""
-        self._begin_checkpoint()
+        self.state = self._checkpoints.begin(self.spec.checkpoint, self.state)
         self._checkpoints.finish(self.spec.checkpoint, self.state)
-
-    def _begin_checkpoint(self) -> None:
-        self.state = with_kept_average(self.state, self.parts)
-        self._checkpoints.begin(self.spec.checkpoint, self.state)
 
     def _interruptible(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the event loop and wait for it; a stop request cancels it."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from prorl_api.spec.run import ValidationSource
 from prorl_api.wire.base import WeightsId
@@ -64,8 +67,17 @@ class LearnerParts:
     def keep_policy(self, step: int) -> str:
         """Keep the policy after training step `step` beside the references; its digest."""
         if self._kept is None or self._kept[0] != step:
-            beat = self.shared_status.beat
-            with beats_while_writing(self.references.folder, beat):
-                digest = self.references.add(with_beats(self.engine.weights(), beat), attempt=self.fence.attempt)
-            self._kept = (step, digest)
+            self._kept = (step, self._keep(self.engine.weights()))
         return self._kept[1]
+
+    def keep_reference(self) -> str:
+        """Keep the reference as it is now, an average, beside the others; its digest."""
+        digest = self._keep(self.engine.reference_weights())
+        self.engine.reference_is_kept_in(self.references.file(digest))
+        self.shared_status.update(reference_digest=digest)
+        return digest
+
+    def _keep(self, weights: Iterator[tuple[str, Tensor]]) -> str:
+        beat = self.shared_status.beat
+        with beats_while_writing(self.references.folder, beat):
+            return self.references.add(with_beats(weights, beat), attempt=self.fence.attempt)

@@ -13,6 +13,7 @@ from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import stage_at
 from prorl_api.spec.values import OptimizerAction, ResetSource
 from prorl_api.wire.learner import LearnerPhase, ResetCommand
+from prorl_trainer.averaged_reference import with_kept_average
 from prorl_trainer.parts import LearnerParts
 from prorl_trainer.storage.checkpoints import LearnerState, LineageEntry
 
@@ -53,6 +54,7 @@ def apply_resets(state: LearnerState, parts: LearnerParts) -> tuple[LearnerState
             )
             continue
         parts.shared_status.enter(LearnerPhase.RESETTING, command.name)
+        state = with_kept_average(state, parts)
         before = state.reference_digest
         state = _apply(command, state, parts)
         applied.append((command, before, state.reference_digest))

@@ -74,19 +74,14 @@ class KL(SpecModel):
     and without the weight the expected gradient is that of a slightly different divergence."""
     reference_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
     """After each training step, reference := decay x reference + (1 - decay) x policy: an exponential moving average
-    that follows the policy by some 1 / (1 - decay) steps (TR-DPO's soft update, arXiv 2404.09656, at every step).
-    Unset: the reference stays until a reset."""
+    that lags about decay / (1 - decay) steps behind the policy (TR-DPO's soft update, arXiv 2404.09656, at every step).
+    Needs `learner.precision: float32`. Unset: the reference stays until a reset."""
 
-    @rule(
-        Cel(
-            "!has(self.referenceDecay) || self.coefficient > 0.0",
-            "`referenceDecay` moves what nothing pulls to with `coefficient: 0`; remove it",
-        ),
-    )
-    def only_a_term_s_reference_is_averaged(self) -> None:
-        """At coefficient 0 there is no term."""
-        if self.reference_decay is not None and self.coefficient == 0:
-            raise ValueError("`referenceDecay` moves what nothing pulls to with `coefficient: 0`; remove it")
+    @property
+    def in_words(self) -> str:
+        """The term, as reports show it."""
+        average = "" if self.reference_decay is None else f", to an average that keeps {self.reference_decay:g} a step"
+        return f"{self.coefficient:g}, estimator {self.estimator}{average}"
 
     @rule(
         Cel(

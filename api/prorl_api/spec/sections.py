@@ -82,8 +82,12 @@ class JobSections(SpecModel):
 
     def is_trained_on(self, source: DataSource) -> bool:
         """Tell whether training prompts come from it at any stage, the part before the first one included."""
+        return self.greatest_weight(source) > 0
+
+    def greatest_weight(self, source: DataSource) -> float:
+        """Return a source's weight where it is greatest, the part before the first stage included."""
         stages = [stage.overrides.source_weights.get(source.name, source.weight) for stage in self.schedule.stages]
-        return max(source.weight, *stages, 0.0) > 0
+        return max(source.weight, *stages, 0.0)
 
     def conditions(self) -> Iterator[tuple[str, Condition]]:
         """Yield each thing that triggers look at, with the trigger's name."""

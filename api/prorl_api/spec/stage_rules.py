@@ -127,6 +127,23 @@ class StageRules(JobSections):
 
     @rule(
         Cel(
+            "!has(self.algorithm.kl.referenceDecay) || self.algorithm.kl.coefficient > 0.0 || "
+            "self.schedule.stages.exists(stage, stage.?overrides.?klCoefficient.orValue(0.0) > 0.0)",
+            "`algorithm.kl.referenceDecay` moves what nothing pulls to: `coefficient` is 0 at every stage; remove it",
+        ),
+    )
+    def only_a_term_s_reference_is_averaged(self) -> None:
+        """Without a term at any stage there is no reference, but for triggers."""
+        kl, stages = self.algorithm.kl, self.schedule.stages
+        has_a_term = kl.coefficient > 0 or any(stage.overrides.kl_coefficient for stage in stages)
+        if kl.reference_decay is not None and not has_a_term:
+            raise ValueError(
+                "`algorithm.kl.referenceDecay` moves what nothing pulls to: `coefficient` is 0 at every stage; remove "
+                "it"
+            )
+
+    @rule(
+        Cel(
             "self.algorithm.kl.estimator != 'k1' || self.schedule.stages.all(stage, "
             "stage.?overrides.?klCoefficient.orValue(0.0) == 0.0)",
             "a stage's `klCoefficient` has no effect with `algorithm.kl.estimator: k1`: its expected gradient is 0",

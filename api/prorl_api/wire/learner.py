@@ -133,7 +133,7 @@ class LearnerStatus(WireModel):
     best_step: Count | None = None
     """Completed steps at the best validation."""
     reference_digest: Sha256 | None = None
-    """Digest of the reference in use."""
+    """Digest of the reference in use; of one that follows the policy, as the last checkpoint has kept it."""
     masked_rollouts: Count = 0
     """Rollouts of this attempt without a reward because the judge failed."""
     masked_reason: Annotated[str, Field(max_length=MAX_REASON)] = ""

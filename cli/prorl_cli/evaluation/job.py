@@ -60,6 +60,8 @@ def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
     spec.pop("initFrom", None)
     if request.model is not None:
         spec["model"]["path"] = request.model
+    for source, entry in zip(job.spec.data.sources, spec["data"]["sources"], strict=True):
+        entry["weight"] = job.spec.greatest_weight(source)  # reports tell apart what any stage trains on
     spec["schedule"] = {"totalSteps": 0}
     spec["referenceReset"] = {"mode": "disabled"}
     spec["algorithm"] = {"kl": {"coefficient": 0}}
@@ -68,7 +70,7 @@ def evaluation_job(job: ProRLJob, request: EvaluationRequest) -> dict[str, Any]:
         spec["rollout"]["maxCompletionTokens"] = request.max_completion_tokens
     spec["data"]["sources"] += request.files
     sizes = {**request.sizes, **{source["name"]: source["heldOut"] for source in request.files}}
-    if sizes:  # else all that hold something out are evaluated; what is trained on stays: reports tell it from the rest
+    if sizes:  # else all that hold something out are evaluated
         spec["data"]["sources"] = [
             source for source in spec["data"]["sources"] if source["name"] in sizes or source["weight"] > 0
         ]

@@ -31,7 +31,8 @@ REFERENCE = (
     Plain(
         title="KL to the reference",
         meaning="How far the policy has moved from the reference, per trained token. It grows while the model learns "
-        "and falls to zero at a reset; a sudden jump means that the policy is running away.",
+        "and falls to zero at a reset, or stays where a reference that follows keeps it; a sudden jump means that the "
+        "policy is running away.",
         unit="KL (nats per token)",
         curves={"kl": "KL"},
         shown=".4g",

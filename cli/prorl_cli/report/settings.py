@@ -87,7 +87,7 @@ def _algorithm(algorithm: AlgorithmSpec) -> dict[str, str]:
         "clip": f"1 − {algorithm.clip.low:g} to 1 + {algorithm.clip.high:g}",
         "loss": str(algorithm.loss_aggregation),
         "dynamic sampling": f"at most {sampling.max_rounds} rounds" if sampling.enabled else "off",
-        "KL term": f"{algorithm.kl.coefficient:g}, estimator {algorithm.kl.estimator}",
+        "KL term": algorithm.kl.in_words,
         "engine mismatch": f"{mismatch.correction}{capped}",
         "length shaping": f"{'none' if length.penalty is LengthPenalty.NONE else length.penalty}{stop}",
     }

@@ -482,10 +482,10 @@ BROKEN_RULES: list[Bad] = [
     ),
     Bad(
         {"spec.algorithm.kl": {"coefficient": 0, "referenceDecay": 0.99}, "spec.learner.precision": "float32"},
-        "spec.algorithm.kl",
-        "`referenceDecay` moves what nothing pulls to with `coefficient: 0`",
+        "spec",
+        "`algorithm.kl.referenceDecay` moves what nothing pulls to: `coefficient` is 0 at every stage",
         Tier.CEL,
-        "KL.only_a_term_s_reference_is_averaged",
+        "ProRLJobSpec.only_a_term_s_reference_is_averaged",
     ),
     Bad(
         {"spec.algorithm.kl": {"referenceDecay": 0.99}, "spec.learner.precision": "bfloat16"},

@@ -80,6 +80,15 @@ def test_a_source_that_is_neither_trained_on_nor_evaluated_is_left_out(sizes: di
     assert {source.name for source in found.data.sources} == want
 
 
+def test_what_a_stage_trains_on_counts_as_trained_on() -> None:
+    curriculum = MANIFEST.replace("name: own,", "name: own, weight: 0,").replace(
+        "fromStep: 40}", "fromStep: 40, overrides: {sourceWeights: {own: 2}}}"
+    )
+    found = validate_job(evaluation_job(parse_job(curriculum), REQUEST))
+    assert {source.name: source.weight for source in found.spec.data.sources} == {"sums": 1, "own": 2}
+    assert settings_of(found).trained == ("own", "sums")
+
+
 def test_a_source_that_is_not_there_is_named() -> None:
     request = EvaluationRequest(model=None, samples=1, temperature=1, top_p=1, sizes={"sumz": None})
     with pytest.raises(SpecError, match=r"--source: got sumz; one of own, sums"):

@@ -25,7 +25,11 @@ spec:
     ("decay", "references"),
     [
         pytest.param("", 2, id="the first one and the best policy"),
-        pytest.param(", referenceDecay: 0.99", 2 + 3, id="and the average of each checkpoint"),
+        pytest.param(
+            ", referenceDecay: 0.99",
+            1 + 3 + 1,
+            id="best policy, and averages with checkpoints and the next",
+        ),
     ],
 )
 def test_disk_is_counted_by_parameters(decay: str, references: int) -> None:

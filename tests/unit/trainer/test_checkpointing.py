@@ -33,6 +33,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.number = 0
+        self.reference_is_unkept = False
         self.may_write = threading.Event()
         self.may_write.set()
         self.failure: OSError | None = None
@@ -65,6 +66,7 @@ class Bench:
         self.journal, self.status = Journal(fence), make_shared_status(1, 10)
         parts = SimpleNamespace(
             engine=self.engine,
+            fence=fence,
             checkpoints=self.checkpoints,
             references=self.references,
             journal=self.journal,

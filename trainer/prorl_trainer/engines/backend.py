@@ -79,10 +79,13 @@ def move_weights(
     Args:
         source: Where they come from.
         target: The model.
-        share: Of the way; 1 copies, to the last bit.
+        share: Of the way; 1 copies.
         whole: As in `read_weights`.
     """
     parameters = dict(target.model.named_parameters())
     for name, tensor in source.weights():
         with whole(parameters[name]):
-            parameters[name].lerp_(tensor.to(parameters[name]), share)
+            if share == 1:  # whatever the target holds: what is no number would stay one
+                parameters[name].copy_(tensor)
+            else:
+                parameters[name].lerp_(tensor.to(parameters[name]), share)

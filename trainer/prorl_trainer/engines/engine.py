@@ -37,8 +37,8 @@ class TrainingEngine:
         self._reference = reference
         self._build_reference = build
         self._reference_file: Path | None = None
-        self.reference_has_moved = False
-        """Whether the reference is an average by now, which no file holds."""
+        self.reference_is_unkept = False
+        """Whether the reference was moved since a file held it."""
         self._on_progress: Callable[..., None] | None = None
         self._batch: StagedBatch | None = None
         self._ref_logprobs: list[list[Tensor | None]] = []
@@ -121,11 +121,12 @@ class TrainingEngine:
     def reference_from_policy(self) -> None:
         """Set reference := policy."""
         self._asked_reference().move(self._backend)
+        self.reference_is_unkept = True
 
     def average_reference(self, decay: float) -> None:
         """Set reference := decay x reference + (1 - decay) x policy."""
         self._asked_reference().move(self._backend, 1 - decay)
-        self.reference_has_moved = True
+        self.reference_is_unkept = True
 
     def reference_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Whole parameters of the reference by name, in a fixed order."""
@@ -136,9 +137,13 @@ class TrainingEngine:
         for _ in self.reference_weights():
             pass
 
+    def reference_is_kept_in(self, file: Path) -> None:
+        """Note that a file holds the reference as it is now. Of this rank alone: not collective."""
+        self._reference_file, self.reference_is_unkept = file, False
+
     def reference_from_file(self, file: Path) -> None:
         """Set reference := the weights of a safetensors file; while nobody asks for it, only the file is remembered."""
-        self._reference_file, self.reference_has_moved = file, False
+        self._reference_file, self.reference_is_unkept = file, False
         if self._reference is not None:
             self._reference.read(file)
 

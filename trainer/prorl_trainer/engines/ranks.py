@@ -138,9 +138,13 @@ class RankedEngine:
         self._engine.reference_from_file(file)
 
     @property
-    def reference_has_moved(self) -> bool:
-        """See `TrainingEngine.reference_has_moved`."""
-        return self._engine.reference_has_moved
+    def reference_is_unkept(self) -> bool:
+        """See `TrainingEngine.reference_is_unkept`."""
+        return self._engine.reference_is_unkept
+
+    def reference_is_kept_in(self, file: Path) -> None:
+        """See `TrainingEngine.reference_is_kept_in`."""
+        self._engine.reference_is_kept_in(file)
 
     def average_reference(self, decay: float) -> None:
         """See `TrainingEngine.average_reference`."""

@@ -50,7 +50,7 @@ def model_card(facts: CardFacts) -> str:
         "## Use\n\n" + _usage(record),
         "## Training data\n\n" + _data(facts.spec),
         "## Recipe\n\n" + _recipe(facts),
-        "## Reference resets\n\n" + _resets(facts.lineage),
+        "## Reference resets\n\n" + _resets(facts.lineage, facts.spec),
         "## Limits\n\nThe rewards judge answers to the tasks above and nothing else; what the base model should not "
         "be used for, this one should not either. The base model's licence holds. Sampled and trained with "
         "ProRL on Kubernetes; `prorl.json` says where the weights come from.",
@@ -143,7 +143,7 @@ def _recipe(facts: CardFacts) -> str:
         ["clip", f"1 − {algorithm.clip.low:g} to 1 + {algorithm.clip.high:g}"],
         ["loss", algorithm.loss_aggregation.value],
         ["dynamic sampling", "on" if algorithm.dynamic_sampling.enabled else "off"],
-        ["KL term", f"{algorithm.kl.coefficient:g}, estimator {algorithm.kl.estimator.value}"],
+        ["KL term", algorithm.kl.in_words],
         ["sampling", f"temperature {rollout.temperature:g}, at most {rollout.max_completion_tokens:,} tokens"],
         ["precision", f"{learner.precision.value}, engine {learner.engine.value}{zero}"],
         ["seed", str(spec.seed)],
@@ -153,11 +153,16 @@ def _recipe(facts: CardFacts) -> str:
     return _table([["setting", "value"], *rows])
 
 
-def _resets(lineage: Sequence[LineageEntry]) -> str:
+def _resets(lineage: Sequence[LineageEntry], spec: ProRLJobSpec | None) -> str:
     rows = [[str(entry.since_step), entry.trigger or "–", f"`{entry.digest[:16]}`"] for entry in lineage]
+    follows = spec is not None and spec.algorithm.kl.reference_decay is not None
     if len(rows) < 2:
-        return "None up to this step: the KL was measured to the base model throughout."
-    return "What the KL was measured to, in order.\n\n" + _table([["from step", "why", "reference"], *rows])
+        measured = (
+            "an average that followed the policy from the base model on" if follows else "the base model throughout"
+        )
+        return f"None up to this step: the KL was measured to {measured}."
+    measured = "What the average that the KL was measured to began at" if follows else "What the KL was measured to"
+    return f"{measured}, in order.\n\n" + _table([["from step", "why", "reference"], *rows])
 
 
 def _number(value: Any) -> str:
