@@ -102,7 +102,7 @@ def figures(view: View) -> list[tuple[str, str]]:
         found.append((SAMPLED, f"{pace:,.0f}".replace(",", " ")))
     if (share := newest.get("truncated")) is not None and share > 0:
         found.append(("cut", f"{share:.0%}"))
-    if (left := view.seconds_left) is not None:
+    if left := view.seconds_left:
         found.append(("left", f"about {duration(left)}"))
     return found
 
@@ -160,7 +160,7 @@ def step_line(line: Mapping[str, Any], view: View) -> str:
             parts.append(f"{name} {form.format(line[key])}")
     if (pace := sampled_per_second([line])) is not None:
         parts.append(f"{pace:.0f} {SAMPLED}")
-    if line is view.lines[-1] and (left := view.seconds_left) is not None:
+    if line is view.lines[-1] and (left := view.seconds_left):
         parts.append(f"about {duration(left)} left")
     return "  ".join(parts)
 
