@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def connection(tmp_path: Path) -> Iterator[socket.socket]:
     package = Path(prorl_reward_sandbox.__file__).parent
     code = tmp_path / "code"
     shutil.copytree(package, code / package.name)
-    for folder in (*tmp_path.parents[:2], tmp_path, code):
+    # Also what pytest puts between the temporary directory and this folder, which with several workers is one more.
+    own = [folder for folder in tmp_path.parents if Path(tempfile.gettempdir()) in folder.parents]
+    for folder in (*own, tmp_path, code):
         folder.chmod(0o755)
     near, far = socket.socketpair()
     near.settimeout(20)
