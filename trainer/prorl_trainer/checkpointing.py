@@ -58,7 +58,6 @@ class Checkpointer:
             return state
         self._parts.shared_status.enter(LearnerPhase.CHECKPOINTING)
         with self._clock.part("checkpointing"):
-            self._parts.fence.check()
             state = with_kept_average(state, self._parts)
             write = self._parts.checkpoints.begin(state, self._parts.engine.begin_save)
         self._begun_at = time.monotonic()

@@ -66,7 +66,6 @@ class Bench:
         self.journal, self.status = Journal(fence), make_shared_status(1, 10)
         parts = SimpleNamespace(
             engine=self.engine,
-            fence=fence,
             checkpoints=self.checkpoints,
             references=self.references,
             journal=self.journal,
