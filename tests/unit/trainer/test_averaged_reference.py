@@ -7,14 +7,8 @@ from unittest.mock import Mock
 
 import pytest
 
-from prorl_api.spec.job import ProRLJobSpec
 from prorl_trainer.averaged_reference import follow_policy
-
-SPEC: dict[str, Any] = {
-    "model": {"path": "/models/base"},
-    "data": {"sources": [{"name": "sums", "domain": "logic", "reasoningGym": {"tasks": [{"name": "chain_sum"}]}}]},
-    "learner": {"precision": "float32"},
-}
+from tests.unit.trainer.trainer_builders import make_spec
 
 
 def stages(**coefficients: float) -> dict[str, Any]:
@@ -42,8 +36,7 @@ def stages(**coefficients: float) -> dict[str, Any]:
 def test_the_reference_follows_where_the_kl_is_measured_at_any_step(
     kl: dict[str, Any], schedule: dict[str, Any], follows: bool
 ) -> None:
-    reset = {"mode": "disabled"}
-    spec = ProRLJobSpec.model_validate({**SPEC, "algorithm": {"kl": kl}, "schedule": schedule, "referenceReset": reset})
+    spec = make_spec(algorithm={"kl": kl}, schedule=schedule, referenceReset={"mode": "disabled"})
     parts = Mock()
     follow_policy(spec, parts)
     assert parts.engine.average_reference.call_args_list == ([((0.9,),)] if follows else [])
