@@ -1,6 +1,9 @@
-"""When completions of one prompt share it in a pack: the learner packs so, and a plan counts so."""
+"""When completions of one prompt share it, and which rank takes which packs, for the learner and for a plan of it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 SHARING_SAVES = 0.02
 """Share of a group's positions that a shared prompt must save to be worth it. What it costs: each completion's
@@ -16,3 +19,29 @@ def sharing_pays(prompt: int, num_completions: int, completion_tokens: int) -> b
         completion_tokens: Of all of them together.
     """
     return prompt * (num_completions - 1) >= SHARING_SAVES * (prompt * num_completions + completion_tokens)
+
+
+class Load(NamedTuple):
+    """Packs that one rank takes one after another, and their positions together."""
+
+    packs: int
+    positions: int
+
+
+def spread(loads: Sequence[Load], num_ranks: int) -> list[list[int]]:
+    """Return the indices of each rank's loads.
+
+    Most positions first, each to the rank with the fewest positions so far among those with the fewest packs.
+    """
+    taken: list[list[int]] = [[] for _ in range(num_ranks)]
+    sums = [Load(0, 0)] * num_ranks
+    for index in sorted(range(len(loads)), key=lambda index: -loads[index].positions):
+        rank = min(range(num_ranks), key=sums.__getitem__)
+        taken[rank].append(index)
+        sums[rank] = Load(sums[rank].packs + loads[index].packs, sums[rank].positions + loads[index].positions)
+    return taken
+
+
+def busiest(loads: Sequence[Load], by_rank: Sequence[Sequence[int]]) -> int:
+    """Return the positions of the rank that has most of them."""
+    return max(sum(loads[index].positions for index in indices) for indices in by_rank)

@@ -67,7 +67,7 @@ class RandomBatch:
     copies: int = 1
     """Of each completion in its group."""
 
-    def made(self) -> Batch:
+    def made(self, *, continue_prefixes: bool = False) -> Batch:
         """Return the batch, always the same one."""
         dice = random.Random(0)
 
@@ -88,6 +88,7 @@ class RandomBatch:
             num_ranks=1,
             aggregation=LossAggregation.TOKEN_MEAN,
             temperature=1.0,
+            continue_prefixes=continue_prefixes,
         )
 
 

@@ -25,6 +25,7 @@ def main() -> None:
     join_ranks(CPU)
     torch.set_num_threads(2)
     groups, group_size, prompt, completion = map(int, sizes)
+    engine = make_engine(Path(model), learner_spec("deepspeed", stage=0, gradientCheckpointing=is_recomputed == "1"))
     batch = RandomBatch(
         groups=groups,
         group_size=group_size,
@@ -33,8 +34,7 @@ def main() -> None:
         tokens=range(10, 1000),
         minibatch=groups,
         microbatch_tokens=int(pack),
-    ).made()
-    engine = make_engine(Path(model), learner_spec("deepspeed", stage=0, gradientCheckpointing=is_recomputed == "1"))
+    ).made(continue_prefixes=engine.continues_prefixes)
     seconds = []
     for _ in range(int(steps)):
         started = time.perf_counter()

@@ -120,7 +120,7 @@ def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 
     """One batch a seed, two optimizer steps a batch; what each optimizer step returned."""
     results = []
     for seed in seeds:
-        batch = make_batch(seed, ranks=ranks, count=count)
+        batch = make_batch(seed, ranks=ranks, count=count, continue_prefixes=engine.continues_prefixes)
         engine.prepare(batch)
         results += [engine.update(index, ALGORITHM, rate) for index in range(len(batch.minibatches))]
     return results

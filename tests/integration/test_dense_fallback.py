@@ -15,6 +15,7 @@ from prorl_trainer.engines.attention.kernels import FlashOnCpu, Part
 from prorl_trainer.engines.build import build_engine
 from prorl_trainer.engines.masks import Way
 from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.prefix import Prefix
 from tests.integration.engine_kit import (
     ALGORITHM,
     CPU,
@@ -85,3 +86,23 @@ def test_where_dense_masks_are_wrong_too_nothing_is_trained(model: Path, monkeyp
     monkeypatch.setattr(PackedPolicy, "plain_logprobs", other_model)
     with pytest.raises(SpecError, match="differ from the model's own by"):
         make_engine(model)
+
+
+def test_prompts_are_repeated_where_a_prefix_is_not_the_models_own(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As if a layer changed its keys after it has attended to them."""
+    assert make_engine(model).continues_prefixes
+    right = Prefix.before
+
+    def wrong(self: Prefix, layer: torch.nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        keys, values = right(self, layer, key, value)
+        return keys.roll(1, 2), values
+
+    monkeypatch.setattr(Prefix, "before", wrong)
+    with caplog.at_level(logging.WARNING):
+        engine = make_engine(model)
+    (reason,) = [record.reason for record in caplog.records if hasattr(record, "reason")]
+    assert "packed log-probabilities differ from the model's own" in reason
+    assert engine._backend.policy.family.masks.way is Way.SEGMENTS
+    assert not engine.continues_prefixes

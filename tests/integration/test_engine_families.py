@@ -22,6 +22,7 @@ from tests.integration.engine_kit import CPU, learner_spec, make_batch, random_g
 from tests.integration.tiny_families import (
     DENSE,
     REFUSED,
+    REPEATED,
     RIGHT,
     UNLIKE_THEMSELVES,
     WINDOW,
@@ -78,6 +79,11 @@ def test_packed_logprobs_are_those_of_one_sequence_at_a_time(name: str, tmp_path
     assert np.std(np.concatenate(list(plain.values()))) > 0.05, "the model tells tokens apart"
     assert prove_packing(policy, name) < 5e-6  # deep recurrence (hrm_text) enlarges rounding
     assert policy.family.masks.way is (Way.DENSE if name in DENSE else Way.SEGMENTS)
+    if name in DENSE or name in REPEATED:
+        with pytest.raises(SpecError, match=r"a packed pass fails \((TypeError|ValueError)"):
+            prove_packing(policy, name, is_continued=True)
+    else:
+        assert prove_packing(policy, name, is_continued=True) < 5e-6
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -115,6 +115,31 @@ def test_gradient_checkpointing_and_prompt_sharing_change_no_gradient(model: Pat
     assert distance(weights_of(plain), weights_of(repeated)) < 1e-5
 
 
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize(("kind", "stage"), [("plain", 0), ("deepspeed", 1), ("deepspeed", 2)])
+def test_continued_prefixes_train_as_prompts_that_are_repeated(
+    model: Path, kind: str, stage: int, checkpointing: bool
+) -> None:
+    """Two optimizer steps, so that old log-probabilities count, too."""
+    spec = learner_spec(kind, stage=stage, gradientCheckpointing=checkpointing)
+    engines, results, positions = [make_engine(model, spec) for _ in range(2)], [], []
+    for engine, is_continued in zip(engines, (True, False), strict=True):
+        batch = make_batch(1, minibatch=2, microbatch_tokens=40, continue_prefixes=is_continued)
+        engine.prepare(batch)
+        results.append([engine.update(index, ALGORITHM, RATE) for index in range(2)])
+        positions.append(sum(one.num_positions for one in batch.minibatches))
+    assert_sums_agree(results[0], results[1], 1e-5)
+    assert distance(*(weights_of(engine) for engine in engines)) < 1e-5
+    assert positions[0] < positions[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "continues"), [("plain", 0, True), ("deepspeed", 2, True), ("deepspeed", 3, False)]
+)
+def test_prefixes_are_continued_below_zero_3(model: Path, kind: str, stage: int, continues: bool) -> None:
+    assert make_engine(model, learner_spec(kind, stage=stage)).continues_prefixes == continues
+
+
 @pytest.mark.parametrize(("kind", "stage"), [("plain", 0), ("deepspeed", 2), ("deepspeed", 3)])
 def test_offloaded_activations_change_no_number(model: Path, kind: str, stage: int) -> None:
     """Host and device are both this machine; what is stored is a copy all the same."""

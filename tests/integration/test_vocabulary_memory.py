@@ -89,7 +89,6 @@ def test_a_loss_that_is_no_number_moves_nothing(tmp_path: Path) -> None:
     engine = make_engine(write_model(tmp_path / "model", tokenizer=False))
     before = weights_of(engine)
     engine.prepare(make_batch(1))
-    for packs in engine._ref_logprobs:
-        packs[0] = torch.full_like(packs[0], float("nan"))  # type: ignore[arg-type]
+    engine._ref_logprobs = [[torch.full_like(one, float("nan")) for one in packs] for packs in engine._ref_logprobs]  # type: ignore[arg-type]
     assert not torch.isfinite(torch.tensor(engine.update(0, ALGORITHM, RATE)["gradient_norm"]))
     assert all(torch.equal(before[name], after) for name, after in weights_of(engine).items())

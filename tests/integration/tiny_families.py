@@ -121,6 +121,9 @@ RIGHT: dict[str, dict[str, Any]] = {
 DENSE = frozenset({"biogpt", "codegen", "doge", "falcon", "gptj", "stablelm", "xglm"})
 """Of those the ones whose attention takes a dense mask: it is not behind transformers' interface, or edits masks."""
 
+REPEATED = frozenset({"diffllama", "hrm_text"})
+"""Of those the ones whose packs have a prompt each: a layer of theirs attends several times in one pass."""
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     **dict.fromkeys(
         ("qwen3_next", "lfm2", "lfm2_moe", "jamba", "bamba", "falcon_h1", "nemotron_h", "minimax", "recurrent_gemma",

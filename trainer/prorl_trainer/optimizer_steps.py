@@ -47,6 +47,7 @@ def take_optimizer_steps(
         num_ranks=parts.num_ranks,
         aggregation=spec.algorithm.loss_aggregation,
         temperature=spec.rollout.temperature,
+        continue_prefixes=parts.engine.continues_prefixes,
     )
     prepared = parts.engine.prepare(batch, spec.measures_kl)
     updates = []

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from prorl_api.prompt_sharing import sharing_pays
+from prorl_api.prompt_sharing import Load, busiest, sharing_pays, spread
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
+from prorl_api.spec.roles import LearnerSpec
+from prorl_api.spec.values import EngineKind
+from prorl_control.forecast.memory import num_ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +46,14 @@ class StageBatch:
     """Of one completion, as assumed."""
     packs: int
     """Of an optimizer step, over all ranks."""
+    idle_ranks: int
+    """Ranks without one."""
     pack_positions: int
-    """Of the longest pack."""
+    """Of the longest pack, with the prefix that it continues."""
     trained_positions: int
     """Of a step, over all ranks: prompts as often as they are computed."""
+    rank_positions: int
+    """Of a step, of the rank with the most, for which the others wait."""
     measures_kl: bool
 
     @property
@@ -82,8 +89,8 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
     completion = min(lengths.completion or rollout.max_completion_tokens, rollout.max_completion_tokens)
     limit, minibatches = learner.microbatch_tokens, learner.prompts_per_step // learner.minibatch_prompts
     pieces = list(_pieces(learner.group_size, prompt, completion, limit))
-    sizes = pieces * learner.minibatch_prompts
-    packs = _first_fit(sizes, limit)
+    packs = _first_fit(pieces * learner.minibatch_prompts, limit)
+    loads, by_rank = _loads(learner, pieces, packs, prompt, completion, num_ranks(spec))
     return StageBatch(
         name=name,
         first_step=first,
@@ -94,9 +101,11 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
         optimizer_steps=minibatches,
         prompt_tokens=prompt,
         completion_tokens=completion,
-        packs=len(packs),
+        packs=sum(load.packs for load in loads),
+        idle_ranks=sum(not indices for indices in by_rank),
         pack_positions=max(packs),
-        trained_positions=sum(sizes) * minibatches,
+        trained_positions=sum(load.positions for load in loads) * minibatches,
+        rank_positions=busiest(loads, by_rank) * minibatches,
         measures_kl=spec.measures_kl,
     )
 
@@ -109,6 +118,22 @@ def _pieces(group_size: int, prompt: int, completion: int, limit: int) -> Iterat
         taken = min(room, group_size)
         yield prompt + taken * completion
         group_size -= taken
+
+
+def _loads(
+    learner: LearnerSpec, pieces: list[int], packs: list[int], prompt: int, completion: int, ranks: int
+) -> tuple[list[Load], list[list[int]]]:
+    """Return what ranks take of an optimizer step, and which rank what: packs, or groups that continue a prefix.
+
+    As the learner chooses where attention is not under dense masks (`prorl_trainer.algorithm.chains`).
+    """
+    ways = [[Load(1, positions) for positions in packs]]
+    shares = sharing_pays(prompt, learner.group_size, learner.group_size * completion)
+    may_continue = learner.engine is EngineKind.PLAIN or learner.deepspeed.zero_stage < 3
+    if may_continue and shares and len(pieces) > 1 and prompt > 1:
+        positions = sum(pieces) - (len(pieces) - 1) * (prompt - 1)
+        ways.insert(0, [Load(len(pieces) + 1, positions)] * learner.minibatch_prompts)
+    return min(((loads, spread(loads, ranks)) for loads in ways), key=lambda way: busiest(*way))
 
 
 def _first_fit(sizes: list[int], limit: int) -> list[int]:

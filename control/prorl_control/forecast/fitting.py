@@ -109,9 +109,9 @@ def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
         )
     for stage in stages:
         name = f"stage {stage.name}" if stage.name else "the first steps"
-        if stage.packs < ranks:
+        if stage.idle_ranks:
             yield (
-                f"{name}: an optimizer step has {stage.packs} packs for {ranks} ranks, so that {ranks - stage.packs} "
+                f"{name}: an optimizer step has {stage.packs} packs for {ranks} ranks, so that {stage.idle_ranks} "
                 "compute nothing; lower microbatchTokens, or raise minibatchPrompts"
             )
 

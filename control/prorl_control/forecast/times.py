@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_control.forecast.batches import StageBatch
-from prorl_control.forecast.memory import num_ranks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +47,7 @@ def step_time(spec: ProRLJobSpec, stage: StageBatch, throughput: Throughput, pub
     if throughput.server_tokens:
         sampling = stage.sampled_tokens / (throughput.server_tokens * spec.rollout.replicas)
     if throughput.rank_positions:
-        # A rank waits for the one with the most packs: the last round of packs may not be full.
-        ranks = num_ranks(spec)
-        rounds = -(-stage.packs // ranks)
-        updating = stage.trained_positions * rounds / stage.packs / throughput.rank_positions
+        updating = stage.rank_positions / throughput.rank_positions
         forward = updating / (4 if spec.learner.gradient_checkpointing else 3)
         scoring = forward * ((1 if stage.measures_kl else 0) + (stage.optimizer_steps - 1) / stage.optimizer_steps)
     if throughput.link_bytes and published is not None:

@@ -140,17 +140,23 @@ def test_ranks_wait_for_the_one_with_the_most_packs() -> None:
     assert (stage.packs, stage.trained_positions) == (3, 72)
     two = job.spec.model_copy(update={"learner": job.spec.learner.model_copy(update={"processes_per_replica": 2})})
     assert step_time(job.spec, stage, Throughput(rank_positions=1), None).updating == pytest.approx(72)
-    assert step_time(two, stage, Throughput(rank_positions=1), None).updating == pytest.approx(48)
+    (of_two,) = stage_batches(two, LONGEST)
+    assert step_time(two, of_two, Throughput(rank_positions=1), None).updating == pytest.approx(48)
 
 
-def test_packs_are_those_that_the_learner_builds() -> None:
+@pytest.mark.parametrize("stage_of_zero", [2, 3])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 7])
+def test_packs_are_those_that_the_learner_builds(ranks: int, stage_of_zero: int) -> None:
     """Over groups that share packs, fill one, and are cut."""
     for limit, prompt in ((20, 7), (24, 7), (40, 7), (57, 7), (64, 7), (200, 7), (3000, 7), (3000, 11)):
         completion = 9 if limit < 3000 else 400
         job = make_job(
             rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
-            learner={"promptsPerStep": 6, "minibatchPrompts": 3, "groupSize": 5, "microbatchTokens": limit},
-        )
+            learner={
+                "promptsPerStep": 6, "minibatchPrompts": 3, "groupSize": 5, "microbatchTokens": limit,
+                "processesPerReplica": ranks, "deepspeed": {"zeroStage": stage_of_zero}, "engine": "deepspeed",
+            },
+        )  # fmt: skip
         (stage,) = stage_batches(job.spec, LONGEST)
         rollouts = tuple(
             make_rollout(make_segment([number] * completion, logprobs=[0.0] * completion)) for number in range(5)
@@ -160,13 +166,20 @@ def test_packs_are_those_that_the_learner_builds() -> None:
             for index in range(6)
         ]
         batch = build_batch(
-            groups, minibatch_prompts=3, microbatch_tokens=limit, num_ranks=1,
-            aggregation=LossAggregation.TOKEN_MEAN, temperature=1.0,
+            groups, minibatch_prompts=3, microbatch_tokens=limit, num_ranks=ranks,
+            aggregation=LossAggregation.TOKEN_MEAN, temperature=1.0, continue_prefixes=stage_of_zero < 3,
         )  # fmt: skip
-        built = [[pack.num_positions for pack in minibatch.packs_by_rank[0]] for minibatch in batch.minibatches]
-        assert [len(packs) for packs in built] == [stage.packs] * stage.optimizer_steps
-        assert max(built[0]) == stage.pack_positions
-        assert sum(map(sum, built)) == stage.trained_positions
+        built = [
+            [[pack for pack in packs if pack.group_ids[0] >= 0] for packs in minibatch.packs_by_rank]
+            for minibatch in batch.minibatches
+        ]
+        packs = [pack for of_rank in built[0] for pack in of_rank]
+        positions = [sum(pack.num_positions for pack in of_rank) for of_rank in built[0]]
+        assert len(packs) == stage.packs
+        assert max(pack.prefix_length + pack.num_positions for pack in packs) == stage.pack_positions
+        assert sum(positions) * stage.optimizer_steps == stage.trained_positions
+        assert max(positions) * stage.optimizer_steps == stage.rank_positions
+        assert sum(not of_rank for of_rank in built[0]) == stage.idle_ranks
 
 
 def test_stages_have_their_own_arithmetic() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -48,10 +49,15 @@ def make_pack(*groups: tuple[int, list[int]]) -> Pack:
     return pack
 
 
+def continuing(pack: Pack, prefix_length: int) -> Pack:
+    """The same without its first positions, which are those of a prefix."""
+    columns = ("input_ids", "position_ids", "group_ids", "branch_ids")
+    cut = {name: getattr(pack, name)[prefix_length:] for name in columns}
+    return replace(pack, **cut, predict_from=pack.predict_from - prefix_length, prefix_length=prefix_length)
+
+
 def columns(pack: Pack) -> tuple[Tensor, Tensor, Tensor]:
-    group, branch, position = (
-        torch.from_numpy(column) for column in (pack.group_ids, pack.branch_ids, pack.position_ids)
-    )
+    group, branch, position = map(torch.from_numpy, pack.seen)
     return group, branch, position
 
 
@@ -74,13 +80,29 @@ GROUPS = st.lists(
 def test_blocks_hold_each_allowed_pair_once_and_no_row_without_a_key(
     shape: list[tuple[int, list[int]]], window: int | None, call_cost: int
 ) -> None:
-    pack = make_pack(*shape)
-    seen = torch.zeros(pack.num_positions, pack.num_positions, dtype=torch.int64)
+    assert_each_pair_once(make_pack(*shape), window, call_cost)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    prompt=st.integers(2, 40), completions=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    window=st.none() | st.integers(1, 60), call_cost=st.sampled_from([0, 30, CALL_COST]),
+)  # fmt: skip
+def test_blocks_of_a_continued_prefix_hold_the_pairs_of_the_other_positions(
+    prompt: int, completions: list[int], window: int | None, call_cost: int
+) -> None:
+    assert_each_pair_once(continuing(make_pack((prompt, completions)), prompt - 1), window, call_cost)
+
+
+def assert_each_pair_once(pack: Pack, window: int | None, call_cost: int) -> None:
+    num_seen = pack.prefix_length + pack.num_positions
+    seen = torch.zeros(num_seen, num_seen, dtype=torch.int64)
     for block in plan_blocks(pack, window, call_cost):
         computed = pairs(block, pack, window)
         assert computed.any(-1).all()
         seen[block.start : block.stop, block.key_start : block.key_stop] += computed
-    assert torch.equal(seen, attention_allowed(pack, CPU, window).long())
+    assert torch.equal(seen[pack.prefix_length :], attention_allowed(pack, CPU, window).long())
+    assert not seen[: pack.prefix_length].any()
 
 
 def test_a_padding_position_attends_to_itself() -> None:
@@ -101,6 +123,15 @@ def test_the_cheapest_way_is_taken_by_hand() -> None:
         Block(20, 620, 0, 20, Kind.FULL),
         Block(20, 320, 20, 320, Kind.CAUSAL),
         Block(320, 620, 320, 620, Kind.CAUSAL),
+    )
+
+
+def test_a_continued_prefix_is_cut_by_hand() -> None:
+    """Prompt of 100, its last token in the pack, and a completion of 2,000: on the prompt, and on itself."""
+    assert plan_blocks(continuing(make_pack((100, [2000])), 99)) == (
+        Block(99, 100, 0, 100, Kind.FULL),
+        Block(100, 2100, 0, 100, Kind.FULL),
+        Block(100, 2100, 100, 2100, Kind.CAUSAL),
     )
 
 
@@ -178,6 +209,23 @@ def test_outputs_and_gradients_are_those_of_dense_attention(
         torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("call_cost", [0, CALL_COST])
+@pytest.mark.parametrize("window", [None, 6])
+@pytest.mark.parametrize("cap", [None, 0.7])
+def test_queries_behind_a_prefix_have_the_outputs_and_gradients_of_dense_attention(
+    monkeypatch: pytest.MonkeyPatch, call_cost: int, window: int | None, cap: float | None
+) -> None:
+    monkeypatch.setattr(planning, "_FEWEST_ROWS", 4)
+    pack, scores = continuing(make_pack((9, [5, 12, 1])), 8), Scores(scale=0.3, cap=cap)
+    layout, allowed = lay_out(pack, window, CPU, call_cost), attention_allowed(pack, CPU, window)
+    tensors = inputs(pack.prefix_length + pack.num_positions)
+    ours = outcome(lambda q, k, v, _: layout.attend(q[:, :, 8:], k, v, scores), tensors)
+    plain = outcome(lambda q, k, v, _: dense_attention(q[:, :, 8:], k, v, scores, allowed), tensors)
+    assert len(ours) == len(plain) == 4
+    for one, other in zip(ours, plain, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-5)
+
+
 @pytest.mark.parametrize("cap", [None, 0.7])
 def test_half_precision_is_right_within_its_rounding(cap: float | None) -> None:
     tensors = inputs(MIXED.num_positions)
@@ -218,6 +266,22 @@ def test_the_sequences_of_the_variable_length_kernel_are_those_of_the_pack(
 ) -> None:
     pack, scores = make_pack(*shape), Scores(scale=0.3)
     query, key, value, _ = inputs(pack.num_positions)
+    ours = lay_out_varlen(pack, window, CPU).attend_by(varlen_by_definition, query, key, value, scores)
+    plain = dense_attention(query, key, value, scores, attention_allowed(pack, CPU, window))
+    torch.testing.assert_close(ours, plain)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    prompt=st.integers(2, 40), completions=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    window=st.none() | st.integers(1, 60),
+)  # fmt: skip
+def test_the_sequences_of_the_variable_length_kernel_continue_a_prefix(
+    prompt: int, completions: list[int], window: int | None
+) -> None:
+    pack, scores = continuing(make_pack((prompt, completions)), prompt - 1), Scores(scale=0.3)
+    query, key, value, _ = inputs(pack.prefix_length + pack.num_positions)
+    query = query[:, :, pack.prefix_length :]
     ours = lay_out_varlen(pack, window, CPU).attend_by(varlen_by_definition, query, key, value, scores)
     plain = dense_attention(query, key, value, scores, attention_allowed(pack, CPU, window))
     torch.testing.assert_close(ours, plain)

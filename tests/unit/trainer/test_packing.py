@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -169,6 +170,48 @@ def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
     assert [sorted(set(pack.completion_ids.tolist())) for pack in packs] == [[0, 1], [2]]
 
 
+def test_runs_of_a_long_group_continue_one_prefix_by_hand() -> None:
+    """A group that is cut, one that is not, and one whose prompt is a single token."""
+    lengths = [[4, 4, 4], [2], [5, 5, 5]]
+    groups = [
+        make_scored(make_group([1.0] * len(each), prompt_ids=prompt, lengths=each, index=index), (1.0,) * len(each))
+        for index, (prompt, each) in enumerate(zip([(1, 2, 3), (4, 5), (6,)], lengths, strict=True))
+    ]
+    packs = all_packs(pack_up(groups, microbatch_tokens=11, continue_prefixes=True))
+    prefix, first, second = packs[:3]
+    assert (prefix.input_ids.tolist(), prefix.num_continuations, prefix.num_loss_tokens) == ([1, 2], 2, 0)
+    assert [pack.prefix_length for pack in packs] == [0, 2, 2, 0, 0]
+    assert first.input_ids[0] == second.input_ids[0] == 3
+    assert first.position_ids.tolist() == [2, 3, 4, 5, 6, 3, 4, 5, 6]
+    assert first.branch_ids.tolist() == [0, 1, 1, 1, 1, 2, 2, 2, 2]
+    assert first.predict_from.tolist() == [0, 1, 2, 3, 0, 5, 6, 7]
+    assert second.position_ids.tolist() == [2, 3, 4, 5, 6]
+    assert sum(pack.num_positions for pack in packs[:3]) == 2 + 9 + 5, "instead of 11 + 7"
+    assert [column.tolist() for column in second.seen] == [[0] * 7, [0] * 3 + [1] * 4, [*range(7)]]
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "ranks", "is_continued"),
+    [
+        (3, 1, True),  # 3 x (2 + 3 x 9) = 87 positions instead of 9 x 11 = 99
+        (2, 2, True),  # 29 on each rank instead of 33
+        (3, 2, False),  # 58 and 29: the busier one would have more than the 55 of five packs of 11
+        (1, 3, False),  # two ranks would have nothing to do
+    ],
+)
+def test_prefixes_are_continued_where_that_leaves_the_busiest_rank_less(
+    num_groups: int, ranks: int, is_continued: bool
+) -> None:
+    groups = [
+        make_scored(make_group([1.0] * 3, prompt_ids=(1, 2, 3), lengths=[8, 8, 8], index=index), (1.0,) * 3)
+        for index in range(num_groups)
+    ]
+    batch = pack_up(groups, microbatch_tokens=11, num_ranks=ranks, continue_prefixes=True)
+    packs_by_rank = batch.minibatches[0].packs_by_rank
+    assert any(pack.num_continuations for packs in packs_by_rank for pack in packs) == is_continued
+    assert all(follows_its_prefix(packs) for packs in packs_by_rank)
+
+
 def test_without_sharing_every_completion_has_its_own_prompt() -> None:
     group = make_scored(make_group([1.0, 0.0]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group], share_prompts=False))
@@ -297,8 +340,11 @@ def scored_groups(shape: list[tuple[int, list[tuple[list[int], bool]]]]) -> list
 
 
 @settings(max_examples=150, deadline=None)
-@given(shape=GROUPS, ranks=st.integers(1, 3), minibatch=st.integers(1, 3), limit=st.integers(21, 60))
-def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int) -> None:
+@given(
+    shape=GROUPS, ranks=st.integers(1, 3), minibatch=st.integers(1, 3), limit=st.integers(21, 60),
+    is_continued=st.booleans(),
+)  # fmt: skip
+def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int, is_continued: bool) -> None:
     groups = scored_groups(shape)
     for aggregation in LossAggregation:
         batch = pack_up(
@@ -307,6 +353,7 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int) -> 
             microbatch_tokens=limit,
             num_ranks=ranks,
             aggregation=aggregation,
+            continue_prefixes=is_continued,
         )
         trained = Counter(token for pack in all_packs(batch) for token in pack.targets.tolist())
         wanted = [
@@ -324,13 +371,32 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int) -> 
             packs = [pack for packs in one.packs_by_rank for pack in packs]
             total = sum(float(pack.token_weights.astype(np.float64).sum()) for pack in packs)
             assert total == pytest.approx(1.0, rel=1e-5), "weights add up to one in every optimizer step"
-            assert all(pack.num_positions <= limit for pack in packs)
+            assert all(pack.prefix_length + pack.num_positions <= limit for pack in packs)
+            assert all(follows_its_prefix(packs) for packs in one.packs_by_rank)
         for pack in all_packs(batch):
             # A token is predicted from the position before it, in its own branch or at the prompt's end.
             where = [pack.input_ids.tolist().index(token) for token in pack.targets.tolist()]
             assert (pack.position_ids[where] == pack.position_ids[pack.predict_from] + 1).all()
             allowed = attention_allowed(pack, CPU)
-            assert all(allowed[target, source] for target, source in zip(where, pack.predict_from, strict=True))
+            sources = pack.prefix_length + pack.predict_from
+            assert all(allowed[target, source] for target, source in zip(where, sources, strict=True))
+
+
+def follows_its_prefix(packs: Sequence[Pack]) -> bool:
+    """Whether each continuation comes after a prefix of its length, and each prefix is followed by all of its own."""
+    left, length = 0, 0
+    for pack in packs:
+        if pack.prefix_length:
+            left -= 1
+            if left < 0 or pack.prefix_length != length or pack.position_ids[0] != length:
+                return False
+        elif left:
+            return False
+        elif pack.num_continuations:
+            left, length = pack.num_continuations, pack.num_positions
+            if pack.num_loss_tokens:
+                return False
+    return not left
 
 
 def test_the_same_batch_gives_the_same_packs() -> None:

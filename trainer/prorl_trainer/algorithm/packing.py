@@ -1,10 +1,9 @@
 """From scored groups to packed sequences: prompts computed once, loss weights fixed globally. Pure.
 
-A group that fits into one pack shares its prompt there; a longer one is cut into runs of completions, each with the
-prompt in front. Completions of a group with the same tokens are computed once, too, and trained as often as sampled.
-Where sharing saves next to nothing, because completions are long, each has a prompt of its own. Packs are filled
-first-fit in the order of the groups, so that the same batch gives the same packs. Every rank gets the same number of
-packs; empty ones (a single padding token, no loss) fill up.
+A group that fits into one pack shares its prompt there. The runs of completions into which a longer one is cut
+(`pieces`) continue one prefix where that leaves the busiest rank less to do (`chains`); otherwise each has the prompt
+in front. The same batch gives the same packs. Every rank gets the same number of packs; empty ones (a single padding
+token, no loss) fill up.
 """
 
 from __future__ import annotations
@@ -12,49 +11,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from prorl_api.prompt_sharing import sharing_pays
 from prorl_api.spec.values import LossAggregation
-from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, Rollout, ScoredGroup
-
-
-@dataclass(frozen=True, slots=True)
-class _Completion:
-    """A completion that is trained."""
-
-    number: int
-    """Its id in the batch."""
-    rollout: Rollout
-    advantage: float
-
-    @property
-    def content(self) -> tuple[tuple[bool, tuple[int, ...]], ...]:
-        """What decides on its probabilities and on which of its tokens are trained."""
-        return tuple((segment.loss_mask, tuple(segment.token_ids)) for segment in self.rollout.segments)
-
-
-_Branch = tuple[_Completion, ...]
-"""Completions of one prompt with the same content: their positions are computed once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A prompt with some of its group's completions: what is placed into one pack as a whole."""
-
-    prompt_ids: tuple[int, ...]
-    branches: tuple[_Branch, ...]
-
-    @property
-    def num_positions(self) -> int:
-        return len(self.prompt_ids) + sum(branch[0].rollout.num_tokens for branch in self.branches)
-
-    @property
-    def completions(self) -> list[_Completion]:
-        return [completion for branch in self.branches for completion in branch]
+from prorl_trainer.algorithm.chains import Chain, spread_chains
+from prorl_trainer.algorithm.pieces import Completion, Piece, pieces_of, token_weights
+from prorl_trainer.algorithm.types import Batch, Minibatch, Pack, ScoredGroup
 
 
 def build_batch(
@@ -66,6 +31,7 @@ def build_batch(
     aggregation: LossAggregation,
     temperature: float,
     share_prompts: bool = True,
+    continue_prefixes: bool = False,
 ) -> Batch:
     """Cut a batch into optimizer steps and packs.
 
@@ -78,16 +44,18 @@ def build_batch(
         temperature: Of the sampling; the learner's probabilities are tempered alike.
         share_prompts: True: where `prompt_sharing.sharing_pays`, and copies of a completion. False: nothing is shared
             (for comparison only).
+        continue_prefixes: Whether packs may continue a prefix: whether the engine can have them do so.
 
     Raises:
         ValueError: A prompt with one completion does not fit into a pack.
     """
     minibatches = []
     for chosen in _cut(groups, minibatch_prompts):
-        pieces = _pieces(chosen, microbatch_tokens, share_prompts)
-        weights = _token_weights(pieces, aggregation)
-        packs = [_pack(bin_pieces, weights) for bin_pieces in _first_fit(pieces, microbatch_tokens)]
-        minibatches.append(Minibatch(packs_by_rank=_spread(packs, num_ranks), num_groups=len(chosen)))
+        pieces = pieces_of(chosen, microbatch_tokens, share_prompts)
+        weights = token_weights(pieces, aggregation)
+        by_rank = spread_chains(pieces, microbatch_tokens, num_ranks, continue_prefixes=continue_prefixes)
+        packs = [[pack for chain in chains for pack in _packs(chain, weights)] for chains in by_rank]
+        minibatches.append(Minibatch(packs_by_rank=_filled_up(packs), num_groups=len(chosen)))
     return Batch(minibatches=tuple(minibatches), temperature=temperature)
 
 
@@ -102,89 +70,25 @@ def _cut(groups: Sequence[ScoredGroup], minibatch_prompts: int) -> list[Sequence
     return [groups[start:end] for start, end in itertools.pairwise(ends) if end > start]
 
 
-def _pieces(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> list[_Piece]:
-    pieces: list[_Piece] = []
-    next_id = 0
-    for scored in groups:
-        prompt_ids = scored.group.prompt.token_ids
-        trained = [_Completion(number, *one) for number, one in enumerate(_trained(scored, limit), start=next_id)]
-        next_id += len(trained)
-        branches = _branches(trained) if share_prompts else [(completion,) for completion in trained]
-        completion_tokens = sum(branch[0].rollout.num_tokens for branch in branches)
-        shares = share_prompts and sharing_pays(len(prompt_ids), len(branches), completion_tokens)
-        run: list[_Branch] = []
-        used = len(prompt_ids)
-        for branch in branches:
-            num_tokens = branch[0].rollout.num_tokens
-            if run and (not shares or used + num_tokens > limit):
-                pieces.append(_Piece(prompt_ids, tuple(run)))
-                run, used = [], len(prompt_ids)
-            run.append(branch)
-            used += num_tokens
-        if run:
-            pieces.append(_Piece(prompt_ids, tuple(run)))
-    return pieces
+def _packs(chain: Chain, weights: dict[int, float]) -> list[Pack]:
+    if not chain.is_continued:
+        return [_pack(chain.pieces, weights)]
+    prefix = chain.pieces[0].prompt_ids[:-1]
+    first = _pack([replace(chain.pieces[0], prompt_ids=prefix, branches=())], weights)
+    runs = [_pack([piece], weights, len(prefix)) for piece in chain.pieces]
+    return [replace(first, num_continuations=len(runs)), *runs]
 
 
-def _branches(completions: Sequence[_Completion]) -> list[_Branch]:
-    """Put copies together, each with the first of its kind."""
-    found: dict[Any, list[_Completion]] = {}
-    for completion in completions:
-        found.setdefault(completion.content, []).append(completion)
-    return [tuple(copies) for copies in found.values()]
+def _filled_up(by_rank: Sequence[Sequence[Pack]]) -> tuple[tuple[Pack, ...], ...]:
+    longest = max(map(len, by_rank))
+    return tuple((*packs, *[empty_pack()] * (longest - len(packs))) for packs in by_rank)
 
 
-def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
-    """Return the rollouts with an advantage and a token to train, and their advantages."""
-    prompt, kept = scored.group.prompt, []
-    for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
-        if advantage is None or not any(segment.loss_mask and segment.token_ids for segment in rollout.segments):
-            continue
-        if len(prompt.token_ids) + rollout.num_tokens > limit:
-            raise ValueError(
-                f"prompt {prompt.index} of source {prompt.source} has {len(prompt.token_ids)} tokens and a completion "
-                f"of {rollout.num_tokens}: more than learner.microbatchTokens {limit}; raise it"
-            )
-        kept.append((rollout, advantage))
-    return kept
-
-
-def _token_weights(pieces: Sequence[_Piece], aggregation: LossAggregation) -> dict[int, float]:
-    """Weight of each loss token by completion id; all tokens of the optimizer step add up to 1."""
-    lengths = {
-        completion.number: sum(len(segment.token_ids) for segment in completion.rollout.segments if segment.loss_mask)
-        for piece in pieces
-        for completion in piece.completions
-    }
-    if aggregation is LossAggregation.TOKEN_MEAN:
-        total = sum(lengths.values())
-        return dict.fromkeys(lengths, 1.0 / max(total, 1))
-    return {completion_id: 1.0 / (len(lengths) * length) for completion_id, length in lengths.items()}
-
-
-def _first_fit(pieces: Sequence[_Piece], limit: int) -> list[list[_Piece]]:
-    bins: list[list[_Piece]] = []
-    free: list[int] = []
-    for piece in pieces:
-        size = piece.num_positions
-        place = next((index for index, room in enumerate(free) if room >= size), None)
-        if place is None:
-            bins.append([piece])
-            free.append(limit - size)
-        else:
-            bins[place].append(piece)
-            free[place] -= size
-    return bins
-
-
-def _spread(packs: Sequence[Pack], num_ranks: int) -> tuple[tuple[Pack, ...], ...]:
-    """Largest packs first, each to the rank with the fewest positions so far among those with the fewest packs."""
-    by_rank: list[list[Pack]] = [[] for _ in range(num_ranks)]
-    for pack in sorted(packs, key=lambda pack: -pack.num_positions):
-        target = min(by_rank, key=lambda assigned: (len(assigned), sum(item.num_positions for item in assigned)))
-        target.append(pack)
-    longest = max(len(assigned) for assigned in by_rank)
-    return tuple(tuple(assigned + [empty_pack()] * (longest - len(assigned))) for assigned in by_rank)
+_COLUMNS = (
+    "input_ids", "position_ids", "group_ids", "branch_ids", "predict_from", "targets", "rollout_logprobs",
+    "advantages", "completion_ids", "token_weights",
+)  # fmt: skip
+"""Of a pack."""
 
 
 def empty_pack() -> Pack:
@@ -197,12 +101,13 @@ def empty_pack() -> Pack:
     )  # fmt: skip
 
 
-def _pack(pieces: Sequence[_Piece], weights: dict[int, float]) -> Pack:
-    columns: dict[str, list[float]] = {name: [] for name in Pack.__dataclass_fields__}
+def _pack(pieces: Sequence[Piece], weights: dict[int, float], prefix_length: int = 0) -> Pack:
+    """Make a pack; of one piece alone if it continues a prefix."""
+    columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
     for group_id, piece in enumerate(pieces):
         prompt_length = len(piece.prompt_ids)
-        prompt_end = len(columns["input_ids"]) + prompt_length - 1
-        _extend(columns, piece.prompt_ids, range(prompt_length), group_id, 0)
+        prompt_end = len(columns["input_ids"]) + prompt_length - prefix_length - 1
+        _extend(columns, piece.prompt_ids[prefix_length:], range(prefix_length, prompt_length), group_id, 0)
         for number, branch in enumerate(piece.branches, start=1):
             first = len(columns["input_ids"])
             ids = [token for segment in branch[0].rollout.segments for token in segment.token_ids]
@@ -213,11 +118,11 @@ def _pack(pieces: Sequence[_Piece], weights: dict[int, float]) -> Pack:
     arrays: dict[str, Any] = {
         name: np.array(values, dtype=np.float32 if name in floats else np.int64) for name, values in columns.items()
     }
-    return Pack(**arrays)
+    return Pack(**arrays, prefix_length=prefix_length)
 
 
 def _add_loss_tokens(
-    columns: dict[str, list[float]], completion: _Completion, prompt_end: int, first: int, weight: float
+    columns: dict[str, list[float]], completion: Completion, prompt_end: int, first: int, weight: float
 ) -> None:
     """Add what is trained of a completion whose positions begin at `first`."""
     previous, start = prompt_end, first

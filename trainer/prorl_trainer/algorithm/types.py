@@ -145,6 +145,10 @@ class Pack:
     A completion attends to its own prompt and itself; positions restart after the prompt for each of them. Arrays of
     length L are aligned: loss token `l` is `targets[l]`, predicted from position `predict_from[l]`. Completions of a
     prompt with the same tokens have positions in common, and each its own loss tokens.
+
+    Completions of one prompt that fill several packs may continue a prefix: a pack of all of the prompt's tokens but
+    the last one and nothing else, computed right before them on the same rank. They attend to it as if it were in
+    front of their own positions, which begin with the prompt's last token.
     """
 
     input_ids: IntArray  # [T]
@@ -157,6 +161,20 @@ class Pack:
     advantages: FloatArray  # [L]
     completion_ids: IntArray  # [L], which completion of the batch the token belongs to
     token_weights: FloatArray  # [L], the token's share in the loss; sums to 1 over an optimizer step
+    num_continuations: int = 0
+    """Of a prefix: how many of the packs after it continue it."""
+    prefix_length: int = 0
+    """P: positions of the prefix that it continues; 0: of none."""
+
+    @property
+    def seen(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Group, branch and position [P + T] of what its positions may attend to: of the prefix, then of its own."""
+        before = np.arange(self.prefix_length)
+        return (
+            np.concatenate([np.zeros_like(before), self.group_ids]),
+            np.concatenate([np.zeros_like(before), self.branch_ids]),
+            np.concatenate([before, self.position_ids]),
+        )
 
     @property
     def num_positions(self) -> int:

@@ -26,8 +26,13 @@ class Backend(Protocol):
     rank: int
     num_ranks: int
 
+    continues_prefixes: bool
+    """Whether packs may continue a prefix that another pack of the same optimizer step has begun."""
+
     def forward(self, inputs: dict[str, Any], temperature: float, slope: SlopeOfLoss | None = None) -> HeadOutput:
-        """`PackedPolicy.forward` of the policy; its loss has a gradient if there is a slope."""
+        """`PackedPolicy.forward` of the policy, of which `inputs` are all arguments but those named; its loss has a
+        gradient if there is a slope.
+        """
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of this rank's share of the loss. Shares of all ranks add up to the loss."""

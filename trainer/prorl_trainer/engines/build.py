@@ -149,18 +149,32 @@ def _begin_at(weights: Path, policy: PackedPolicy) -> None:
 
 
 def _proven(policy: PackedPolicy, model_path: str) -> float:
-    """Prove the packing with attention in linear memory; where that fails, under dense masks."""
+    """Prove the packing with attention in linear memory, and prefixes that packs continue.
+
+    Where the first fails, dense masks are proven; where the second fails, prompts are repeated.
+    """
     way = policy.family.masks.way
     if way is not Way.DENSE:
         try:
-            return prove_packing(policy, model_path)
+            difference = prove_packing(policy, model_path)
         except SpecError as error:
             _logger.warning(
                 "attention goes by dense masks: memory and time grow with the square of spec.learner.microbatchTokens",
                 extra={"attention": way.value, "reason": str(error)},
             )
             policy.attend_densely()
+        else:
+            return max(difference, _proven_to_continue(policy, model_path))
     return prove_packing(policy, model_path)
+
+
+def _proven_to_continue(policy: PackedPolicy, model_path: str) -> float:
+    try:
+        return prove_packing(policy, model_path, is_continued=True)
+    except SpecError as error:
+        _logger.warning("prompts are computed once in each pack", extra={"reason": str(error)})
+        policy.repeat_prompts()
+        return 0.0
 
 
 def _backend(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Backend:

@@ -38,6 +38,8 @@ class DeepSpeedBackend:
         self.rank, self.num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._zero = deepspeed.zero
         self._stage = learner.deepspeed.zero_stage
+        # ZeRO-3 gathers a layer's weights when the layer is asked for its output's gradient; a prefix's keys go around.
+        self.continues_prefixes = self._stage < 3
         self._policy = policy
         optimizer = adamw([each for each in policy.parameters() if each.requires_grad], learner.optimizer)
         self._engine: Any = deepspeed.initialize(

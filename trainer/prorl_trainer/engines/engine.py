@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -41,8 +41,13 @@ class TrainingEngine:
         """Whether the reference was moved since a file held it."""
         self._on_progress: Callable[..., None] | None = None
         self._batch: StagedBatch | None = None
-        self._ref_logprobs: list[list[Tensor | None]] = []
-        self._old_logprobs: list[list[Tensor | None]] = []
+        self._ref_logprobs: list[Sequence[Tensor | None]] = []
+        self._old_logprobs: list[Sequence[Tensor | None]] = []
+
+    @property
+    def continues_prefixes(self) -> bool:
+        """Whether a batch's packs may continue a prefix. Of this rank alone: not collective."""
+        return self._backend.continues_prefixes and self._backend.policy.family.masks.continues_prefixes
 
     def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
         """Take a batch; compute reference and old log-probabilities.
@@ -60,17 +65,15 @@ class TrainingEngine:
         plan = self._backend.policy.family.masks
         staged = self._batch = StagedBatch(batch, self._backend.rank, plan, self._backend.device)
         started = time.monotonic()
-        steps = [(index, range(staged.num_packs(index))) for index in range(staged.num_minibatches)]
+        steps = range(staged.num_minibatches)
         if with_reference:
             with self._asked_reference().during_pass() as forward:
-                self._ref_logprobs = [
-                    [self._reference_logprobs(forward, index, pack) for pack in packs] for index, packs in steps
-                ]
+                self._ref_logprobs = [self._reference_logprobs(forward, index) for index in steps]
         else:
-            self._ref_logprobs = [[None for _ in packs] for _, packs in steps]
+            self._ref_logprobs = [[None for _ in staged.links(index)] for index in steps]
         middle = self._finished()
         self._old_logprobs = [
-            [self._policy_logprobs(index, pack) if index else None for pack in packs] for index, packs in steps
+            self._policy_logprobs(staged, index) if index else [None for _ in staged.links(index)] for index in steps
         ]
         return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 
@@ -84,12 +87,18 @@ class TrainingEngine:
         """
         batch = self._staged()
         sums: dict[str, Tensor] = {}
-        for index in range(batch.num_packs(minibatch)):
+        for index, link in batch.links(minibatch):
             old, ref = self._old_logprobs[minibatch][index], self._ref_logprobs[minibatch][index]
             inputs = batch.loss_inputs(minibatch, index, old, ref)
-            output = self._backend.forward(batch.inputs(minibatch, index), batch.temperature, _slope(algorithm, inputs))
+            given = batch.inputs(minibatch, index, link)
+            output = self._backend.forward(given, batch.temperature, _slope(algorithm, inputs))
             _merge(sums, loss_sums(algorithm, output.logprobs, inputs, output.entropies))
+            if link.begins:  # it goes backward after its continuations
+                of_prefix = output.loss
+                continue
             self._backend.backward(_contagious(output.loss))
+            if link.ends:
+                self._backend.backward(of_prefix + link.loss_of_prefix())
         norm = self._backend.step(learning_rate)
         return {**self._reduced(sums), "gradient_norm": norm}
 
@@ -97,7 +106,8 @@ class TrainingEngine:
     def logprobs(self, batch: Batch) -> list[float]:
         """Compute the policy's log-probabilities of the one pack of `batch`, which is the same on every rank."""
         staged = StagedBatch(batch, 0, self._backend.policy.family.masks, self._backend.device)
-        values: list[float] = self._backend.forward(staged.inputs(0, 0), batch.temperature).logprobs.tolist()
+        (logprobs,) = self._policy_logprobs(staged, 0)
+        values: list[float] = logprobs.tolist()
         return values
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
@@ -204,15 +214,19 @@ class TrainingEngine:
         return self._reference
 
     @torch.no_grad()
-    def _reference_logprobs(self, forward: Forward, minibatch: int, index: int) -> Tensor:
+    def _reference_logprobs(self, forward: Forward, minibatch: int) -> list[Tensor]:
         batch = self._staged()
-        logprobs: Tensor = forward(**batch.inputs(minibatch, index), temperature=batch.temperature).logprobs
-        return logprobs
+        return [
+            forward(**batch.inputs(minibatch, index, link), temperature=batch.temperature).logprobs
+            for index, link in batch.links(minibatch)
+        ]
 
     @torch.no_grad()
-    def _policy_logprobs(self, minibatch: int, index: int) -> Tensor:
-        batch = self._staged()
-        return self._backend.forward(batch.inputs(minibatch, index), batch.temperature).logprobs
+    def _policy_logprobs(self, batch: StagedBatch, minibatch: int) -> list[Tensor]:
+        return [
+            self._backend.forward(batch.inputs(minibatch, index, link), batch.temperature).logprobs
+            for index, link in batch.links(minibatch)
+        ]
 
     def _reduced(self, sums: dict[str, Tensor]) -> Sums:
         """Over all ranks, in two collectives and one copy off the device."""

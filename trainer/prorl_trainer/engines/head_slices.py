@@ -7,6 +7,7 @@ operation of PyTorch: its softmax is several times as fast as its exponential.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -77,9 +78,14 @@ class Logits:
         self._logits, self._table = (torch.empty(shape, device=hidden.device, dtype=torch.float32) for _ in range(2))
 
     def bounds(self) -> list[tuple[int, int]]:
-        """Return first row of each slice, and the row after its last one."""
+        """Return first row of each slice, and the row after its last one: of about the same size each.
+
+        A slice of a few rows would read the whole weight for them.
+        """
         count = len(self._hidden)
-        return [(start, min(start + self._rows, count)) for start in range(0, count, self._rows)]
+        num_slices = -(-count // self._rows)
+        edges = [count * index // num_slices for index in range(num_slices + 1)] if count else []
+        return list(itertools.pairwise(edges))
 
     def log_probabilities(self, start: int, stop: int, tokens: RowTokens) -> Tensor:
         """[l] of the tokens.

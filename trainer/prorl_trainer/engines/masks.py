@@ -16,7 +16,7 @@ from torch import Tensor
 
 from prorl_trainer.algorithm.types import Pack
 from prorl_trainer.engines.attention.blocks import CALL_COST, Block, Kind
-from prorl_trainer.engines.attention.interface import as_mask
+from prorl_trainer.engines.attention.interface import KeysOfLayer, as_mask, of_prefix
 from prorl_trainer.engines.attention.segments import KEPT_MASK_ENTRIES, allowed_pairs, lay_out
 from prorl_trainer.engines.attention.varlen import lay_out_varlen
 from prorl_trainer.engines.loss_tokens import by_position
@@ -49,6 +49,13 @@ class MaskPlan:
     """None: masks of booleans, as scaled_dot_product_attention takes them. Else numbers to add to the scores."""
     call_cost: int = CALL_COST
     """See `plan_blocks`."""
+    repeats_prompts: bool = False
+    """Whether the model was found unable to have packs continue a prefix."""
+
+    @property
+    def continues_prefixes(self) -> bool:
+        """Whether packs may continue a prefix: under dense masks attention is the model's own, and knows of none."""
+        return self.way is not Way.DENSE and not self.repeats_prompts
 
 
 Masks = Tensor | dict[str, Tensor]
@@ -56,10 +63,9 @@ Masks = Tensor | dict[str, Tensor]
 
 
 def attention_allowed(pack: Pack, device: torch.device, window: int | None = None) -> Tensor:
-    """[T, T] bool, row attends to column: see `allowed_pairs`."""
-    columns = (pack.group_ids, pack.branch_ids, pack.position_ids)
-    group, branch, position = (torch.from_numpy(column).to(device) for column in columns)
-    everything = Block(0, pack.num_positions, 0, pack.num_positions, Kind.MASKED)
+    """[T, P + T] bool, row attends to column: see `allowed_pairs`."""
+    group, branch, position = (torch.from_numpy(column).to(device) for column in pack.seen)
+    everything = Block(pack.prefix_length, len(group), 0, len(group), Kind.MASKED)
     return allowed_pairs(everything, (group, branch, position), window)
 
 
@@ -82,11 +88,18 @@ def pack_masks(pack: Pack, plan: MaskPlan, device: torch.device) -> Masks:
     return {FULL: mask(None), SLIDING: mask(plan.window)}
 
 
+def of_prefix_pack(masks: Masks, keys_of_layer: KeysOfLayer) -> Masks:
+    """Return the masks of a pack that begins or continues a prefix, for one pass."""
+    if isinstance(masks, dict):
+        return {kind: of_prefix(mask, keys_of_layer) for kind, mask in masks.items()}
+    return of_prefix(masks, keys_of_layer)
+
+
 def mask_bytes(pack: Pack, plan: MaskPlan) -> int:
     """Memory of a pack's masks; of a layout, what its small masks may take."""
     kinds = 2 if plan.by_layer_type else 1
     if plan.way is not Way.DENSE:
-        return kinds * 4 * min(pack.num_positions**2, KEPT_MASK_ENTRIES)
+        return kinds * 4 * min(pack.num_positions * (pack.prefix_length + pack.num_positions), KEPT_MASK_ENTRIES)
     item = 1 if plan.additive_dtype is None else plan.additive_dtype.itemsize
     return kinds * item * pack.num_positions**2
 

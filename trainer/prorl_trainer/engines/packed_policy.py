@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prorl_trainer.engines.attention.interface import NAME, register
+from prorl_trainer.engines.attention.interface import NAME, KeysOfLayer, register
 from prorl_trainer.engines.families import Family
 from prorl_trainer.engines.fused_head import HeadRequest, fuse_head
 from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.loss_tokens import LossTokens
-from prorl_trainer.engines.masks import Masks, Way
+from prorl_trainer.engines.masks import Masks, Way, of_prefix_pack
 from prorl_trainer.engines.vocabulary_gradients import GradientSum, sum_embedding_gradients
 
 
@@ -40,7 +40,7 @@ class PackedPolicy(nn.Module):
 
     def forward(
         self, input_ids: Tensor, position_ids: Tensor, masks: Masks, tokens: LossTokens, temperature: float,
-        slope: SlopeOfLoss | None = None,
+        slope: SlopeOfLoss | None = None, keys_of_layer: KeysOfLayer | None = None,
     ) -> HeadOutput:  # fmt: skip
         """Log-probabilities of tokens under softmax(logits / temperature), that distribution's entropy, and a loss.
 
@@ -51,7 +51,10 @@ class PackedPolicy(nn.Module):
             tokens: The L loss tokens, and the positions whose output predicts them.
             temperature: Above 0.
             slope: The loss of some of the tokens and its gradient; None: log-probabilities alone are wanted.
+            keys_of_layer: Of a pack that begins or continues a prefix.
         """
+        if keys_of_layer is not None:
+            masks = of_prefix_pack(masks, keys_of_layer)
         decoder = self.model.get_decoder()
         output = decoder(input_ids=input_ids, position_ids=position_ids, attention_mask=masks, use_cache=False)
         request = HeadRequest(
@@ -84,6 +87,10 @@ class PackedPolicy(nn.Module):
         """Take masks with an entry for each pair of positions from here on."""
         self.family = replace(self.family, masks=replace(self.family.masks, way=Way.DENSE))
         self._use_attention(self._packed_attention)
+
+    def repeat_prompts(self) -> None:
+        """Have no pack continue a prefix from here on."""
+        self.family = replace(self.family, masks=replace(self.family.masks, repeats_prompts=True))
 
     @property
     def _packed_attention(self) -> str:

@@ -1,9 +1,10 @@
 """The learner's proof that it reads the model as the model reads itself.
 
 At every start a few sequences are run packed, prompts shared, and once more each for itself through the model's own
-forward pass. That a mask, a rotary embedding, a scale or a cap of the model is not what we think it is shows here as
-log-probabilities that differ, before anything is trained on them. Sliding windows are narrowed for it, so that they
-bind within a few positions. Runs on the whole model, before an engine shards it; a second for a small model on a CPU.
+forward pass; then once more as continuations of prefixes. That a mask, a rotary embedding, a scale or a cap of the
+model is not what we think it is shows here as log-probabilities that differ, before anything is trained on them.
+Sliding windows are narrowed for it, so that they bind within a few positions. Runs on the whole model, before an engine
+shards it; a second for a small model on a CPU.
 """
 
 from __future__ import annotations
@@ -21,16 +22,18 @@ from prorl_api.spec.values import AnswerFormat, Domain, LossAggregation
 from prorl_api.wire.rollout import FinishReason
 from prorl_api.wire.sandbox import Verdict
 from prorl_trainer.algorithm.packing import build_batch
-from prorl_trainer.algorithm.types import Pack, Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
+from prorl_trainer.algorithm.types import Prompt, Rollout, RolloutGroup, ScoredGroup, Segment
 from prorl_trainer.engines.families import mask_plan
 from prorl_trainer.engines.masks import MaskPlan, as_inputs
 from prorl_trainer.engines.packed_policy import PackedPolicy
+from prorl_trainer.engines.prefix import links
 
 _TEMPERATURE = 0.8
 _WINDOW = 8
 _PROMPTS = (5, 11)
 _COMPLETIONS = (9, 1, 13)
-"""Tokens of the prompts, and of the completions of each: 2 x 23 tokens are compared, in 62 positions."""
+"""Tokens of the prompts, and of the completions of each."""
+_NUM_COMPARED = len(_PROMPTS) * sum(_COMPLETIONS)
 
 _WANT = "an architecture that can be trained packed; docs/models.md lists them"
 _UNFIT = (TypeError, ValueError, RuntimeError, IndexError, KeyError, AttributeError, NotImplementedError)
@@ -41,8 +44,13 @@ BOUNDS = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 for, 0.2 to 5 (docs/models.md)."""
 
 
-def prove_packing(policy: PackedPolicy, model_path: str) -> float:
+def prove_packing(policy: PackedPolicy, model_path: str, *, is_continued: bool = False) -> float:
     """Compare packed with plain log-probabilities. Returns their mean difference in nats.
+
+    Args:
+        policy: The whole model.
+        model_path: For the message.
+        is_continued: Whether packs continue a prefix; else all sequences are in one.
 
     Raises:
         SpecError: It is more than rounding: the model would be trained on wrong probabilities.
@@ -50,7 +58,7 @@ def prove_packing(policy: PackedPolicy, model_path: str) -> float:
     dtype = next(policy.parameters()).dtype
     name = f"{model_path} ({type(policy.model).__name__})"
     try:
-        differences = _differences(policy)
+        differences = _differences(policy, is_continued)
     except torch.OutOfMemoryError:
         raise  # not the architecture's fault
     except _UNFIT as error:
@@ -68,18 +76,40 @@ def prove_packing(policy: PackedPolicy, model_path: str) -> float:
 
 
 @torch.no_grad()
-def _differences(policy: PackedPolicy) -> Any:
+def _differences(policy: PackedPolicy, is_continued: bool) -> Any:
     """|packed - plain| of each compared token, in nats."""
     weight = policy.model.get_input_embeddings().weight
-    pack, sequences = _sequences(len(weight))
+    groups, sequences = _sequences(len(weight))
     with _narrow_windows(policy) as plan:
-        packed = policy(**as_inputs(pack, plan, weight.device), temperature=_TEMPERATURE).logprobs.cpu().numpy()
+        packed = _packed(policy, groups, plan, weight.device, is_continued)
         plain = [_plain(policy, prompt, completion, weight.device) for prompt, completion in sequences]
     return np.abs(packed - np.concatenate(plain))
 
 
-def _sequences(vocabulary: int) -> tuple[Pack, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
-    """One pack of random tokens, and its (prompt, completion) pairs in the order of the loss tokens."""
+def _packed(
+    policy: PackedPolicy, groups: list[ScoredGroup], plan: MaskPlan, device: torch.device, is_continued: bool
+) -> Any:
+    """Log-probabilities of the completions in order, all in one pack or as continuations of prefixes."""
+    batch = build_batch(
+        groups,
+        minibatch_prompts=len(groups),
+        microbatch_tokens=max(_PROMPTS) + max(_COMPLETIONS) if is_continued else sum(_PROMPTS) + _NUM_COMPARED,
+        num_ranks=1,
+        aggregation=LossAggregation.TOKEN_MEAN,
+        temperature=_TEMPERATURE,
+        continue_prefixes=is_continued,
+    )
+    packs = batch.minibatches[0].packs_by_rank[0]
+    logprobs = [
+        policy(**as_inputs(pack, plan, device), temperature=_TEMPERATURE, keys_of_layer=link.keys_of_layer).logprobs
+        for pack, link in zip(packs, links(packs), strict=True)
+    ]
+    in_order = np.argsort(np.concatenate([pack.completion_ids for pack in packs]), kind="stable")
+    return torch.cat(logprobs).cpu().numpy()[in_order]
+
+
+def _sequences(vocabulary: int) -> tuple[list[ScoredGroup], list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """Make groups of random tokens, and their (prompt, completion) pairs in order."""
     dice = np.random.default_rng(1)
 
     def tokens(count: int) -> tuple[int, ...]:
@@ -90,16 +120,7 @@ def _sequences(vocabulary: int) -> tuple[Pack, list[tuple[tuple[int, ...], tuple
         prompt, completions = tokens(length), [tokens(count) for count in _COMPLETIONS]
         groups.append(_group(number, prompt, completions))
         pairs += [(prompt, completion) for completion in completions]
-    total = sum(len(prompt) for prompt, _ in pairs) + sum(len(completion) for _, completion in pairs)
-    batch = build_batch(
-        groups,
-        minibatch_prompts=len(groups),
-        microbatch_tokens=total,
-        num_ranks=1,
-        aggregation=LossAggregation.TOKEN_MEAN,
-        temperature=_TEMPERATURE,
-    )
-    return batch.minibatches[0].packs_by_rank[0][0], pairs
+    return groups, pairs
 
 
 def _group(index: int, prompt: tuple[int, ...], completions: list[tuple[int, ...]]) -> ScoredGroup:

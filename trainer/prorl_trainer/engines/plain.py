@@ -26,6 +26,8 @@ class PlainBackend:
     sum no more.
     """
 
+    continues_prefixes = True
+
     def __init__(
         self, policy: PackedPolicy, optimizer: OptimizerSpec, device: torch.device, *, rank: int = 0, num_ranks: int = 1
     ) -> None:

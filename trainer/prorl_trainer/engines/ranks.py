@@ -96,6 +96,11 @@ class RankedEngine:
         alone = not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1
         self._channels = None if alone else Channels()
 
+    @property
+    def continues_prefixes(self) -> bool:
+        """See `TrainingEngine.continues_prefixes`: the same on every rank."""
+        return self._engine.continues_prefixes
+
     def prepare(self, batch: Batch, with_reference: bool = True) -> Sums:
         """See `TrainingEngine.prepare`. Each rank is sent its own packs."""
         if self._channels is not None:

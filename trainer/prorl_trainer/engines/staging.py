@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from prorl_trainer.algorithm.losses import LossInputs
 from prorl_trainer.algorithm.types import Batch, Pack
 from prorl_trainer.engines.masks import MaskPlan, as_inputs, mask_bytes
+from prorl_trainer.engines.prefix import Link, links
 
 _KEPT_MASK_BYTES = 2**28
 """Masks kept from the reference's pass to the update: they grow with the square of a pack; beyond it they are built
@@ -31,12 +33,15 @@ class StagedBatch:
         """Optimizer steps."""
         return len(self._packs)
 
-    def num_packs(self, minibatch: int) -> int:
-        """Return the same on every rank."""
-        return len(self._packs[minibatch])
+    def links(self, minibatch: int) -> Iterator[tuple[int, Link]]:
+        """Give the index of each pack, of which every rank has as many, and what it is to a prefix in one pass."""
+        return enumerate(links(self._packs[minibatch]))
 
-    def inputs(self, minibatch: int, index: int) -> dict[str, Any]:
+    def inputs(self, minibatch: int, index: int, link: Link) -> dict[str, Any]:
         """Return what `PackedPolicy.forward` takes of a pack."""
+        return {**self._tensors(minibatch, index), "keys_of_layer": link.keys_of_layer}
+
+    def _tensors(self, minibatch: int, index: int) -> dict[str, Any]:
         found = self._kept.get((minibatch, index))
         if found is not None:
             return found

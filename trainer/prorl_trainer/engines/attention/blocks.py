@@ -4,6 +4,9 @@ A pack of T positions has T x T pairs of which few are allowed: a position atten
 they are cut into blocks, query range x key range, whose allowed pairs are all of a pack's, each in exactly one block. A
 position may have keys in several blocks: who computes them puts the parts together.
 
+A pack that continues a prefix is planned as if the prefix were in front; then the prefix's own queries are left out.
+Positions here are those of both together.
+
 Cost rule: a block costs its pairs, allowed or not, and `call_cost` pairs for being a call of its own. Of a group's ways
 the cheapest is taken: all of it under one small mask (short completions), or the prompt, the completions on the prompt,
 and the completions on themselves apart, the latter each for itself or together under one mask.
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -84,12 +87,13 @@ class GroupSpans:
 
 
 def spans_of(pack: Pack) -> list[GroupSpans]:
-    """Return the groups of a pack in order; padding is a prompt without completions."""
-    changes = np.flatnonzero((np.diff(pack.group_ids) != 0) | (np.diff(pack.branch_ids) != 0)) + 1
-    edges = [0, *changes.tolist(), pack.num_positions]
+    """Return the groups of a pack in order, a prefix in front; padding is a prompt without completions."""
+    group_ids, branch_ids, _ = pack.seen
+    changes = np.flatnonzero((np.diff(group_ids) != 0) | (np.diff(branch_ids) != 0)) + 1
+    edges = [0, *changes.tolist(), len(group_ids)]
     groups: list[list[Span]] = []
     for start, stop in itertools.pairwise(edges):
-        if pack.branch_ids[start] == 0:
+        if branch_ids[start] == 0:
             groups.append([])
         groups[-1].append(Span(start, stop))
     return [GroupSpans(prompt, tuple(completions)) for prompt, *completions in groups]
@@ -106,13 +110,25 @@ def plan_blocks(pack: Pack, window: int | None = None, call_cost: int = CALL_COS
     blocks: list[Block] = []
     for group in spans_of(pack):
         binding = window if window is not None and window < group.longest else None
-        blocks += _cheapest(_ways(group, binding, call_cost), call_cost)
+        ways = _ways(group, binding, call_cost, pack.prefix_length)
+        blocks += _cheapest((list(_asking(way, pack.prefix_length)) for way in ways), call_cost)
     return tuple(blocks)
 
 
-def _ways(group: GroupSpans, window: int | None, call_cost: int) -> Iterator[list[Block]]:
+def _asking(blocks: Sequence[Block], first: int) -> Iterator[Block]:
+    """Leave out the queries before a position."""
+    for block in blocks:
+        start = max(block.start, first)
+        if start >= block.stop:
+            continue
+        is_cut = block.kind is Kind.CAUSAL and start > block.start
+        kind = block.kind if not is_cut else Kind.FULL if start == block.stop - 1 else Kind.MASKED
+        yield replace(block, start=start, kind=kind)
+
+
+def _ways(group: GroupSpans, window: int | None, call_cost: int, prefix_length: int) -> Iterator[list[Block]]:
     whole = group.whole
-    if len(group.completions) < 2:  # one sequence
+    if len(group.completions) < (1 if prefix_length else 2):  # one sequence
         yield [_causal(whole)] if window is None else list(_in_window(whole, window))
     elif window is None:
         yield list(_apart(group, call_cost))

@@ -24,19 +24,40 @@ class Layout(Protocol):
         """[1, heads, T, D] queries, [1, key heads, T, D] keys and values -> [1, T, heads, D]."""
 
 
+class KeysOfLayer(Protocol):
+    """What a prefix does to the keys and values of each layer: keep them, or put its own in front."""
+
+    def __call__(self, layer: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """[1, key heads, T, D] keys and values of a layer -> those that are attended to."""
+
+
 class LayoutMask(Tensor):
     """A layout in the place of a mask. Whatever is computed from it is a plain tensor, without a layout."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
     pack_layout: Layout
+    keys_of_layer: KeysOfLayer | None
 
 
-def as_mask(layout: Layout, num_positions: int, device: torch.device) -> LayoutMask:
+def as_mask(
+    layout: Layout, num_positions: int, device: torch.device, keys_of_layer: KeysOfLayer | None = None
+) -> LayoutMask:
     """Give a layout the form of a mask, [1, 1, T, 0]."""
     nothing = torch.empty((1, 1, num_positions, 0), device=device)
     mask: LayoutMask = torch.Tensor._make_subclass(LayoutMask, nothing)
-    mask.pack_layout = layout
+    mask.pack_layout, mask.keys_of_layer = layout, keys_of_layer
     return mask
+
+
+def of_prefix(mask: Tensor, keys_of_layer: KeysOfLayer) -> LayoutMask:
+    """Return a mask as it is for one pass of a pack that begins or continues a prefix.
+
+    Raises:
+        TypeError: It is no layout: under dense masks nothing is continued.
+    """
+    if not isinstance(mask, LayoutMask):
+        raise TypeError("a prefix is continued by a layout, not under a dense mask")
+    return as_mask(mask.pack_layout, mask.shape[2], mask.device, keys_of_layer)
 
 
 def packed_attention(
@@ -59,6 +80,8 @@ def packed_attention(
     """
     if not isinstance(attention_mask, LayoutMask):
         raise TypeError(f"{type(module).__name__} takes no layout of a pack: it makes masks of its own")
+    if attention_mask.keys_of_layer is not None:
+        key, value = attention_mask.keys_of_layer(module, key, value)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     scores = Scores(scale=scale, cap=softcap, sinks=s_aux)
     return attention_mask.pack_layout.attend(query, key, value, scores), None

@@ -39,12 +39,12 @@ class SegmentLayout:
     blocks: tuple[Block, ...]
     first: list[bool]
     columns: tuple[Tensor, Tensor, Tensor]
-    """Group, branch and position of each position of the pack, [T] int64."""
+    """`Pack.seen`, [P + T] int64."""
     window: int | None
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """[1, heads, T, D] queries, [1, key heads, T, D] keys, and values -> [1, T, heads, D of the values]."""
+        """[1, heads, T, D] queries, [1, key heads, P + T, D] keys, and values -> [1, T, heads, D of the values]."""
         width, value_width = query.shape[-1], value.shape[-1]
         if width != value_width:  # the fused kernel wants one width; what is added is zero and changes nothing
             widest = max(width, value_width)
@@ -72,11 +72,10 @@ class SegmentLayout:
 def lay_out(pack: Pack, window: int | None, device: torch.device, call_cost: int = CALL_COST) -> SegmentLayout:
     """Plan a pack's attention; see `plan_blocks`."""
     blocks = plan_blocks(pack, window, call_cost)
-    columns = (pack.group_ids, pack.branch_ids, pack.position_ids)
-    group, branch, position = (torch.from_numpy(column).to(device) for column in columns)
+    group, branch, position = (torch.from_numpy(column).to(device) for column in pack.seen)
     return SegmentLayout(
         blocks=blocks,
-        first=first_parts(blocks, pack.num_positions),
+        first=first_parts(blocks, pack.prefix_length + pack.num_positions),
         columns=(group, branch, position),
         window=window,
     )
@@ -98,7 +97,7 @@ def allowed_pairs(block: Block, columns: tuple[Tensor, Tensor, Tensor], window: 
 
 
 class _Attend(torch.autograd.Function):
-    """(query [1, H, T, D], key and value [1, G, T, D], sinks [H] or None) -> [1, T, H, D]."""
+    """(query [1, H, T, D], key and value [1, G, P + T, D], sinks [H] or None) -> [1, T, H, D]."""
 
     @staticmethod
     def forward(
@@ -110,7 +109,7 @@ class _Attend(torch.autograd.Function):
         k, v = (part.expand(by_head.repeats, -1, -1, -1) for part in (key, value))
         normaliser = torch.full(q.shape[:-1], -math.inf, dtype=torch.float32, device=q.device)
         for index, (block, first) in enumerate(zip(layout.blocks, layout.first, strict=True)):
-            rows, keys = slice(block.start, block.stop), slice(block.key_start, block.key_stop)
+            rows, keys = _ranges(block, query, key)
             mask = layout.mask(index, q.dtype)
             part = kernel.forward(q[..., rows, :], k[..., keys, :], v[..., keys, :], mask, block.kind is Kind.CAUSAL)
             if not first:
@@ -137,7 +136,7 @@ class _Attend(torch.autograd.Function):
         by_key, by_value = (torch.zeros(key.shape, dtype=torch.float32, device=query.device) for _ in range(2))
         by_q = by_head(by_query)
         for index, block in enumerate(layout.blocks):
-            rows, keys = slice(block.start, block.stop), slice(block.key_start, block.key_stop)
+            rows, keys = _ranges(block, query, key)
             of_rows = Part(whole[..., rows, :], normaliser[..., rows])
             of_query, of_key, of_value = ctx.kernel.backward(
                 by_whole[..., rows, :], q[..., rows, :], k[..., keys, :], v[..., keys, :], of_rows,
@@ -152,6 +151,12 @@ class _Attend(torch.autograd.Function):
             of_sinks = -(probabilities * (by_whole.float() * whole.float()).sum(-1)).sum(-1)
             by_sinks = by_head.back(of_sinks).to(sinks.dtype)
         return by_query.to(query.dtype), by_key.to(key.dtype), by_value.to(value.dtype), by_sinks, None, None
+
+
+def _ranges(block: Block, query: Tensor, key: Tensor) -> tuple[slice, slice]:
+    """Return a block's queries and keys; a prefix has keys only."""
+    prefix_length = key.shape[2] - query.shape[2]
+    return slice(block.start - prefix_length, block.stop - prefix_length), slice(block.key_start, block.key_stop)
 
 
 def _joined(one: Part, other: Part) -> Part:

@@ -30,7 +30,7 @@ class VarlenLayout:
     """Sequences of queries and of keys of one pack, for layers of one kind, on one device."""
 
     keys: Tensor | None
-    """[K] int64, positions whose keys the sequences are made of; None: all, in order."""
+    """[K] int64, positions, a prefix's in front, whose keys the sequences are made of; None: all, in order."""
     query_ends: Tensor
     """[sequences + 1] int32, from 0."""
     key_ends: Tensor
@@ -40,7 +40,7 @@ class VarlenLayout:
     window: int | None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """[1, heads, T, D] queries, [1, key heads, T, D] keys and values -> [1, T, heads, D]."""
+        """[1, heads, T, D] queries, [1, key heads, P + T, D] keys and values -> [1, T, heads, D]."""
         from torch.nn.attention.varlen import varlen_attn
 
         return self.attend_by(varlen_attn, query, key, value, scores)
@@ -77,9 +77,10 @@ def lay_out_varlen(pack: Pack, window: int | None, device: torch.device) -> Varl
         for completion in group.completions:
             queries.append(completion.length)
             keys.append((Span(seen, group.prompt.stop), completion))
+    queries[0] -= pack.prefix_length  # the last query is aligned with the last key
     lengths = [sum(span.length for span in spans) for spans in keys]
     gathered = np.concatenate([np.arange(span.start, span.stop) for spans in keys for span in spans])
-    is_all = len(gathered) == pack.num_positions
+    is_all = len(gathered) == pack.prefix_length + pack.num_positions
     return VarlenLayout(
         keys=None if is_all else torch.from_numpy(gathered).to(device),
         query_ends=_ends(queries, device),
