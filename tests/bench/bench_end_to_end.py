@@ -99,15 +99,15 @@ class LongSetting:
     name: str
     pack: int
     """Positions."""
-    is_recomputed: bool
-    """Gradient checkpointing."""
+    recomputed: str
+    """By gradient checkpointing: nothing, selective or full."""
 
 
 LONG_SETTINGS = (
-    LongSetting(name="a completion a pack", pack=2048, is_recomputed=False),
-    LongSetting(name="four completions a pack", pack=5120, is_recomputed=False),
-    LongSetting(name="a completion a pack, recomputed", pack=2048, is_recomputed=True),
-    LongSetting(name="all in one pack, recomputed", pack=9216, is_recomputed=True),
+    LongSetting(name="a completion a pack", pack=2048, recomputed="nothing"),
+    LongSetting(name="a completion a pack, recomputed selectively", pack=2048, recomputed="selective"),
+    LongSetting(name="a completion a pack, recomputed", pack=2048, recomputed="full"),
+    LongSetting(name="all in one pack", pack=9216, recomputed="nothing"),
 )
 """The packs of a setting continue one prefix where there are several."""
 
@@ -166,7 +166,7 @@ def _prompts(run: RunFolder) -> list[dict[str, str]]:
 def our_long(shape: Shape, prompt: int, setting: LongSetting) -> Measured:
     """The engine over long completions, in a process of its own."""
     words = ["-m", "tests.bench.long_step", str(MODEL), str(shape.prompts_per_step), str(shape.group_size)]
-    sizes = [prompt, shape.completion, shape.batches, setting.pack, int(setting.is_recomputed)]
+    sizes = [prompt, shape.completion, shape.batches, setting.pack, setting.recomputed]
     command = [sys.executable, *words, *map(str, sizes)]
     done = subprocess.run(
         command, env={**os.environ, **TUNED}, cwd=REPOSITORY, capture_output=True, text=True, check=False

@@ -1,8 +1,8 @@
 """The learner's step over long completions, in a process of its own whose seconds and peak of memory it prints as JSON.
 
 `python -m tests.bench.long_step MODEL PROMPTS GROUP_SIZE PROMPT_TOKENS COMPLETION_TOKENS STEPS PACK RECOMPUTED`:
-float32, `zeroStage: 0`, one optimizer step a batch of random tokens, with reference and KL; packs of PACK positions,
-and gradient checkpointing where RECOMPUTED is 1.
+float32, `zeroStage: 0`, one optimizer step a batch of random tokens, with reference and KL; packs of PACK positions;
+RECOMPUTED is nothing, selective or full.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from tests.integration.engine_kit import ALGORITHM, CPU, learner_spec, make_engi
 
 def main() -> None:
     """Step and print."""
-    model, *sizes, steps, pack, is_recomputed = sys.argv[1:]
+    model, *sizes, steps, pack, recomputed = sys.argv[1:]
     join_ranks(CPU)
     torch.set_num_threads(2)
     groups, group_size, prompt, completion = map(int, sizes)
-    engine = make_engine(Path(model), learner_spec("deepspeed", stage=0, gradientCheckpointing=is_recomputed == "1"))
+    how = {} if recomputed == "nothing" else {"gradientCheckpointing": True, "recomputeGranularity": recomputed}
+    engine = make_engine(Path(model), learner_spec("deepspeed", stage=0, **how))
     batch = RandomBatch(
         groups=groups,
         group_size=group_size,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from prorl_api.errors import SpecError
 from prorl_api.spec.values import LossAggregation
@@ -148,6 +151,55 @@ def test_offloaded_activations_change_no_number(model: Path, kind: str, stage: i
     offloaded._backend.policy.recompute_activations(offload=True)
     assert train(kept, [1, 2]) == train(offloaded, [1, 2])
     assert distance(weights_of(kept), weights_of(offloaded)) == 0.0
+
+
+@pytest.mark.parametrize("offload", [False, True], ids=["inputs here", "inputs on the host"])
+@pytest.mark.parametrize(("kind", "stage"), [("plain", 0), ("deepspeed", 1), ("deepspeed", 2)])
+def test_what_is_computed_again_changes_no_number(model: Path, kind: str, stage: int, offload: bool) -> None:
+    """Nothing, everything, and what is cheap."""
+    fields: list[dict[str, Any]] = [
+        {},
+        {"gradientCheckpointing": True},
+        {"gradientCheckpointing": True, "recomputeGranularity": "selective"},
+    ]
+    engines = [make_engine(model, learner_spec(kind, stage=stage, **each)) for each in fields]
+    if offload:
+        engines[2]._backend.policy.recompute_activations(offload=True, keep_products=True)
+    results = [train(engine, [1, 2]) for engine in engines]
+    assert results[0] == results[1] == results[2]
+    assert distance(weights_of(engines[0]), weights_of(engines[2])) == 0.0
+
+
+def test_no_product_and_no_attention_is_computed_again(model: Path) -> None:
+    counts = {}
+    for recomputed in ("nothing", "selective", "full"):
+        policy = load_policy(str(model), learner_spec(), CPU)
+        if recomputed != "nothing":
+            policy.recompute_activations(keep_products=recomputed == "selective")
+        batch = make_batch(1)
+        given = as_inputs(batch.minibatches[0].packs_by_rank[0][0], policy.family.masks, CPU)
+        loss = policy(**given, temperature=batch.temperature, slope=no_loss).loss
+        with Counted() as seen:
+            loss.backward()
+        counts[recomputed] = seen.counts
+    layers = policy.model.config.num_hidden_layers
+    attention = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert attention not in counts["selective"]
+    assert counts["full"][attention] >= layers
+    assert counts["nothing"]["aten::mm"] == counts["selective"]["aten::mm"] <= counts["full"]["aten::mm"] - layers * 6
+    assert counts["nothing"]["aten::silu"] < counts["selective"]["aten::silu"]
+
+
+class Counted(TorchDispatchMode):
+    """Operators that are computed, by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[func._schema.name] += 1
+        return func(*args, **(kwargs or {}))
 
 
 def test_the_device_keeps_no_input_of_a_layer_that_is_offloaded(model: Path) -> None:

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from prorl_api.spec.base import Cel, Change, Name, SpecModel, rule
-from prorl_api.spec.values import LIBRARIES, EngineKind, IsolationLevel, Libraries, Precision, ReferencePlace, Role
+from prorl_api.spec.values import (
+    LIBRARIES,
+    EngineKind,
+    IsolationLevel,
+    Libraries,
+    Precision,
+    RecomputeGranularity,
+    ReferencePlace,
+    Role,
+)
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]
 _QUANTITY = r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
@@ -173,7 +182,8 @@ class LearnerSpec(SpecModel):
     microbatch_tokens: Annotated[int, Field(ge=16, le=4_194_304)] = 16384
     """Positions in one packed sequence of the forward pass; must hold one prompt with one completion."""
     gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more time."""
+    """Recompute activations in the backward pass: less memory for more time."""
+    recompute_granularity: RecomputeGranularity = RecomputeGranularity.FULL
     offload_activations: bool = False
     """Keep in host memory what `gradientCheckpointing` stores, the input of each layer; needs a GPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -224,6 +234,25 @@ class LearnerSpec(SpecModel):
         if self.offload_activations and not self.gradient_checkpointing:
             raise ValueError(
                 "`offloadActivations` needs `gradientCheckpointing: true`: it offloads what that stores of each layer"
+            )
+
+    @rule(
+        Cel(
+            "self.recomputeGranularity == 'full' || (self.gradientCheckpointing && "
+            "(self.engine == 'plain' || self.deepspeed.zeroStage < 3))",
+            "`recomputeGranularity: selective` needs `gradientCheckpointing: true`, without which nothing is computed "
+            "again, and `deepspeed.zeroStage` below 3",
+        ),
+    )
+    def what_is_recomputed_can_be_chosen(self) -> None:
+        """Without checkpointing nothing reads it; under ZeRO-3 a layer's operators are not the same both times."""
+        is_sharded = self.engine is EngineKind.DEEPSPEED and self.deepspeed.zero_stage == 3
+        if self.recompute_granularity is RecomputeGranularity.FULL:
+            return
+        if is_sharded or not self.gradient_checkpointing:
+            raise ValueError(
+                "`recomputeGranularity: selective` needs `gradientCheckpointing: true`, without which nothing is "
+                "computed again, and `deepspeed.zeroStage` below 3"
             )
 
     @rule(

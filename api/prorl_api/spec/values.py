@@ -71,6 +71,15 @@ class ReferencePlace(StrEnum):
     """In host memory, on the GPU during its pass alone."""
 
 
+class RecomputeGranularity(StrEnum):
+    """What gradient checkpointing computes again in the backward pass. The numbers are the same."""
+
+    FULL = "full"
+    """Each layer whole; of it its input is kept. Least memory, a third more time."""
+    SELECTIVE = "selective"
+    """What is cheap. Products of matrices and attention's outputs are kept: about half of a layer's activations."""
+
+
 class AdvantageKind(StrEnum):
     """How rewards of a group become advantages."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prorl_api.errors import Fault
 from prorl_api.model.config import length_faults
 from prorl_api.spec.job import ProRLJobSpec
-from prorl_api.spec.values import EngineKind, ReferencePlace
+from prorl_api.spec.values import EngineKind, RecomputeGranularity, ReferencePlace
 from prorl_control.forecast.batches import StageBatch
 from prorl_control.forecast.memory import ModelSize, RankMemory, ServerMemory, num_ranks
 
@@ -84,6 +84,8 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
     found = []
     if not learner.gradient_checkpointing:
         found.append("gradientCheckpointing")
+    elif learner.recompute_granularity is RecomputeGranularity.SELECTIVE:
+        found.append("recomputeGranularity: full")
     elif devices.on_gpu and not learner.offload_activations:
         found.append("offloadActivations")
     if learner.deepspeed.zero_stage < 3 and num_ranks(spec) > 1:

@@ -14,7 +14,7 @@ from prorl_api.logit_slices import logits_alive
 from prorl_api.model.config import ModelConfig
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import ever_measures_kl
-from prorl_api.spec.values import EngineKind, Precision, ReferencePlace
+from prorl_api.spec.values import EngineKind, Precision, RecomputeGranularity, ReferencePlace
 
 BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2}
 _FLOAT32 = 4
@@ -136,8 +136,8 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
 
     Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
     the rotary embedding, values, the attention's output; four times the feed-forward part's width. With checkpointing:
-    one layer whole. As Llama, Qwen and Mistral are written in transformers. The head has two float32 buffers for the
-    logits of a slice of rows, of one row at least.
+    one layer whole, and of all what products and attention give if that is kept. As Llama, Qwen and Mistral are
+    written in transformers. The head has two float32 buffers for the logits of a slice of rows, of one row at least.
     """
     if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
         return None
@@ -148,8 +148,12 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     norms = 2 * config.hidden_size * (_FLOAT32 + 2 * item)
     layer = norms + item * (2 * queries + 2 * keys + 4 * config.intermediate_size)
     whole = 1 if spec.learner.gradient_checkpointing else config.layers
+    if spec.learner.recompute_granularity is RecomputeGranularity.SELECTIVE:
+        kept = item * (2 * config.hidden_size + 2 * queries + 2 * keys + 2 * config.intermediate_size)
+    else:
+        kept = 0
     alive = max(min(logits_alive(on_gpu=on_gpu), positions * config.vocabulary), config.vocabulary)
-    return positions * whole * layer + 2 * _FLOAT32 * alive
+    return positions * (whole * layer + config.layers * kept) + 2 * _FLOAT32 * alive
 
 
 def _layer_inputs(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prorl_api.spec.job import ProRLJobSpec
+from prorl_api.spec.values import RecomputeGranularity
 from prorl_control.forecast.batches import StageBatch
 
 
@@ -48,7 +49,9 @@ def step_time(spec: ProRLJobSpec, stage: StageBatch, throughput: Throughput, pub
         sampling = stage.sampled_tokens / (throughput.server_tokens * spec.rollout.replicas)
     if throughput.rank_positions:
         updating = stage.rank_positions / throughput.rank_positions
-        forward = updating / (4 if spec.learner.gradient_checkpointing else 3)
+        recomputes = spec.learner.gradient_checkpointing
+        is_whole = spec.learner.recompute_granularity is RecomputeGranularity.FULL
+        forward = updating / (4 if recomputes and is_whole else 3)
         scoring = forward * ((1 if stage.measures_kl else 0) + (stage.optimizer_steps - 1) / stage.optimizer_steps)
     if throughput.link_bytes and published is not None:
         publishing = published / throughput.link_bytes

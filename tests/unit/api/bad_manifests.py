@@ -641,6 +641,16 @@ BROKEN_RULES: list[Bad] = [
     ),
     *(
         Bad(
+            {"spec.learner": {"recomputeGranularity": "selective", **learner}},
+            "spec.learner",
+            "`recomputeGranularity: selective` needs `gradientCheckpointing: true`",
+            Tier.CEL,
+            "LearnerSpec.what_is_recomputed_can_be_chosen",
+        )
+        for learner in ({}, {"gradientCheckpointing": True, "deepspeed": {"zeroStage": 3}})
+    ),
+    *(
+        Bad(
             {"spec.learner": {"reference": "sharded", **learner}},
             "spec.learner",
             "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank",

@@ -267,6 +267,25 @@ def test_offloaded_inputs_of_layers_lie_on_the_host_of_a_gpu() -> None:
     assert kept.on_host == 0
 
 
+def test_products_that_are_kept_are_forecast_by_hand() -> None:
+    """Beside the input of each layer and one layer whole: queries 576, keys and values 192 each, attention's output
+    576, two outputs of 576, gate and up of 1,536, of 30 layers and 1,008 positions in float32; and no third more time.
+    """
+    ranks, times = [], []
+    for granularity in ("full", "selective"):
+        learner = {"precision": "float32", "gradientCheckpointing": True, "recomputeGranularity": granularity}
+        spec = make_job(learner=learner).spec
+        ranks.append(rank_memory(spec, size_of(SMOLLM), 1008, on_gpu=False).activations)
+        (stage,) = stage_batches(spec, LONGEST)
+        times.append(step_time(spec, stage, Throughput(rank_positions=1), None))
+    full, selective = ranks
+    assert full is not None
+    assert selective == full + 1008 * 30 * 4 * (576 + 2 * 192 + 576 + 2 * 576 + 2 * 1536)
+    updating, scoring = times[0].updating, times[1].scoring
+    assert updating is not None
+    assert scoring == pytest.approx(times[0].scoring * 4 / 3)
+
+
 def test_no_reference_is_forecast_where_nobody_asks_for_the_kl() -> None:
     spec = make_job(algorithm={"kl": {"coefficient": 0}}, referenceReset={"mode": "disabled"}).spec
     assert rank_memory(spec, ModelSize(parameters=1000), 0, on_gpu=False).reference == 0

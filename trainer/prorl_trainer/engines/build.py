@@ -13,7 +13,7 @@ import torch
 
 from prorl_api.errors import Fault, SpecError, WeightsError
 from prorl_api.spec.roles import LearnerSpec
-from prorl_api.spec.values import EngineKind, Precision
+from prorl_api.spec.values import EngineKind, Precision, RecomputeGranularity
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.families import family_of, refusals
@@ -135,7 +135,10 @@ def build_engine(
     )
     reference = make_reference(copy.deepcopy(policy), learner, device) if with_reference else None
     if learner.gradient_checkpointing:
-        policy.recompute_activations(offload=learner.offload_activations)
+        policy.recompute_activations(
+            offload=learner.offload_activations,
+            keep_products=learner.recompute_granularity is RecomputeGranularity.SELECTIVE,
+        )
     return TrainingEngine(_backend(policy, learner, device), reference, late_reference)
 
 

@@ -18,6 +18,7 @@ from prorl_trainer.engines.fused_head import HeadRequest, fuse_head
 from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.loss_tokens import LossTokens
 from prorl_trainer.engines.masks import Masks, Way, of_prefix_pack
+from prorl_trainer.engines.recomputation import keeping_products
 from prorl_trainer.engines.vocabulary_gradients import GradientSum, sum_embedding_gradients
 
 
@@ -107,16 +108,18 @@ class PackedPolicy(nn.Module):
         sum_embedding_gradients(self.model.get_input_embeddings(), gradient_sum)
         self.model.get_output_embeddings().gradient_sum = gradient_sum
 
-    def recompute_activations(self, *, offload: bool = False) -> None:
-        """Gradient checkpointing: less memory, a third more time, the same numbers.
+    def recompute_activations(self, *, offload: bool = False, keep_products: bool = False) -> None:
+        """Gradient checkpointing: less memory, more time, the same numbers.
 
-        With `offload`, what is stored of each layer, its input [1, T, hidden], lies in pinned host memory.
+        With `offload`, each layer's input [1, T, hidden] lies in pinned host memory; with `keep_products`, what costs
+        most is kept besides (`recomputation`).
         """
         from transformers.modeling_layers import GradientCheckpointingLayer
 
-        self.model.gradient_checkpointing_enable(
-            gradient_checkpointing_kwargs={"use_reentrant": False}, offload=offload
-        )
+        how: dict[str, Any] = {"use_reentrant": False}
+        if keep_products:
+            how["context_fn"] = keeping_products
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how, offload=offload)
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer):
                 module.training = True  # of the layer alone: that is what it asks before it recomputes
