@@ -116,11 +116,15 @@ def make_batch(seed: int = 1, *, ranks: int = 1, count: int = 4, minibatch: int 
     )
 
 
-def train(engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 4, rate: float = RATE) -> list[Sums]:
-    """One batch a seed, two optimizer steps a batch; what each optimizer step returned."""
+def train(
+    engine: Engine, seeds: Sequence[int], *, ranks: int = 1, count: int = 4, rate: float = RATE, limit: int = 48
+) -> list[Sums]:
+    """One batch a seed, two optimizer steps a batch, packs up to a limit; what each optimizer step returned."""
     results = []
     for seed in seeds:
-        batch = make_batch(seed, ranks=ranks, count=count, continue_prefixes=engine.continues_prefixes)
+        batch = make_batch(
+            seed, ranks=ranks, count=count, microbatch_tokens=limit, continue_prefixes=engine.continues_prefixes
+        )
         engine.prepare(batch)
         results += [engine.update(index, ALGORITHM, rate) for index in range(len(batch.minibatches))]
     return results

@@ -17,6 +17,9 @@ from prorl_trainer.engines import head_slices
 from prorl_trainer.engines.ranks import RankedEngine, follow, join_ranks
 from tests.integration.engine_kit import CPU, WIDE, learner_spec, make_engine, reference_of, train, weights_of
 
+CUT = 30
+"""Largest number of positions in a pack with which groups are cut, and continue a prefix below ZeRO-3."""
+
 
 def main() -> None:
     model, out, stage, precision = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
@@ -31,7 +34,7 @@ def main() -> None:
         follow(engine)
         return
     ranked = RankedEngine(engine)
-    sums = train(ranked, [1, 2], ranks=ranks)
+    sums = train(ranked, [1, 2], ranks=ranks, limit=CUT)
     ranked.save(out / "saved")
     save_file(weights_of(ranked), out / "as_saved.safetensors")
     after_save = train(ranked, [3], ranks=ranks, count=1)  # one group: a rank has nothing but an empty pack
@@ -41,7 +44,7 @@ def main() -> None:
     save_file(weights_of(ranked), out / "again.safetensors")
     ranked.reference_from_policy()
     ranked.clear_optimizer()
-    reset = train(ranked, [4], ranks=ranks)
+    reset = train(ranked, [4], ranks=ranks, limit=CUT)
     ranked.average_reference(0.25)
     save_file(reference_of(ranked), out / "averaged.safetensors")
     averaged = train(ranked, [5], ranks=ranks)

@@ -41,6 +41,7 @@ from tests.integration.engine_kit import (
     weights_of,
     world_of_one,
 )
+from tests.integration.engine_rank import CUT
 from tests.integration.recipe_rank import OPTIMIZER, train_by_recipe
 from tests.integration.tiny_families import write_family
 from tests.integration.tiny_model import write_model
@@ -179,6 +180,9 @@ def test_two_ranks_have_packs_of_different_length() -> None:
 def test_two_processes_equal_one_on_the_same_global_batch(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, stage: int, tied: bool, reference: str
 ) -> None:
+    cut = [make_batch(seed, ranks=2, microbatch_tokens=CUT, continue_prefixes=True) for seed in (1, 2, 4)]
+    steps = [minibatch.packs_by_rank for batch in cut for minibatch in batch.minibatches]
+    assert all(any(pack.num_continuations for packs in step for pack in packs) for step in steps)
     wide = write_model(tmp_path_factory.mktemp("wide"), tokenizer=False, tie_word_embeddings=tied, **WIDE)
     seen = run_two_ranks(wide, tmp_path, stage, reference)
     plain = make_engine(wide)
