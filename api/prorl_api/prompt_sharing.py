@@ -9,6 +9,10 @@ SHARING_SAVES = 0.02
 """Share of a group's positions that a shared prompt must save to be worth it. What it costs: each completion's
 attention is put together of two parts, and a group that stays together leaves more of a pack empty."""
 
+CONTINUING_SAVES = 0.05
+"""Share of a group's positions that a prefix which several packs continue must save: it is a pack of its own, which
+goes forward and backward and has its gradients summed over ranks."""
+
 
 def sharing_pays(prompt: int, num_completions: int, completion_tokens: int) -> bool:
     """Tell whether completions share their prompt.
@@ -26,6 +30,21 @@ class Load(NamedTuple):
 
     packs: int
     positions: int
+
+
+def continued_load(prompt: int, pieces: Sequence[int]) -> Load | None:
+    """Return what a group takes whose packs continue one prefix; None: that does not pay.
+
+    The prefix is the prompt without its last token, with which each of the packs begins.
+
+    Args:
+        prompt: Its tokens.
+        pieces: Positions of each part of the group, with the whole prompt in each.
+    """
+    saved = (len(pieces) - 1) * (prompt - 1)
+    if saved <= 0 or saved < CONTINUING_SAVES * sum(pieces):
+        return None
+    return Load(len(pieces) + 1, sum(pieces) - saved)
 
 
 def spread(loads: Sequence[Load], num_ranks: int) -> list[list[int]]:

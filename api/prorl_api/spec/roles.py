@@ -184,6 +184,8 @@ class LearnerSpec(SpecModel):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory for more time."""
     recompute_granularity: RecomputeGranularity = RecomputeGranularity.FULL
+    """What `gradientCheckpointing` recomputes: `full`, each layer, for a third more time; `selective`, what is cheap,
+    while products of matrices and attention's outputs are kept."""
     offload_activations: bool = False
     """Keep in host memory what `gradientCheckpointing` stores, the input of each layer; needs a GPU."""
     threads: Annotated[int, Field(ge=0, le=1024)] = 0

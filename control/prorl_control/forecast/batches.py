@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from prorl_api.prompt_sharing import Load, busiest, sharing_pays, spread
+from prorl_api.prompt_sharing import Load, busiest, continued_load, sharing_pays, spread
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
 from prorl_api.spec.roles import LearnerSpec
@@ -103,7 +103,7 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
         completion_tokens=completion,
         packs=sum(load.packs for load in loads),
         idle_ranks=sum(not indices for indices in by_rank),
-        pack_positions=max(packs),
+        pack_positions=max(packs if loads[0].packs == 1 else pieces),
         trained_positions=sum(load.positions for load in loads) * minibatches,
         rank_positions=busiest(loads, by_rank) * minibatches,
         measures_kl=spec.measures_kl,
@@ -130,9 +130,8 @@ def _loads(
     ways = [[Load(1, positions) for positions in packs]]
     shares = sharing_pays(prompt, learner.group_size, learner.group_size * completion)
     may_continue = learner.engine is EngineKind.PLAIN or learner.deepspeed.zero_stage < 3
-    if may_continue and shares and len(pieces) > 1 and prompt > 1:
-        positions = sum(pieces) - (len(pieces) - 1) * (prompt - 1)
-        ways.insert(0, [Load(len(pieces) + 1, positions)] * learner.minibatch_prompts)
+    if may_continue and shares and (load := continued_load(prompt, pieces)) is not None:
+        ways.insert(0, [load] * learner.minibatch_prompts)
     return min(((loads, spread(loads, ranks)) for loads in ways), key=lambda way: busiest(*way))
 
 

@@ -84,10 +84,10 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
     found = []
     if not learner.gradient_checkpointing:
         found.append("gradientCheckpointing")
-    elif learner.recompute_granularity is RecomputeGranularity.SELECTIVE:
-        found.append("recomputeGranularity: full")
     elif devices.on_gpu and not learner.offload_activations:
         found.append("offloadActivations")
+    if learner.recompute_granularity is RecomputeGranularity.SELECTIVE:
+        found.append("recomputeGranularity: full")
     if learner.deepspeed.zero_stage < 3 and num_ranks(spec) > 1:
         found.append("a higher deepspeed.zeroStage")
     if devices.on_gpu and not learner.deepspeed.offload_optimizer:
@@ -111,7 +111,12 @@ def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
         )
     for stage in stages:
         name = f"stage {stage.name}" if stage.name else "the first steps"
-        if stage.idle_ranks:
+        if stage.idle_ranks and stage.packs >= ranks:
+            yield (
+                f"{name}: {stage.idle_ranks} of {ranks} ranks compute nothing in an optimizer step, since a group lies "
+                "on one rank where its packs continue one prefix; raise minibatchPrompts"
+            )
+        elif stage.idle_ranks:
             yield (
                 f"{name}: an optimizer step has {stage.packs} packs for {ranks} ranks, so that {stage.idle_ranks} "
                 "compute nothing; lower microbatchTokens, or raise minibatchPrompts"

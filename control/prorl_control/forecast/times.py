@@ -1,6 +1,6 @@
 """The time of a step for given throughputs.
 
-A trained position costs a forward pass (a third of the work; a quarter where activations are computed twice) and a
+A trained position costs a forward pass (a third of the work; a quarter where layers are computed again whole) and a
 backward pass (Kaplan et al., arXiv 2001.08361, section 2.1: 2 and 4 operations a parameter). The reference's pass is a
 forward pass over all of them, and so is that of the old log-probabilities, but for the first optimizer step's.
 """

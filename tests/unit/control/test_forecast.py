@@ -148,7 +148,7 @@ def test_ranks_wait_for_the_one_with_the_most_packs() -> None:
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_packs_are_those_that_the_learner_builds(ranks: int, stage_of_zero: int) -> None:
     """Over groups that share packs, fill one, and are cut."""
-    for limit, prompt in ((20, 7), (24, 7), (40, 7), (57, 7), (64, 7), (200, 7), (3000, 7), (3000, 11)):
+    for limit, prompt in ((20, 7), (24, 7), (40, 7), (48, 7), (57, 7), (64, 7), (200, 7), (3000, 7), (3000, 11)):
         completion = 9 if limit < 3000 else 400
         job = make_job(
             rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
@@ -342,6 +342,21 @@ def test_ranks_without_packs_are_wasted() -> None:
     spec = make_job(learner={"processesPerReplica": 4}).spec
     (said,) = wastes(spec, stage_batches(spec, LONGEST))
     assert "1 packs for 4 ranks, so that 3 compute nothing" in said
+
+
+def test_ranks_are_wasted_where_groups_stay_together() -> None:
+    """Three groups of 7 pieces: on four ranks each is 7 x 31 - 6 x 20 = 97 positions, apart 186 on the busiest."""
+    spec = make_job(
+        rollout={"maxPromptTokens": 21, "maxCompletionTokens": 10},
+        learner={
+            "promptsPerStep": 3, "minibatchPrompts": 3, "groupSize": 7, "microbatchTokens": 31,
+            "processesPerReplica": 4,
+        },
+    ).spec  # fmt: skip
+    (stage,) = stage_batches(spec, LONGEST)
+    assert (stage.packs, stage.idle_ranks, stage.rank_positions) == (24, 1, 97)
+    (said,) = wastes(spec, [stage])
+    assert said.endswith("where its packs continue one prefix; raise minibatchPrompts")
 
 
 @pytest.mark.parametrize(

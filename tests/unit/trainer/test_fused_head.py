@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from prorl_trainer.engines import head_slices
 from prorl_trainer.engines.fused_head import FusedHead, HeadRequest, fuse_head
-from prorl_trainer.engines.head_slices import HeadOutput, LogitTreatment, Slope, SlopeOfLoss
+from prorl_trainer.engines.head_slices import HeadOutput, Logits, LogitTreatment, Slope, SlopeOfLoss
 from prorl_trainer.engines.loss_tokens import by_position
 
 HIDDEN, VOCABULARY, TEMPERATURE = 5, 11, 0.7
@@ -93,6 +93,19 @@ def test_values_and_gradients_are_those_of_the_formula(
     for parameter, gradient in zip([hidden, *head.parameters()], gradients, strict=True):
         assert parameter.grad is not None
         assert torch.allclose(parameter.grad.double(), gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "rows", "sizes"), [(0, 3, []), (3, 3, [3]), (4, 3, [2, 2]), (1024, 341, [256] * 4), (7, 3, [2, 2, 3])]
+)
+def test_slices_are_of_about_the_same_size(
+    count: int, rows: int, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(head_slices, "logits_alive", lambda *, on_gpu: rows * 5)
+    logits = Logits(torch.zeros(count, 2), torch.zeros(5, 2), None, LogitTreatment(), 1.0, in_float32=True)
+    bounds = logits.bounds()
+    assert [stop - start for start, stop in bounds] == sizes
+    assert [edge for bound in bounds for edge in bound][1:-1:2] == [start for start, _ in bounds][1:]
 
 
 @pytest.mark.parametrize("bias", [False, True])

@@ -212,6 +212,14 @@ def test_prefixes_are_continued_where_that_leaves_the_busiest_rank_less(
     assert all(follows_its_prefix(packs) for packs in packs_by_rank)
 
 
+@pytest.mark.parametrize(("length", "is_continued"), [(30, False), (10, True)])
+def test_a_prefix_that_saves_less_than_a_twentieth_is_not_continued(length: int, is_continued: bool) -> None:
+    """Two pieces: 2 of 2 x 33 positions are saved, or 2 of 2 x 13."""
+    group = make_scored(make_group([1.0] * 2, prompt_ids=(1, 2, 3), lengths=[length] * 2), (1.0,) * 2)
+    packs = all_packs(pack_up([group], microbatch_tokens=length + 3, continue_prefixes=True))
+    assert any(pack.num_continuations for pack in packs) == is_continued
+
+
 def test_without_sharing_every_completion_has_its_own_prompt() -> None:
     group = make_scored(make_group([1.0, 0.0]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group], share_prompts=False))

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prorl_api.prompt_sharing import Load, busiest, spread
+from prorl_api.prompt_sharing import Load, busiest, continued_load, spread
 from prorl_trainer.algorithm.pieces import Piece
 
 
@@ -25,12 +25,9 @@ class Chain:
 
     @property
     def load(self) -> Load:
-        """With the prefix: the prompt without its last token, which every continuation begins with."""
-        positions = sum(piece.num_positions for piece in self.pieces)
-        if not self.is_continued:
-            return Load(1, positions)
-        saved = (len(self.pieces) - 1) * (len(self.pieces[0].prompt_ids) - 1)
-        return Load(len(self.pieces) + 1, positions - saved)
+        """With the prefix."""
+        continued = _continued_load(self.pieces) if self.is_continued else None
+        return continued or Load(1, sum(piece.num_positions for piece in self.pieces))
 
 
 def spread_chains(pieces: Sequence[Piece], limit: int, num_ranks: int, *, continue_prefixes: bool) -> list[list[Chain]]:
@@ -53,16 +50,20 @@ def spread_chains(pieces: Sequence[Piece], limit: int, num_ranks: int, *, contin
 
 
 def _parted(pieces: Sequence[Piece]) -> tuple[list[Chain], list[Piece]]:
-    """Part the groups that are cut and share a prompt of which there is something to keep from all other pieces."""
+    """Part the groups that are cut, and for which continuing a prefix pays, from all other pieces."""
     continued: list[Chain] = []
     others: list[Piece] = []
     for _, run in itertools.groupby(pieces, key=lambda piece: piece.group):
         of_group = tuple(run)
-        if len(of_group) > 1 and of_group[0].shares and len(of_group[0].prompt_ids) > 1:
+        if of_group[0].shares and _continued_load(of_group) is not None:
             continued.append(Chain(of_group, is_continued=True))
         else:
             others += of_group
     return continued, others
+
+
+def _continued_load(pieces: Sequence[Piece]) -> Load | None:
+    return continued_load(len(pieces[0].prompt_ids), [piece.num_positions for piece in pieces])
 
 
 def _filled(pieces: Sequence[Piece], limit: int) -> list[Chain]:

@@ -1,6 +1,7 @@
 """The values that flow through the learner, from prompt to step result.
 
-Symbols: P prompts of a batch, G rollouts of a group, T positions of a packed sequence, L loss tokens of it.
+Symbols: P prompts of a batch, G rollouts of a group, T positions of a packed sequence, S those of the prefix
+that it continues, L loss tokens of it.
 Log-probabilities are natural logarithms under the tempered distribution and have one name each everywhere:
 `rollout_logprobs` (the engine, at sampling), `old_logprobs` (the learner, before the first update on the batch),
 `policy_logprobs` (now), `ref_logprobs` (the reference).
@@ -164,11 +165,11 @@ class Pack:
     num_continuations: int = 0
     """Of a prefix: how many of the packs after it continue it."""
     prefix_length: int = 0
-    """P: positions of the prefix that it continues; 0: of none."""
+    """S: positions of the prefix that it continues; 0: of none."""
 
     @property
     def seen(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Group, branch and position [P + T] of what its positions may attend to: of the prefix, then of its own."""
+        """Group, branch and position [S + T] of what its positions may attend to: of the prefix, then of its own."""
         before = np.arange(self.prefix_length)
         return (
             np.concatenate([np.zeros_like(before), self.group_ids]),

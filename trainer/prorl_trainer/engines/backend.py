@@ -26,6 +26,8 @@ class Backend(Protocol):
     rank: int
     num_ranks: int
 
+    gradient_scale: int
+    """`backward` computes this times the gradient of what it is given, which `step` takes off again."""
     continues_prefixes: bool
     """Whether packs may continue a prefix that another pack of the same optimizer step has begun."""
 

@@ -38,7 +38,10 @@ class DeepSpeedBackend:
         self.rank, self.num_ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self._zero = deepspeed.zero
         self._stage = learner.deepspeed.zero_stage
-        # ZeRO-3 gathers a layer's weights when the layer is asked for its output's gradient; a prefix's keys go around.
+        self.gradient_scale = self.num_ranks
+        # ZeRO-3 gathers weights in every pass, and a prefix changes the order of passes: ranks would gather at odds.
+        # Below, backward passes alone are collective: each rank makes one a pack, and each gives every parameter its
+        # gradient, in the same order.
         self.continues_prefixes = self._stage < 3
         self._policy = policy
         optimizer = adamw([each for each in policy.parameters() if each.requires_grad], learner.optimizer)
@@ -54,7 +57,7 @@ class DeepSpeedBackend:
 
     def backward(self, loss: Tensor) -> None:
         """See `Backend.backward`."""
-        self._engine.backward(loss * self.num_ranks)
+        self._engine.backward(loss * self.gradient_scale)
 
     def step(self, learning_rate: float) -> float:
         """See `Backend.step`."""

@@ -98,7 +98,8 @@ class TrainingEngine:
                 continue
             self._backend.backward(_contagious(output.loss))
             if link.ends:
-                self._backend.backward(of_prefix + link.loss_of_prefix())
+                # What the continuations have left is scaled already.
+                self._backend.backward(of_prefix + link.loss_of_prefix() / self._backend.gradient_scale)
         norm = self._backend.step(learning_rate)
         return {**self._reduced(sums), "gradient_norm": norm}
 

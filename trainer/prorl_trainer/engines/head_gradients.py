@@ -35,10 +35,15 @@ class HeadGradients:
         self._hidden, self._weight, self._bias = hidden, weight, bias
         self._is_summed = gradient_sum is not None
         self._by_hidden = torch.zeros_like(hidden)
-        if gradient_sum is None:
-            gradient_sum = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        self._by_weight = gradient_sum
+        self._weight_sum = gradient_sum
         self._by_bias = None if bias is None else torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
+
+    @property
+    def _by_weight(self) -> Tensor:
+        """[V, H] float32, made when it is first needed: a pack without loss tokens may wait long before it is."""
+        if self._weight_sum is None:
+            self._weight_sum = torch.zeros(self._weight.shape, dtype=torch.float32, device=self._weight.device)
+        return self._weight_sum
 
     def add(self, start: int, stop: int, tokens: RowTokens, logits: Logits, slope_of: SlopeOfLoss) -> SliceValues:
         """Add a slice's share; return the values of its tokens."""

@@ -74,7 +74,8 @@ class Logits:
         self._weight = weight.float() if in_float32 and not self._by_accumulator else weight
         self._hidden, self._bias = hidden, bias
         self._rows = max(1, logits_alive(on_gpu=weight.is_cuda) // len(weight))
-        shape = (min(self._rows, len(hidden)), len(weight))
+        longest = max((stop - start for start, stop in self.bounds()), default=0)
+        shape = (longest, len(weight))
         self._logits, self._table = (torch.empty(shape, device=hidden.device, dtype=torch.float32) for _ in range(2))
 
     def bounds(self) -> list[tuple[int, int]]:

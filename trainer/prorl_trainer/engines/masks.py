@@ -1,8 +1,9 @@
 """Who may attend to whom in a packed sequence, as each kind of layer wants to be told.
 
-Rows and columns are positions of the pack; distances are those of the sequences in it, by position ids, so that a
-completion's window reaches back into the shared prompt and no further. A model that calls attention by transformers'
-interface is given a layout, whose memory grows with the pack; others a dense mask, which grows with its square.
+Rows are positions of the pack, columns those of the prefix that it continues and then its own. Distances are those of
+the sequences in it, by position ids, so that a completion's window reaches back into the shared prompt and no further.
+A model that calls attention by transformers' interface is given a layout, whose memory grows with the pack; others a
+dense mask, which grows with its square.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ Masks = Tensor | dict[str, Tensor]
 
 
 def attention_allowed(pack: Pack, device: torch.device, window: int | None = None) -> Tensor:
-    """[T, P + T] bool, row attends to column: see `allowed_pairs`."""
+    """[T, S + T] bool, row attends to column: see `allowed_pairs`."""
     group, branch, position = (torch.from_numpy(column).to(device) for column in pack.seen)
     everything = Block(pack.prefix_length, len(group), 0, len(group), Kind.MASKED)
     return allowed_pairs(everything, (group, branch, position), window)

@@ -26,6 +26,7 @@ class PlainBackend:
     sum no more.
     """
 
+    gradient_scale = 1
     continues_prefixes = True
 
     def __init__(

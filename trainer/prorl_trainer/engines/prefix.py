@@ -22,19 +22,21 @@ class Prefix:
     """Keys and values of one prefix, of one pass."""
 
     _kept: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """[1, key heads, P, D] each, as the pass of the prefix made them."""
+    """[1, key heads, S, D] each, as the pass of the prefix made them."""
     _copies: dict[nn.Module, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """The same in float32, cut off its graph, with the gradients so far."""
+    _is_kept: bool = False
+    """Whether the pass of the prefix is over."""
 
     def keep(self, layer: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Keep a layer's, and give them back. See `KeysOfLayer`.
 
-        A layer that is computed again in the backward pass is not kept again.
+        A layer that is computed again, in the prefix's own backward pass, is not kept again.
 
         Raises:
             ValueError: The layer attends twice in one pass.
         """
-        if self._copies:
+        if self._is_kept:
             return key, value
         if layer in self._kept:
             raise ValueError(f"{type(layer).__name__} attends twice in one pass: its keys have no one place")
@@ -43,18 +45,23 @@ class Prefix:
 
     def before(self, layer: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Put the prefix's in front of a layer's. See `KeysOfLayer`."""
-        if not self._copies:
+        if not self._is_kept:
+            self._is_kept = True
             self._copies = {kept_layer: _cut_off(*kept) for kept_layer, kept in self._kept.items()}
         first_key, first_value = self._copies[layer]
         return torch.cat([first_key.to(key.dtype), key], 2), torch.cat([first_value.to(value.dtype), value], 2)
 
     def loss(self) -> Tensor:
-        """Scalar float32 whose gradient by the prefix's keys and values is what its continuations have left."""
+        """Scalar float32 whose gradient by the prefix's keys and values is what its continuations have left.
+
+        Nothing is held here any more then.
+        """
         pairs = [
             (kept, copy.grad)
             for layer, of_layer in self._kept.items()
             for kept, copy in zip(of_layer, self._copies[layer], strict=True)
         ]
+        self._kept, self._copies = {}, {}
         return torch.stack([(kept.float() * grad).sum() for kept, grad in pairs if grad is not None]).sum()
 
 

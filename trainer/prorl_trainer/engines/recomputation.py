@@ -1,22 +1,25 @@
 """What gradient checkpointing keeps of a layer besides its input where it computes again what is cheap alone.
 
 Products of matrices and the outputs of attention's kernels are nearly all of a layer's time and about half of what
-autograd keeps of it; norms, rotary embeddings and activation functions are the other half. (Selective recomputation in
-Korthikanti et al., arXiv 2205.05198, section 5, is of attention's scores, which the kernels here never keep.) Not under
-ZeRO-3: it gathers weights between a layer's operators, once so and once otherwise, while what is kept is found again by
-the order of the operators.
+autograd keeps of it; norms, rotary embeddings and activation functions are the other half. Scores are computed again,
+as in the selective recomputation of Korthikanti et al. (arXiv 2205.05198, section 5). Not under ZeRO-3: it gathers
+weights between a layer's operators, once so and once otherwise, while what is kept is found again by the order of the
+operators.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-_PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_grouped_mm"})
+PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::_grouped_mm"})
+"""Of weights, and of experts' weights. Not `bmm`: where attention forms its scores they are one, and grow with the
+square of a pack.
+"""
 
 
 def is_kept(operator: str) -> bool:
     """Tell whether an operator's output is kept, by its name, as `aten::mm`."""
-    return operator in _PRODUCTS or "attention" in operator or "attn" in operator
+    return operator in PRODUCTS or "attention" in operator or "attn" in operator
 
 
 def keeping_products() -> Any:

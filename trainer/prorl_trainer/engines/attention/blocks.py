@@ -121,9 +121,9 @@ def _asking(blocks: Sequence[Block], first: int) -> Iterator[Block]:
         start = max(block.start, first)
         if start >= block.stop:
             continue
-        is_cut = block.kind is Kind.CAUSAL and start > block.start
-        kind = block.kind if not is_cut else Kind.FULL if start == block.stop - 1 else Kind.MASKED
-        yield replace(block, start=start, kind=kind)
+        is_last_row = block.kind is Kind.CAUSAL and start > block.start  # of the prompt: it sees all
+        assert not is_last_row or start == block.stop - 1, "a prefix is all of its prompt but the last token"
+        yield replace(block, start=start, kind=Kind.FULL if is_last_row else block.kind)
 
 
 def _ways(group: GroupSpans, window: int | None, call_cost: int, prefix_length: int) -> Iterator[list[Block]]:

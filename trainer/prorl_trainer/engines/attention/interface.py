@@ -21,11 +21,11 @@ class Layout(Protocol):
     """How the attention of one pack is computed."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """[1, heads, T, D] queries, [1, key heads, T, D] keys and values -> [1, T, heads, D]."""
+        """[1, heads, T, D] queries, [1, key heads, S + T, D] keys and values -> [1, T, heads, D]."""
 
 
 class KeysOfLayer(Protocol):
-    """What a prefix does to the keys and values of each layer: keep them, or put its own in front."""
+    """What a prefix of S positions does to each layer's keys and values: keep them, or put its own in front."""
 
     def __call__(self, layer: nn.Module, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """[1, key heads, T, D] keys and values of a layer -> those that are attended to."""

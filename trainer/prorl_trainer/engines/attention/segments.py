@@ -39,12 +39,12 @@ class SegmentLayout:
     blocks: tuple[Block, ...]
     first: list[bool]
     columns: tuple[Tensor, Tensor, Tensor]
-    """`Pack.seen`, [P + T] int64."""
+    """`Pack.seen`, [S + T] int64."""
     window: int | None
     kept: dict[int, Tensor] = field(default_factory=dict)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """[1, heads, T, D] queries, [1, key heads, P + T, D] keys, and values -> [1, T, heads, D of the values]."""
+        """[1, heads, T, D] queries, [1, key heads, S + T, D] keys, and values -> [1, T, heads, D of the values]."""
         width, value_width = query.shape[-1], value.shape[-1]
         if width != value_width:  # the fused kernel wants one width; what is added is zero and changes nothing
             widest = max(width, value_width)
@@ -97,7 +97,7 @@ def allowed_pairs(block: Block, columns: tuple[Tensor, Tensor, Tensor], window: 
 
 
 class _Attend(torch.autograd.Function):
-    """(query [1, H, T, D], key and value [1, G, P + T, D], sinks [H] or None) -> [1, T, H, D]."""
+    """(query [1, H, T, D], key and value [1, G, S + T, D], sinks [H] or None) -> [1, T, H, D]."""
 
     @staticmethod
     def forward(

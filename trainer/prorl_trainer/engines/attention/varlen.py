@@ -40,7 +40,7 @@ class VarlenLayout:
     window: int | None
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scores: Scores) -> Tensor:
-        """[1, heads, T, D] queries, [1, key heads, P + T, D] keys and values -> [1, T, heads, D]."""
+        """[1, heads, T, D] queries, [1, key heads, S + T, D] keys and values -> [1, T, heads, D]."""
         from torch.nn.attention.varlen import varlen_attn
 
         return self.attend_by(varlen_attn, query, key, value, scores)
