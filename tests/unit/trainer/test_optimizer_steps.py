@@ -19,6 +19,8 @@ from tests.unit.trainer.trainer_builders import make_group, make_scored, make_sh
 class Engine:
     """Reports the gradient norms that it was given, and notes the rates it was asked to step with."""
 
+    continues_prefixes = True
+
     def __init__(self, *norms: float) -> None:
         self._norms = list(norms)
         self.rates: list[float] = []
