@@ -70,10 +70,10 @@ class TrainingEngine:
             with self._asked_reference().during_pass() as forward:
                 self._ref_logprobs = [self._reference_logprobs(forward, index) for index in steps]
         else:
-            self._ref_logprobs = [[None for _ in staged.links(index)] for index in steps]
+            self._ref_logprobs = [[None] * staged.num_packs(index) for index in steps]
         middle = self._finished()
         self._old_logprobs = [
-            self._policy_logprobs(staged, index) if index else [None for _ in staged.links(index)] for index in steps
+            self._policy_logprobs(staged, index) if index else [None] * staged.num_packs(index) for index in steps
         ]
         return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 

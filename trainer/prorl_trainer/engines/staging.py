@@ -33,8 +33,12 @@ class StagedBatch:
         """Optimizer steps."""
         return len(self._packs)
 
+    def num_packs(self, minibatch: int) -> int:
+        """Return the same on every rank."""
+        return len(self._packs[minibatch])
+
     def links(self, minibatch: int) -> Iterator[tuple[int, Link]]:
-        """Give the index of each pack, of which every rank has as many, and what it is to a prefix in one pass."""
+        """Give the index of each pack, and what it is to a prefix in one pass."""
         return enumerate(links(self._packs[minibatch]))
 
     def inputs(self, minibatch: int, index: int, link: Link) -> dict[str, Any]:
