@@ -249,10 +249,11 @@ bench: setup ## Ratios against plain alternatives, in one run each
 	$(BIN)/python tests/bench/bench_sandbox.py
 
 .PHONY: bench-learner
-bench-learner: setup ## How the learner's memory and time grow with pack and vocabulary, and a tiny model's step (LONGEST=131072: longer packs)
+bench-learner: model ## How the learner's memory and time grow with pack and vocabulary, and what steps are made of (LONGEST=131072: longer packs)
 	$(BIN)/python -m tests.bench.bench_learner --longest $(or $(LONGEST),16384)
 	$(BIN)/python -m tests.bench.bench_tiny_step
 	$(BIN)/python -m tests.bench.bench_tiny_step --copies 4
+	$(BIN)/python -m tests.bench.bench_step_parts
 
 TRL := .venv-trl
 .PHONY: bench-end-to-end
@@ -263,6 +264,10 @@ $(TRL)/installed: .tools/bin/uv requirements/trl.lock
 	@test -x $(TRL)/bin/python || $(UV) venv --quiet --python .tools/bin/python $(TRL)
 	@$(UV) pip sync --quiet --python $(TRL)/bin/python --require-hashes requirements/trl.lock
 	@touch $@
+
+.PHONY: bench-learning
+bench-learning: model ## What the quickstart has learnt after a fixed time, by precision and batch shape (hours; goes on where it was)
+	$(BIN)/python -m tests.bench.bench_learning
 
 .PHONY: bench-recipes
 bench-recipes: model ## The published recipes shortened to the quickstart's model, with every real part

@@ -34,7 +34,7 @@ import yaml
 
 from prorl_api.names import LEARNER_GLIBC_TUNABLES
 from prorl_api.run_folder import RunFolder
-from tests.bench.bench_tiny_step import gigaflops
+from tests.bench.peak_share import gigaflops
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / ".cache/models/SmolLM2-135M-Instruct"

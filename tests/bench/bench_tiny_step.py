@@ -18,14 +18,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from transformers import LlamaConfig
 
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.engine import TrainingEngine
 from prorl_trainer.engines.ranks import join_ranks
 from tests.bench.learner_step import RandomBatch, random_llama
+from tests.bench.peak_share import Arithmetic, gigaflops
 from tests.integration.engine_kit import ALGORITHM, CPU, learner_spec, make_engine
 
-VOCABULARY, HIDDEN, FEED_FORWARD, LAYERS = 49_152, 256, 704, 6
+VOCABULARY = 49_152
+SHAPE = {
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
 GROUPS, GROUP_SIZE, PROMPT, COMPLETION, MINIBATCH = 16, 8, 20, 24, 8
 ENGINES = {"plain": ("deepspeed", 0), "deepspeed": ("deepspeed", 2)}
 """`spec.learner.engine` and `zeroStage`."""
@@ -58,29 +67,6 @@ def step(engine: TrainingEngine, batch: Batch, clock: Callable[[], float]) -> di
     return {"reference": both - old, "old": old, "updating": updating, "step": both + updating}
 
 
-def gigaflops(clock: Callable[[], float]) -> float:
-    """What a large product of float32 matrices reaches here, in 10^9 operations a second."""
-    matrix, seconds = torch.randn(2048, 2048), []
-    for _ in range(5):
-        started = clock()
-        torch.mm(matrix, matrix)
-        seconds.append(clock() - started)
-    return float(2 * 2048**3 / min(seconds) / 1e9)
-
-
-def model_gigaflops(batch: Batch) -> float:
-    """Of a step: two operations a weight and position, three times that with gradients; attention not counted."""
-    body = LAYERS * (4 * HIDDEN**2 + 3 * HIDDEN * FEED_FORWARD)
-    passes = [(4, batch.minibatches[0]), *((5, one) for one in batch.minibatches[1:])]  # reference, update; and old
-    return (
-        sum(
-            2.0 * times * (body * one.num_positions + HIDDEN * VOCABULARY * one.num_loss_tokens)
-            for times, one in passes
-        )
-        / 1e9
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
@@ -94,15 +80,13 @@ def main() -> None:
     join_ranks(CPU)
     batch = batch_of(options.copies, options.microbatch_tokens)
     packs = sum(len(packs) for one in batch.minibatches for packs in one.packs_by_rank)
-    positions, operations = sum(one.num_positions for one in batch.minibatches), model_gigaflops(batch)
+    positions = sum(one.num_positions for one in batch.minibatches)
+    operations = Arithmetic.of(LlamaConfig(vocab_size=VOCABULARY, **SHAPE)).gigaflops_of_step(batch)
     print(f"{positions} positions in {packs} packs, {operations:.0f} gigaflops a step; {options.threads} threads")
     print("| engine | reference s | old s | updating s | step s | median | share of the peak |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        model = random_llama(
-            Path(folder, "tiny"), VOCABULARY, hidden_size=HIDDEN, intermediate_size=FEED_FORWARD,
-            num_hidden_layers=LAYERS, num_attention_heads=4, num_key_value_heads=4,
-        )  # fmt: skip
+        model = random_llama(Path(folder, "tiny"), VOCABULARY, **SHAPE)
         for name in options.engines:
             kind, stage = ENGINES[name]
             engine = make_engine(model, learner_spec(kind, stage=stage))
