@@ -14,15 +14,20 @@ CONTINUING_SAVES = 0.05
 goes forward and backward and has its gradients summed over ranks."""
 
 
-def sharing_pays(prompt: int, num_completions: int, completion_tokens: int) -> bool:
+def computed_positions(completion: int) -> int:
+    """Return how many of a completion's tokens are computed: from the last one nothing is predicted."""
+    return completion - 1
+
+
+def sharing_pays(prompt: int, num_completions: int, completion_positions: int) -> bool:
     """Tell whether completions share their prompt.
 
     Args:
         prompt: Its tokens.
         num_completions: Of the prompt.
-        completion_tokens: Of all of them together.
+        completion_positions: Of all of them together.
     """
-    return prompt * (num_completions - 1) >= SHARING_SAVES * (prompt * num_completions + completion_tokens)
+    return prompt * (num_completions - 1) >= SHARING_SAVES * (prompt * num_completions + completion_positions)
 
 
 class Load(NamedTuple):

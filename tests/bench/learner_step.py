@@ -33,14 +33,15 @@ HEADS, KEY_HEADS, HEAD_WIDTH = 9, 3, 64
 
 
 def batch_of(groups: list[tuple[int, list[int]]], minibatch_prompts: int | None = None) -> Batch:
-    """Groups of (prompt's tokens, completions' tokens), each optimizer step in one pack."""
-    scored = [
-        make_scored(
-            make_group([1.0] * len(lengths), prompt_ids=tuple(range(1, prompt + 1)), lengths=lengths, index=index),
-            tuple(0.5 for _ in lengths),
-        )
-        for index, (prompt, lengths) in enumerate(groups)
-    ]
+    """Groups of (prompt's positions, completions' positions), each optimizer step in one pack.
+
+    A completion has a token more, from which nothing is predicted.
+    """
+    scored = []
+    for index, (prompt, positions) in enumerate(groups):
+        prompt_ids, lengths = tuple(range(1, prompt + 1)), [count + 1 for count in positions]
+        group = make_group([1.0] * len(lengths), prompt_ids=prompt_ids, lengths=lengths, index=index)
+        scored.append(make_scored(group, tuple(0.5 for _ in lengths)))
     return build_batch(
         scored,
         minibatch_prompts=minibatch_prompts or len(scored),

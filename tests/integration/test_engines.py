@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import weakref
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from prorl_api.errors import SpecError
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch
-from prorl_trainer.algorithm.types import ScoredGroup
+from prorl_trainer.algorithm.types import Rollout, ScoredGroup, Segment
 from prorl_trainer.engines.build import load_policy
 from prorl_trainer.engines.head_slices import Slope
 from prorl_trainer.engines.masks import as_inputs
@@ -37,8 +38,8 @@ from tests.integration.engine_kit import (
     weights_of,
     world_of_one,
 )
-from tests.integration.tiny_model import write_model
-from tests.unit.trainer.trainer_builders import make_scored
+from tests.integration.tiny_model import VOCABULARY, write_model
+from tests.unit.trainer.trainer_builders import make_rollout, make_scored, make_segment
 
 pytestmark = [
     pytest.mark.slow,
@@ -130,7 +131,7 @@ def test_continued_prefixes_train_as_prompts_that_are_repeated(
     spec = learner_spec(kind, stage=stage, precision=precision, **how)
     engines, results, positions = [make_engine(model, spec) for _ in range(2)], [], []
     for engine, is_continued in zip(engines, (True, False), strict=True):
-        batch = make_batch(1, minibatch=2, microbatch_tokens=40, continue_prefixes=is_continued)
+        batch = make_batch(1, minibatch=2, microbatch_tokens=36, continue_prefixes=is_continued)
         engine.prepare(batch)
         results.append([engine.update(index, ALGORITHM, RATE) for index in range(2)])
         positions.append(sum(one.num_positions for one in batch.minibatches))
@@ -285,15 +286,13 @@ def test_offloaded_activations_need_a_gpu(model: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "stage"), [("plain", 2), ("deepspeed", 2)])
-def test_completions_that_were_sampled_several_times_train_as_if_each_were_computed(
-    model: Path, kind: str, stage: int
-) -> None:
+def test_completions_that_begin_alike_train_as_if_each_were_computed(model: Path, kind: str, stage: int) -> None:
     """Each with advantages of its own, in two optimizer steps, so that old log-probabilities count, too."""
-    groups = [with_copies(scored) for scored in random_groups(1)]
+    groups = [beginning_alike(scored) for scored in random_groups(1)]
     engines, results, positions = [make_engine(model, learner_spec(kind, stage=stage)) for _ in range(2)], [], []
     for engine, share in zip(engines, (True, False), strict=True):
         batch = build_batch(
-            groups, minibatch_prompts=2, microbatch_tokens=96, num_ranks=1, aggregation=LossAggregation.TOKEN_MEAN,
+            groups, minibatch_prompts=2, microbatch_tokens=256, num_ranks=1, aggregation=LossAggregation.TOKEN_MEAN,
             temperature=0.9, share_prompts=share,
         )  # fmt: skip
         engine.prepare(batch)
@@ -304,11 +303,23 @@ def test_completions_that_were_sampled_several_times_train_as_if_each_were_compu
     assert positions[0] < positions[1] / 2
 
 
-def with_copies(scored: ScoredGroup) -> ScoredGroup:
-    """Three times each completion."""
-    rollouts = scored.group.rollouts * 3
+def beginning_alike(scored: ScoredGroup) -> ScoredGroup:
+    """After two tokens that all open with, each completion twice, its first half, and one whose last token differs."""
+    dice = random.Random(scored.group.prompt.index)
+    opening = make_segment([3, 7], logprobs=[-4.0, -5.0])
+
+    def after_it(segments: Sequence[Segment]) -> Rollout:
+        return make_rollout(opening, *segments)
+
+    rollouts: list[Rollout] = []
+    for rollout in scored.group.rollouts:
+        *before, last = rollout.segments
+        size = len(last.token_ids) // 2
+        half = replace(last, token_ids=last.token_ids[:size], logprobs=last.logprobs[:size])
+        other = replace(last, token_ids=(*last.token_ids[:-1], dice.randrange(2, VOCABULARY)))
+        rollouts += [after_it(one) for one in (rollout.segments, rollout.segments, [*before, half], [*before, other])]
     advantages = [0.3 * number - 1.0 for number in range(len(rollouts))]
-    return make_scored(replace(scored.group, rollouts=rollouts), advantages)
+    return make_scored(replace(scored.group, rollouts=tuple(rollouts)), advantages)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

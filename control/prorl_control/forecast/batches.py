@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from prorl_api.prompt_sharing import Load, busiest, continued_load, sharing_pays, spread
+from prorl_api.prompt_sharing import Load, busiest, computed_positions, continued_load, sharing_pays, spread
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import spec_at
 from prorl_api.spec.roles import LearnerSpec
@@ -88,9 +88,10 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
     prompt = min(lengths.prompt or rollout.max_prompt_tokens, rollout.max_prompt_tokens)
     completion = min(lengths.completion or rollout.max_completion_tokens, rollout.max_completion_tokens)
     limit, minibatches = learner.microbatch_tokens, learner.prompts_per_step // learner.minibatch_prompts
-    pieces = list(_pieces(learner.group_size, prompt, completion, limit))
+    computed = computed_positions(completion)
+    pieces = list(_pieces(learner.group_size, prompt, computed, limit))
     packs = _first_fit(pieces * learner.minibatch_prompts, limit)
-    loads, by_rank = _loads(learner, pieces, packs, prompt, completion, num_ranks(spec))
+    loads, by_rank = _loads(learner, pieces, packs, prompt, computed, num_ranks(spec))
     return StageBatch(
         name=name,
         first_step=first,
@@ -111,12 +112,18 @@ def _stage(spec: ProRLJobSpec, name: str, first: int, last: int, lengths: Length
 
 
 def _pieces(group_size: int, prompt: int, completion: int, limit: int) -> Iterator[int]:
-    """Give the positions of each part of a group: a prompt with as many completions as fit into a pack."""
-    shares = sharing_pays(prompt, group_size, group_size * completion)
-    room = max(1, (limit - prompt) // completion) if shares else 1
+    """Give the positions of each part of a group: a prompt with as many completions as fit into a pack.
+
+    Args:
+        group_size: Completions of the prompt, all different.
+        prompt: Positions.
+        completion: Positions of each.
+        limit: Of a pack.
+    """
+    most = group_size if sharing_pays(prompt, group_size, group_size * completion) else 1
+    taken = min(most, max(1, (limit - prompt) // completion)) if completion else most
     while group_size > 0:
-        taken = min(room, group_size)
-        yield prompt + taken * completion
+        yield prompt + min(taken, group_size) * completion
         group_size -= taken
 
 

@@ -62,12 +62,12 @@ def test_an_unknown_family_is_not_counted() -> None:
 
 
 def test_the_quickstarts_batch_by_hand() -> None:
-    """A group is one piece of 96 + 8 x 6 = 144 positions; seven of the eight of a minibatch fit into 1,024."""
+    """A group is one piece of 96 + 8 x 5 = 136 positions; seven of the eight of a minibatch fit into 1,024."""
     (stage,) = stage_batches(quickstart(), LONGEST)
     assert (stage.first_step, stage.last_step, stage.steps) == (1, 12, 12)
     assert (stage.prompts, stage.group_size, stage.completions, stage.optimizer_steps) == (16, 8, 128, 2)
-    assert (stage.packs, stage.pack_positions) == (2, 1008)
-    assert (stage.sampled_tokens, stage.trained_positions) == (768, 2304)
+    assert (stage.packs, stage.pack_positions) == (2, 952)
+    assert (stage.sampled_tokens, stage.trained_positions) == (768, 2176)
     assert stage.most_prompts == 64
     assert stage.measures_kl
 
@@ -90,8 +90,8 @@ def test_eight_nodes_batch_by_hand() -> None:
     """16,384 positions hold one completion of 8,192 with its prompt of 1,024, and no second such piece."""
     (stage,) = stage_batches(eight_nodes(), LONGEST)
     assert (stage.completions, stage.optimizer_steps, stage.steps) == (4096, 4, 2000)
-    assert (stage.packs, stage.pack_positions) == (1024, 9216)
-    assert (stage.sampled_tokens, stage.trained_positions) == (33_554_432, 37_748_736)
+    assert (stage.packs, stage.pack_positions) == (1024, 9215)
+    assert (stage.sampled_tokens, stage.trained_positions) == (33_554_432, 37_744_640)
     assert stage.most_prompts == 2048
     assert list(wastes(eight_nodes(), [stage])) == []
 
@@ -118,10 +118,10 @@ def test_eight_nodes_time_by_hand() -> None:
     (stage,) = stage_batches(spec, LONGEST)
     time = step_time(spec, stage, Throughput(server_tokens=2000, rank_positions=4000, link_bytes=1e9), 15_231_233_024)
     assert time.sampling == pytest.approx(33_554_432 / 64_000)
-    assert time.updating == pytest.approx(294.912)
-    assert time.scoring == pytest.approx(294.912 / 4 * (1 + 3 / 4))
+    assert time.updating == pytest.approx(294.88)
+    assert time.scoring == pytest.approx(294.88 / 4 * (1 + 3 / 4))
     assert time.publishing == pytest.approx(15.231233024)
-    assert time.known == pytest.approx(524.288 + 294.912 + 129.024 + 15.231233024)
+    assert time.known == pytest.approx(524.288 + 294.88 + 129.01 + 15.231233024)
 
 
 def test_time_without_throughputs_is_not_invented() -> None:
@@ -137,11 +137,11 @@ def test_ranks_wait_for_the_one_with_the_most_packs() -> None:
         learner={"promptsPerStep": 3, "minibatchPrompts": 3, "groupSize": 2, "microbatchTokens": 24},
     )
     (stage,) = stage_batches(job.spec, LONGEST)
-    assert (stage.packs, stage.trained_positions) == (3, 72)
+    assert (stage.packs, stage.trained_positions) == (3, 66)
     two = job.spec.model_copy(update={"learner": job.spec.learner.model_copy(update={"processes_per_replica": 2})})
-    assert step_time(job.spec, stage, Throughput(rank_positions=1), None).updating == pytest.approx(72)
+    assert step_time(job.spec, stage, Throughput(rank_positions=1), None).updating == pytest.approx(66)
     (of_two,) = stage_batches(two, LONGEST)
-    assert step_time(two, of_two, Throughput(rank_positions=1), None).updating == pytest.approx(48)
+    assert step_time(two, of_two, Throughput(rank_positions=1), None).updating == pytest.approx(44)
 
 
 @pytest.mark.parametrize("stage_of_zero", [2, 3])
@@ -345,7 +345,7 @@ def test_ranks_without_packs_are_wasted() -> None:
 
 
 def test_ranks_are_wasted_where_groups_stay_together() -> None:
-    """Three groups of 7 pieces: on four ranks each is 7 x 31 - 6 x 20 = 97 positions, apart 186 on the busiest."""
+    """Three groups of 7 pieces: on four ranks each is 7 x 30 - 6 x 20 = 90 positions, apart 180 on the busiest."""
     spec = make_job(
         rollout={"maxPromptTokens": 21, "maxCompletionTokens": 10},
         learner={
@@ -354,7 +354,7 @@ def test_ranks_are_wasted_where_groups_stay_together() -> None:
         },
     ).spec  # fmt: skip
     (stage,) = stage_batches(spec, LONGEST)
-    assert (stage.packs, stage.idle_ranks, stage.rank_positions) == (24, 1, 97)
+    assert (stage.packs, stage.idle_ranks, stage.rank_positions) == (24, 1, 90)
     (said,) = wastes(spec, [stage])
     assert said.endswith("where its packs continue one prefix; raise minibatchPrompts")
 

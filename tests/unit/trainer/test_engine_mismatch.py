@@ -56,8 +56,8 @@ def test_a_probe_predicts_every_token_but_the_first_from_those_before() -> None:
     (batch,) = engine.asked
     ((pack,),) = batch.minibatches[0].packs_by_rank
     assert batch.temperature == 1.0
-    assert pack.input_ids.tolist() == [5, 6, 7, 8]
-    assert pack.position_ids.tolist() == [0, 1, 2, 3]
+    assert pack.input_ids.tolist() == [5, 6, 7]  # from the last one nothing is predicted
+    assert pack.position_ids.tolist() == [0, 1, 2]
     assert pack.predict_from.tolist() == [0, 1, 2]
     assert pack.targets.tolist() == [6, 7, 8]
 

@@ -29,14 +29,12 @@ HEADS, KEY_HEADS, WIDTH = 6, 2, 8
 
 
 def make_pack(*groups: tuple[int, list[int]]) -> Pack:
-    """One pack of (prompt's tokens, completions' tokens)."""
-    scored = [
-        make_scored(
-            make_group([1.0] * len(lengths), prompt_ids=tuple(range(1, prompt + 1)), lengths=lengths, index=index),
-            tuple(0.5 for _ in lengths),
-        )
-        for index, (prompt, lengths) in enumerate(groups)
-    ]
+    """One pack of (prompt's positions, completions' positions): each completion has a token more."""
+    scored = []
+    for index, (prompt, positions) in enumerate(groups):
+        prompt_ids, lengths = tuple(range(1, prompt + 1)), [count + 1 for count in positions]
+        group = make_group([1.0] * len(lengths), prompt_ids=prompt_ids, lengths=lengths, index=index)
+        scored.append(make_scored(group, tuple(0.5 for _ in lengths)))
     batch = build_batch(
         scored,
         minibatch_prompts=len(scored),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from prorl_api.spec.values import LossAggregation
 from prorl_trainer.algorithm.packing import build_batch, empty_pack
-from prorl_trainer.algorithm.types import Batch, Pack, RolloutGroup, ScoredGroup
+from prorl_trainer.algorithm.types import Batch, Pack, Rollout, RolloutGroup, ScoredGroup, Segment
 from prorl_trainer.engines.masks import MaskPlan, attention_allowed, pack_masks
 from tests.unit.trainer.trainer_builders import make_group, make_prompt, make_rollout, make_scored, make_segment
 
@@ -56,12 +56,13 @@ def two_groups() -> list[ScoredGroup]:
 
 def test_two_groups_in_one_pack_by_hand() -> None:
     (pack,) = all_packs(pack_up(two_groups()))
-    assert pack.input_ids.tolist() == [1, 2, 10, 11, 20, 30, 31, 21, 5, 40]
-    assert pack.position_ids.tolist() == [0, 1, 2, 3, 2, 3, 4, 5, 0, 1]
-    assert pack.group_ids.tolist() == [0, 0, 0, 0, 0, 0, 0, 0, 1, 1]
-    assert pack.branch_ids.tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 0, 1]
+    # From a completion's last token nothing is predicted.
+    assert pack.input_ids.tolist() == [1, 2, 10, 20, 30, 31, 5]
+    assert pack.position_ids.tolist() == [0, 1, 2, 2, 3, 4, 0]
+    assert pack.group_ids.tolist() == [0, 0, 0, 0, 0, 0, 1]
+    assert pack.branch_ids.tolist() == [0, 0, 1, 2, 2, 2, 0]
     # The first token of each completion is predicted by the prompt's last; 21 by the environment's last token.
-    assert pack.predict_from.tolist() == [1, 2, 1, 6, 8]
+    assert pack.predict_from.tolist() == [1, 2, 1, 5, 6]
     assert pack.targets.tolist() == [10, 11, 20, 21, 40]
     assert pack.rollout_logprobs.tolist() == pytest.approx([-0.1, -0.2, -0.3, -0.4, -0.5])
     assert pack.advantages.tolist() == [1.0, 1.0, -1.0, -1.0, 0.5]
@@ -78,23 +79,20 @@ def test_sequence_mean_weighs_every_completion_alike() -> None:
 def test_attention_by_hand() -> None:
     (pack,) = all_packs(pack_up(two_groups()))
     expected = [
-        "1.........",  # 1: prompt of the first group
-        "11........",
-        "111.......",  # 10: its first completion
-        "1111......",
-        "11..1.....",  # 20: its second completion does not see the first
-        "11..11....",
-        "11..111...",
-        "11..1111..",
-        "........1.",  # 5: the second group sees nothing of the first
-        "........11",
+        "1......",  # 1: prompt of the first group
+        "11.....",
+        "111....",  # 10: its first completion
+        "11.1...",  # 20: its second completion does not see the first
+        "11.11..",
+        "11.111.",
+        "......1",  # 5: the second group sees nothing of the first
     ]
     assert ["".join("1" if cell else "." for cell in row) for row in attention_allowed(pack, CPU)] == expected
 
 
 def test_a_window_reaches_back_by_position_into_the_shared_prompt() -> None:
     """Prompt 1 2 3 4 at positions 0 to 3, two completions that both go on from position 4; window 3."""
-    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[3, 2]), (1.0, -1.0))
+    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[4, 3]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group]))
     expected = [
         "1........",
@@ -111,7 +109,7 @@ def test_a_window_reaches_back_by_position_into_the_shared_prompt() -> None:
 
 
 def test_masks_come_as_each_kind_of_layer_takes_them() -> None:
-    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[3, 2]), (1.0, -1.0))
+    group = make_scored(make_group([1.0, 0.0], prompt_ids=(1, 2, 3, 4), lengths=[4, 3]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group]))
     full, narrow = attention_allowed(pack, CPU), attention_allowed(pack, CPU, 3)
     by_type = pack_masks(pack, MaskPlan(window=3, by_layer_type=True), CPU)
@@ -163,7 +161,7 @@ def test_an_empty_pack_trains_nothing_and_attends_to_itself() -> None:
 
 
 def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
-    group = make_scored(make_group([1.0, 0.0, 1.0], prompt_ids=(1, 2, 3), lengths=[4, 4, 4]), (1.0, -1.0, 1.0))
+    group = make_scored(make_group([1.0, 0.0, 1.0], prompt_ids=(1, 2, 3), lengths=[5, 5, 5]), (1.0, -1.0, 1.0))
     packs = all_packs(pack_up([group], microbatch_tokens=11))
     assert [pack.num_positions for pack in packs] == [11, 7]
     assert all(pack.input_ids[:3].tolist() == [1, 2, 3] for pack in packs)
@@ -172,7 +170,7 @@ def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
 
 def test_runs_of_a_long_group_continue_one_prefix_by_hand() -> None:
     """A group that is cut, one that is not, and one whose prompt is a single token."""
-    lengths = [[4, 4, 4], [2], [5, 5, 5]]
+    lengths = [[5, 5, 5], [3], [6, 6, 6]]
     groups = [
         make_scored(make_group([1.0] * len(each), prompt_ids=prompt, lengths=each, index=index), (1.0,) * len(each))
         for index, (prompt, each) in enumerate(zip([(1, 2, 3), (4, 5), (6,)], lengths, strict=True))
@@ -184,7 +182,7 @@ def test_runs_of_a_long_group_continue_one_prefix_by_hand() -> None:
     assert first.input_ids[0] == second.input_ids[0] == 3
     assert first.position_ids.tolist() == [2, 3, 4, 5, 6, 3, 4, 5, 6]
     assert first.branch_ids.tolist() == [0, 1, 1, 1, 1, 2, 2, 2, 2]
-    assert first.predict_from.tolist() == [0, 1, 2, 3, 0, 5, 6, 7]
+    assert first.predict_from.tolist() == [0, 1, 2, 3, 4, 0, 5, 6, 7, 8]
     assert second.position_ids.tolist() == [2, 3, 4, 5, 6]
     assert sum(pack.num_positions for pack in packs[:3]) == 2 + 9 + 5, "instead of 11 + 7"
     assert [column.tolist() for column in second.seen] == [[0] * 7, [0] * 3 + [1] * 4, [*range(7)]]
@@ -203,7 +201,7 @@ def test_prefixes_are_continued_where_that_leaves_the_busiest_rank_less(
     num_groups: int, ranks: int, is_continued: bool
 ) -> None:
     groups = [
-        make_scored(make_group([1.0] * 3, prompt_ids=(1, 2, 3), lengths=[8, 8, 8], index=index), (1.0,) * 3)
+        make_scored(make_group([1.0] * 3, prompt_ids=(1, 2, 3), lengths=[9, 9, 9], index=index), (1.0,) * 3)
         for index in range(num_groups)
     ]
     batch = pack_up(groups, microbatch_tokens=11, num_ranks=ranks, continue_prefixes=True)
@@ -215,7 +213,7 @@ def test_prefixes_are_continued_where_that_leaves_the_busiest_rank_less(
 @pytest.mark.parametrize(("length", "is_continued"), [(30, False), (10, True)])
 def test_a_prefix_that_saves_less_than_a_twentieth_is_not_continued(length: int, is_continued: bool) -> None:
     """Two pieces: 2 of 2 x 33 positions are saved, or 2 of 2 x 13."""
-    group = make_scored(make_group([1.0] * 2, prompt_ids=(1, 2, 3), lengths=[length] * 2), (1.0,) * 2)
+    group = make_scored(make_group([1.0] * 2, prompt_ids=(1, 2, 3), lengths=[length + 1] * 2), (1.0,) * 2)
     packs = all_packs(pack_up([group], microbatch_tokens=length + 3, continue_prefixes=True))
     assert any(pack.num_continuations for pack in packs) == is_continued
 
@@ -223,40 +221,71 @@ def test_a_prefix_that_saves_less_than_a_twentieth_is_not_continued(length: int,
 def test_without_sharing_every_completion_has_its_own_prompt() -> None:
     group = make_scored(make_group([1.0, 0.0]), (1.0, -1.0))
     (pack,) = all_packs(pack_up([group], share_prompts=False))
-    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 1, 2, 3, 11, 12]
-    assert pack.group_ids.tolist() == [0] * 5 + [1] * 5
+    assert pack.input_ids.tolist() == [1, 2, 3, 10, 1, 2, 3, 11]
+    assert pack.group_ids.tolist() == [0] * 4 + [1] * 4
 
 
-def twins() -> ScoredGroup:
-    """Prompt (1 2 3) with completions (10 11), (12), (10 11) again, and (10 11) of which the environment wrote 11."""
-    turns = make_segment([10], logprobs=[-0.7]), make_segment([11], logprobs=[0.0], trained=False)
-    rollouts = (
-        make_rollout(make_segment([10, 11], logprobs=[-0.1, -0.2])),
-        make_rollout(make_segment([12], logprobs=[-0.3])),
-        make_rollout(make_segment([10, 11], logprobs=[-0.4, -0.5])),
-        make_rollout(*turns),
-    )
-    return make_scored(RolloutGroup(prompt=make_prompt(), rollouts=rollouts), (1.0, -1.0, 0.5, -0.5))
+def group_of(*rollouts: Rollout) -> ScoredGroup:
+    """Prompt (1 2 3); the i-th rollout has advantage i."""
+    group = RolloutGroup(prompt=make_prompt(), rollouts=rollouts)
+    return make_scored(group, [float(index) for index in range(len(rollouts))])
 
 
-def test_a_completion_that_was_sampled_twice_is_computed_once_and_trained_twice() -> None:
-    (pack,) = all_packs(pack_up([twins()]))
-    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 12, 10, 11]
-    assert pack.branch_ids.tolist() == [0, 0, 0, 1, 1, 2, 3, 3]
-    assert pack.position_ids.tolist() == [0, 1, 2, 3, 4, 3, 3, 4]
-    assert pack.targets.tolist() == [10, 11, 10, 11, 12, 10]
-    assert pack.predict_from.tolist() == [2, 3, 2, 3, 2, 2]
-    assert pack.completion_ids.tolist() == [0, 0, 2, 2, 1, 3]
-    assert pack.advantages.tolist() == [1.0, 1.0, 0.5, 0.5, -1.0, -0.5]
-    assert pack.rollout_logprobs.tolist() == pytest.approx([-0.1, -0.2, -0.4, -0.5, -0.3, -0.7])
-    assert pack.token_weights.tolist() == pytest.approx([1 / 6] * 6)
+def completion(*ids: int, environment: tuple[int, ...] = ()) -> Rollout:
+    """Tokens of the model, and after them some that are not trained."""
+    after = [make_segment(environment, logprobs=[0.0] * len(environment), trained=False)] if environment else []
+    return make_rollout(make_segment(ids, logprobs=[-0.1 * number for number in ids]), *after)
+
+
+def test_completions_of_which_one_begins_with_the_other_are_computed_once_and_trained_each() -> None:
+    """(10 11 12) twice, (10 13), (10 11) after which the environment wrote 14, and (15 16)."""
+    group = group_of(
+        completion(10, 11, 12), completion(15, 16), completion(10, 11, 12), completion(10, 13),
+        completion(10, 11, environment=(14,)),
+    )  # fmt: skip
+    (pack,) = all_packs(pack_up([group]))
+    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 15]
+    assert pack.branch_ids.tolist() == [0, 0, 0, 1, 1, 2]
+    assert pack.position_ids.tolist() == [0, 1, 2, 3, 4, 3]
+    assert pack.completion_ids.tolist() == [0, 0, 0, 2, 2, 2, 3, 3, 4, 4, 1, 1]
+    assert pack.targets.tolist() == [10, 11, 12, 10, 11, 12, 10, 13, 10, 11, 15, 16]
+    assert pack.predict_from.tolist() == [2, 3, 4, 2, 3, 4, 2, 3, 2, 3, 2, 5]
+    assert pack.advantages.tolist() == [0, 0, 0, 2, 2, 2, 3, 3, 4, 4, 1, 1]
+    assert pack.rollout_logprobs.tolist() == pytest.approx([-0.1 * token for token in pack.targets.tolist()])
+    assert pack.token_weights.tolist() == pytest.approx([1 / 12] * 12)
+
+
+def test_what_all_completions_open_with_is_computed_with_the_prompt() -> None:
+    """(10 11 12), (10 13 14), and (10), for which nothing is computed but the prompt."""
+    (pack,) = all_packs(pack_up([group_of(completion(10, 11, 12), completion(10, 13, 14), completion(10))]))
+    assert pack.input_ids.tolist() == [1, 2, 3, 10, 11, 13]
+    assert pack.branch_ids.tolist() == [0, 0, 0, 0, 1, 2]
+    assert pack.position_ids.tolist() == [0, 1, 2, 3, 4, 4]
+    assert pack.completion_ids.tolist() == [0, 0, 0, 2, 1, 1, 1]
+    assert pack.targets.tolist() == [10, 11, 12, 10, 10, 13, 14]
+    assert pack.predict_from.tolist() == [2, 3, 4, 2, 2, 3, 5]
+
+
+def test_completions_of_one_token_need_the_prompt_alone() -> None:
+    (pack,) = all_packs(pack_up([group_of(completion(10), completion(11))]))
+    assert pack.input_ids.tolist() == [1, 2, 3]
+    assert (pack.predict_from.tolist(), pack.targets.tolist()) == ([2, 2], [10, 11])
+
+
+@pytest.mark.parametrize("is_continued", [False, True])
+def test_a_group_that_is_cut_has_no_opening(is_continued: bool) -> None:
+    """Its loss tokens would be predicted in a prefix that is computed for its keys and values."""
+    rollouts = [completion(10, *range(20 * number, 20 * number + 8)) for number in range(1, 4)]
+    packs = all_packs(pack_up([group_of(*rollouts)], microbatch_tokens=11, continue_prefixes=is_continued))
+    assert any(pack.num_continuations for pack in packs) == is_continued
+    assert sum(pack.input_ids.tolist().count(10) for pack in packs) == 3
 
 
 def test_copies_take_no_room_in_a_pack() -> None:
-    """Eight positions and the prompt's three would be eleven and more; different completions need two packs."""
+    """Three times three positions and the prompt's three would be twelve; different completions need two packs."""
     alike = make_scored(RolloutGroup(prompt=make_prompt(), rollouts=(make_rollout(tokens=4),) * 3), (1.0, 0.0, -1.0))
-    (pack,) = all_packs(pack_up([alike], microbatch_tokens=7))
-    assert (pack.num_positions, pack.num_loss_tokens) == (7, 12)
+    (pack,) = all_packs(pack_up([alike], microbatch_tokens=6))
+    assert (pack.num_positions, pack.num_loss_tokens) == (6, 12)
     different = make_scored(make_group([1.0, 0.0, 1.0], lengths=[4, 4, 4]), (1.0, 0.0, -1.0))
     assert len(all_packs(pack_up([different], microbatch_tokens=11))) == 2
 
@@ -264,11 +293,11 @@ def test_copies_take_no_room_in_a_pack() -> None:
 def test_copies_are_of_one_group_alone() -> None:
     groups = [make_scored(make_group([1.0, 0.0], index=index), (1.0, -1.0)) for index in range(2)]
     (pack,) = all_packs(pack_up(groups))
-    assert pack.num_positions == 2 * (3 + 2 * 2)
+    assert pack.num_positions == 2 * (3 + 2 * 1)
 
 
 @pytest.mark.parametrize(
-    ("prompt", "lengths", "shares"),
+    ("prompt", "lengths", "shares"),  # lengths: of what is computed
     [
         (3, [4, 4], True),
         (2, [48, 48], True),  # 2 of 100 positions
@@ -282,12 +311,13 @@ def test_prompts_are_shared_where_that_saves_a_fiftieth_of_the_positions(
     prompt: int, lengths: list[int], shares: bool
 ) -> None:
     rewards = [1.0] * len(lengths)
-    group = make_scored(make_group(rewards, prompt_ids=tuple(range(1, prompt + 1)), lengths=lengths), rewards)
+    tokens = [length + 1 for length in lengths]
+    group = make_scored(make_group(rewards, prompt_ids=tuple(range(1, prompt + 1)), lengths=tokens), rewards)
     (pack,) = all_packs(pack_up([group], microbatch_tokens=5000))
     copies = 1 if shares else len(lengths)
     assert pack.num_positions == prompt * copies + sum(lengths)
     assert len(set(pack.group_ids.tolist())) == copies
-    assert pack.num_loss_tokens == sum(lengths)
+    assert pack.num_loss_tokens == sum(tokens)
 
 
 def test_what_cannot_fit_is_an_error_that_names_the_prompt_and_the_remedy() -> None:
@@ -295,7 +325,7 @@ def test_what_cannot_fit_is_an_error_that_names_the_prompt_and_the_remedy() -> N
     with pytest.raises(
         ValueError, match=r"prompt 7 of source sums has 3 tokens and a completion of 9.*microbatchTokens"
     ):
-        pack_up([group], microbatch_tokens=11)
+        pack_up([group], microbatch_tokens=10)
 
 
 def test_masked_rollouts_and_rollouts_without_a_trained_token_are_left_out() -> None:
@@ -304,7 +334,7 @@ def test_masked_rollouts_and_rollouts_without_a_trained_token_are_left_out() -> 
         prompt=make_prompt(), rollouts=(make_rollout(tokens=3), make_rollout(reward=None), environment)
     )
     (pack,) = all_packs(pack_up([make_scored(group, (1.0, None, -1.0))]))
-    assert pack.num_positions == 6
+    assert pack.num_positions == 5
     assert pack.token_weights.tolist() == pytest.approx([1 / 3] * 3)
 
 
@@ -313,38 +343,68 @@ def test_minibatches_are_cut_in_order_and_weighed_apart() -> None:
     batch = pack_up(groups, minibatch_prompts=1)
     assert [minibatch.num_groups for minibatch in batch.minibatches] == [1, 1, 1]
     assert [minibatch.num_loss_tokens for minibatch in batch.minibatches] == [4, 4, 4]
-    assert [packs[0].input_ids[-1] for packs in (one.packs_by_rank[0] for one in batch.minibatches)] == [
+    assert [packs[0].targets[-1] for packs in (one.packs_by_rank[0] for one in batch.minibatches)] == [
         scored.group.rollouts[-1].segments[-1].token_ids[-1] for scored in groups
     ]
 
 
+TURNS = st.lists(st.lists(st.integers(7, 8), min_size=1, max_size=5), min_size=1, max_size=3)
 GROUPS = st.lists(
-    st.tuples(
-        st.integers(1, 6),
-        st.lists(st.tuples(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.booleans()), min_size=1, max_size=5),
-    ),
+    st.tuples(st.integers(1, 6), st.lists(st.tuples(TURNS, st.booleans()), min_size=1, max_size=5)),
     min_size=1,
     max_size=6,
 )
+"""Of each its prompt's length and its completions: tokens of turns of model and environment, and whether masked. Of two
+tokens, so that many begin alike."""
 
 
-def scored_groups(shape: list[tuple[int, list[tuple[list[int], bool]]]]) -> list[ScoredGroup]:
-    """Every token unique, so that it can be followed; segments alternate between model and environment."""
-    next_token = iter(range(1, 10_000))
+def scored_groups(shape: list[tuple[int, list[tuple[list[list[int]], bool]]]]) -> list[ScoredGroup]:
+    """Prompts of tokens of their own, tokens with log-probabilities and completions with advantages of their own."""
+    next_token, next_number = iter(range(100, 10_000)), iter(range(1, 10_000))
 
-    def take(count: int) -> list[int]:
-        return [next(next_token) for _ in range(count)]
+    def segment(ids: list[int], turn: int) -> Segment:
+        return make_segment(ids, logprobs=[-float(next(next_number)) for _ in ids], trained=turn % 2 == 0)
 
     groups = []
     for index, (prompt_length, completions) in enumerate(shape):
-        rollouts = [
-            make_rollout(*(make_segment(take(size), trained=turn % 2 == 0) for turn, size in enumerate(sizes)))
-            for sizes, _ in completions
-        ]
-        group = RolloutGroup(prompt=make_prompt(index, token_ids=take(prompt_length)), rollouts=tuple(rollouts))
-        masked = [None if is_masked else 0.5 for _, is_masked in completions]
-        groups.append(make_scored(group, [0.5, *masked[1:]]))  # at least one rollout is trained
+        rollouts = [make_rollout(*(segment(ids, turn) for turn, ids in enumerate(turns))) for turns, _ in completions]
+        prompt = make_prompt(index, token_ids=[next(next_token) for _ in range(prompt_length)])
+        advantages = [None if number and masked else 0.5 + number for number, (_, masked) in enumerate(completions)]
+        groups.append(make_scored(RolloutGroup(prompt=prompt, rollouts=tuple(rollouts)), advantages))
     return groups
+
+
+LossToken = tuple[tuple[int, ...], int, float, float]
+"""All tokens before it, itself, its log-probability and its advantage."""
+
+
+def wanted_loss_tokens(groups: list[ScoredGroup]) -> Counter[LossToken]:
+    found: Counter[LossToken] = Counter()
+    for scored in groups:
+        for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
+            before = list(scored.group.prompt.token_ids)
+            for segment in rollout.segments:
+                for token, logprob in zip(segment.token_ids, segment.logprobs, strict=True):
+                    if segment.loss_mask and advantage is not None:
+                        found[tuple(before), token, logprob, advantage] += 1
+                    before.append(token)
+    return found
+
+
+def loss_tokens_of(packs: Sequence[Pack]) -> Counter[LossToken]:
+    """What is before a token is what the position that predicts it attends to."""
+    found: Counter[LossToken] = Counter()
+    prefix = np.zeros(0, dtype=np.int64)
+    for pack in packs:
+        prefix = pack.input_ids if pack.num_continuations else prefix
+        ids = np.concatenate([prefix[: pack.prefix_length], pack.input_ids])
+        allowed, (_, _, positions) = attention_allowed(pack, CPU).numpy(), pack.seen
+        columns = (pack.predict_from, pack.targets, pack.rollout_logprobs, pack.advantages)
+        for source, target, logprob, advantage in zip(*(column.tolist() for column in columns), strict=True):
+            seen = allowed[pack.prefix_length + source] if allowed.shape[0] > pack.num_positions else allowed[source]
+            assert positions[seen].tolist() == list(range(seen.sum())), "positions count from the prompt's first token"
+            found[tuple(ids[seen].tolist()), target, logprob, advantage] += 1
+    return found
 
 
 @settings(max_examples=150, deadline=None)
@@ -363,17 +423,7 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int, is_
             aggregation=aggregation,
             continue_prefixes=is_continued,
         )
-        trained = Counter(token for pack in all_packs(batch) for token in pack.targets.tolist())
-        wanted = [
-            token
-            for scored in groups
-            for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True)
-            if advantage is not None
-            for segment in rollout.segments
-            if segment.loss_mask
-            for token in segment.token_ids
-        ]
-        assert trained == Counter(wanted), "every loss token of every rollout appears exactly once"
+        trained: Counter[LossToken] = Counter()
         for one in batch.minibatches:
             assert len({len(packs) for packs in one.packs_by_rank}) == 1, "every rank runs the same number of packs"
             packs = [pack for packs in one.packs_by_rank for pack in packs]
@@ -381,13 +431,8 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int, is_
             assert total == pytest.approx(1.0, rel=1e-5), "weights add up to one in every optimizer step"
             assert all(pack.prefix_length + pack.num_positions <= limit for pack in packs)
             assert all(follows_its_prefix(packs) for packs in one.packs_by_rank)
-        for pack in all_packs(batch):
-            # A token is predicted from the position before it, in its own branch or at the prompt's end.
-            where = [pack.input_ids.tolist().index(token) for token in pack.targets.tolist()]
-            assert (pack.position_ids[where] == pack.position_ids[pack.predict_from] + 1).all()
-            allowed = attention_allowed(pack, CPU)
-            sources = pack.prefix_length + pack.predict_from
-            assert all(allowed[target, source] for target, source in zip(where, sources, strict=True))
+            trained += sum((loss_tokens_of(packs) for packs in one.packs_by_rank), Counter())
+        assert trained == wanted_loss_tokens(groups), "every loss token of every rollout once, after what was before it"
 
 
 def follows_its_prefix(packs: Sequence[Pack]) -> bool:

@@ -144,7 +144,7 @@ def test_training_metrics_are_means_over_the_tokens_of_all_optimizer_steps() -> 
             "groups_trained": 1,
             "minibatches_skipped": 0,
             "tokens_trained": 40,
-            "positions_trained": 3 + 6 + 1,  # the second rank's empty pack is one position of padding
+            "positions_trained": 3 + 4 + 1,  # the second rank's empty pack is one position of padding
         }
     )
 

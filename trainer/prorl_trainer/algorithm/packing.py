@@ -42,8 +42,8 @@ def build_batch(
         num_ranks: Ranks to spread packs over.
         aggregation: What the loss is an average of.
         temperature: Of the sampling; the learner's probabilities are tempered alike.
-        share_prompts: True: where `prompt_sharing.sharing_pays`, and copies of a completion. False: nothing is shared
-            (for comparison only).
+        share_prompts: True: where `prompt_sharing.sharing_pays`, and what completions begin with. False: nothing is
+            shared (for comparison only).
         continue_prefixes: Whether packs may continue a prefix: whether the engine can have them do so.
 
     Raises:
@@ -105,15 +105,17 @@ def _pack(pieces: Sequence[Piece], weights: dict[int, float], prefix_length: int
     """Make a pack; of one piece alone if it continues a prefix."""
     columns: dict[str, list[float]] = {name: [] for name in _COLUMNS}
     for group_id, piece in enumerate(pieces):
-        prompt_length = len(piece.prompt_ids)
-        prompt_end = len(columns["input_ids"]) + prompt_length - prefix_length - 1
-        _extend(columns, piece.prompt_ids[prefix_length:], range(prefix_length, prompt_length), group_id, 0)
+        start = (*piece.prompt_ids, *piece.opening)
+        before = len(columns["input_ids"]) - prefix_length
+        _extend(columns, start[prefix_length:], range(prefix_length, len(start)), group_id, 0)
+        # The prompt's last position predicts a completion's first token, each after it the next.
+        shared = range(before + len(piece.prompt_ids) - 1, before + len(start))
         for number, branch in enumerate(piece.branches, start=1):
             first = len(columns["input_ids"])
-            ids = [token for segment in branch[0].rollout.segments for token in segment.token_ids]
-            _extend(columns, ids, range(prompt_length, prompt_length + len(ids)), group_id, number)
-            for completion in branch:
-                _add_loss_tokens(columns, completion, prompt_end, first, weights[completion.number])
+            _extend(columns, branch.ids, range(len(start), len(start) + len(branch.ids)), group_id, number)
+            places = [*shared, *range(first, first + len(branch.ids))]
+            for completion in branch.completions:
+                _add_loss_tokens(columns, completion, places, weights[completion.number])
     floats = {"rollout_logprobs", "advantages", "token_weights"}
     arrays: dict[str, Any] = {
         name: np.array(values, dtype=np.float32 if name in floats else np.int64) for name, values in columns.items()
@@ -122,21 +124,20 @@ def _pack(pieces: Sequence[Piece], weights: dict[int, float], prefix_length: int
 
 
 def _add_loss_tokens(
-    columns: dict[str, list[float]], completion: Completion, prompt_end: int, first: int, weight: float
+    columns: dict[str, list[float]], completion: Completion, places: Sequence[int], weight: float
 ) -> None:
-    """Add what is trained of a completion whose positions begin at `first`."""
-    previous, start = prompt_end, first
+    """Add what is trained of a completion whose i-th token is predicted from `places[i]`."""
+    start = 0
     for segment in completion.rollout.segments:
         count = len(segment.token_ids)
-        if segment.loss_mask and count:
-            columns["predict_from"] += [previous, *range(start, start + count - 1)]
+        if segment.loss_mask:
+            columns["predict_from"] += places[start : start + count]
             columns["targets"] += segment.token_ids
             columns["rollout_logprobs"] += segment.logprobs
             columns["advantages"] += [completion.advantage] * count
             columns["completion_ids"] += [completion.number] * count
             columns["token_weights"] += [weight] * count
         start += count
-        previous = start - 1 if count else previous
 
 
 def _extend(columns: dict[str, list[float]], ids: Sequence[int], positions: range, group: int, branch: int) -> None:

@@ -1,15 +1,18 @@
 """What of a batch is placed into packs as a whole: prompts with runs of completions, and their loss weights. Pure.
 
 A group that fits into one pack is one piece. A longer one is cut into runs of completions; where sharing the prompt
-saves next to nothing, because completions are long, each is a piece of its own. Completions of a group with the same
-tokens are computed once, and trained as often as sampled.
+saves next to nothing, because completions are long, each is a piece of its own.
+
+Nothing is computed of a completion from its last trained token on, since nothing is predicted from there. Completions
+of a group of which one begins with all that is computed of another share its positions, and trained is each of them;
+tokens with which all completions of a group open are computed with the prompt.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from prorl_api.prompt_sharing import sharing_pays
 from prorl_api.spec.values import LossAggregation
@@ -26,13 +29,21 @@ class Completion:
     advantage: float
 
     @property
-    def content(self) -> tuple[tuple[bool, tuple[int, ...]], ...]:
-        """What decides on its probabilities and on which of its tokens are trained."""
-        return tuple((segment.loss_mask, tuple(segment.token_ids)) for segment in self.rollout.segments)
+    def computed_ids(self) -> tuple[int, ...]:
+        """Its tokens before the last trained one."""
+        segments = self.rollout.segments
+        last = max(index for index, segment in enumerate(segments) if segment.loss_mask and segment.token_ids)
+        return tuple(token for segment in segments[: last + 1] for token in segment.token_ids)[:-1]
 
 
-Branch = tuple[Completion, ...]
-"""Completions of one prompt with the same content: their positions are computed once."""
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Completions of one prompt that have their positions in common."""
+
+    ids: tuple[int, ...]
+    """Computed for it alone."""
+    completions: tuple[Completion, ...]
+    """What is computed of each is the beginning of the group's opening and then `ids`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,8 @@ class Piece:
 
     group: int
     prompt_ids: tuple[int, ...]
+    opening: tuple[int, ...]
+    """With which all its branches go on; computed once."""
     branches: tuple[Branch, ...]
     shares: bool
     """Whether sharing the prompt pays."""
@@ -48,12 +61,12 @@ class Piece:
     @property
     def num_positions(self) -> int:
         """Of the prompt and of all that is computed of the completions."""
-        return len(self.prompt_ids) + sum(branch[0].rollout.num_tokens for branch in self.branches)
+        return len(self.prompt_ids) + len(self.opening) + sum(len(branch.ids) for branch in self.branches)
 
     @property
     def completions(self) -> list[Completion]:
-        """All that are trained, copies too."""
-        return [completion for branch in self.branches for completion in branch]
+        """All that are trained."""
+        return [completion for branch in self.branches for completion in branch.completions]
 
 
 def pieces_of(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) -> list[Piece]:
@@ -62,7 +75,7 @@ def pieces_of(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) ->
     Args:
         groups: Rollouts without advantage, and without a trained token, are left out.
         limit: Largest number of positions in a pack.
-        share_prompts: False: each completion is a piece of its own, copies too.
+        share_prompts: False: each completion is a piece of its own.
 
     Raises:
         ValueError: A prompt with one completion does not fit into a pack.
@@ -70,47 +83,75 @@ def pieces_of(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) ->
     pieces: list[Piece] = []
     next_id = 0
     for number, scored in enumerate(groups):
-        prompt_ids = scored.group.prompt.token_ids
-        trained = [Completion(name, *one) for name, one in enumerate(_trained(scored, limit), start=next_id)]
+        prompt = scored.group.prompt
+        trained = [Completion(name, *one) for name, one in enumerate(_trained(scored), start=next_id)]
         next_id += len(trained)
-        branches = _branches(trained) if share_prompts else [(completion,) for completion in trained]
-        completion_tokens = sum(branch[0].rollout.num_tokens for branch in branches)
-        shares = share_prompts and sharing_pays(len(prompt_ids), len(branches), completion_tokens)
-        run: list[Branch] = []
-        used = len(prompt_ids)
-        for branch in branches:
-            num_tokens = branch[0].rollout.num_tokens
-            if run and (not shares or used + num_tokens > limit):
-                pieces.append(Piece(number, prompt_ids, tuple(run), shares))
-                run, used = [], len(prompt_ids)
-            run.append(branch)
-            used += num_tokens
-        if run:
-            pieces.append(Piece(number, prompt_ids, tuple(run), shares))
+        branches = _branches(trained) if share_prompts else [Branch(one.computed_ids, (one,)) for one in trained]
+        _raise_if_too_long(scored, branches, limit)
+        positions = sum(len(branch.ids) for branch in branches)
+        shares = share_prompts and sharing_pays(len(prompt.token_ids), len(branches), positions)
+        runs = _runs(branches, limit - len(prompt.token_ids)) if shares else [(branch,) for branch in branches]
+        of_group = [Piece(number, prompt.token_ids, (), run, shares) for run in runs]
+        # Loss tokens of an opening are predicted in the pack of their completions, not in a prefix before it.
+        pieces += [_opened(of_group[0])] if len(of_group) == 1 else of_group
     return pieces
 
 
+def _runs(branches: Sequence[Branch], room: int) -> list[tuple[Branch, ...]]:
+    """Put as many branches together as have room, in order."""
+    runs: list[tuple[Branch, ...]] = []
+    left = 0
+    for branch in branches:
+        if runs and len(branch.ids) <= left:
+            runs[-1] = (*runs[-1], branch)
+        else:
+            runs.append((branch,))
+            left = room
+        left -= len(branch.ids)
+    return runs
+
+
+def _opened(piece: Piece) -> Piece:
+    """Take out what all branches begin with."""
+    if len(piece.branches) < 2:
+        return piece
+    columns = zip(*(branch.ids for branch in piece.branches), strict=False)
+    opening = tuple(column[0] for column in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
+    rest = tuple(replace(branch, ids=branch.ids[len(opening) :]) for branch in piece.branches)
+    return replace(piece, opening=opening, branches=rest)
+
+
 def _branches(completions: Sequence[Completion]) -> list[Branch]:
-    """Put copies together, each with the first of its kind."""
-    found: dict[Any, list[Completion]] = {}
-    for completion in completions:
-        found.setdefault(completion.content, []).append(completion)
-    return [tuple(copies) for copies in found.values()]
+    """Put completions together that have positions in common, each kind where its first one was."""
+    computed = sorted(((completion.computed_ids, completion) for completion in completions), key=lambda one: one[0])
+    found: list[tuple[tuple[int, ...], list[Completion]]] = []
+    for ids, completion in reversed(computed):  # what begins others comes right before them in this order
+        if found and found[-1][0][: len(ids)] == ids:
+            found[-1][1].append(completion)
+        else:
+            found.append((ids, [completion]))
+    branches = [Branch(ids, tuple(sorted(members, key=lambda one: one.number))) for ids, members in found]
+    return sorted(branches, key=lambda branch: branch.completions[0].number)
 
 
-def _trained(scored: ScoredGroup, limit: int) -> list[tuple[Rollout, float]]:
+def _trained(scored: ScoredGroup) -> list[tuple[Rollout, float]]:
     """Return the rollouts with an advantage and a token to train, and their advantages."""
-    prompt, kept = scored.group.prompt, []
-    for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True):
-        if advantage is None or not any(segment.loss_mask and segment.token_ids for segment in rollout.segments):
-            continue
-        if len(prompt.token_ids) + rollout.num_tokens > limit:
+    return [
+        (rollout, advantage)
+        for rollout, advantage in zip(scored.group.rollouts, scored.advantages, strict=True)
+        if advantage is not None and any(segment.loss_mask and segment.token_ids for segment in rollout.segments)
+    ]
+
+
+def _raise_if_too_long(scored: ScoredGroup, branches: Sequence[Branch], limit: int) -> None:
+    prompt = scored.group.prompt
+    for branch in branches:
+        if len(prompt.token_ids) + len(branch.ids) > limit:
+            longest = max(completion.rollout.num_tokens for completion in branch.completions)
             raise ValueError(
                 f"prompt {prompt.index} of source {prompt.source} has {len(prompt.token_ids)} tokens and a completion "
-                f"of {rollout.num_tokens}: more than learner.microbatchTokens {limit}; raise it"
+                f"of {longest}: more than learner.microbatchTokens {limit}; raise it"
             )
-        kept.append((rollout, advantage))
-    return kept
 
 
 def token_weights(pieces: Sequence[Piece], aggregation: LossAggregation) -> dict[int, float]:

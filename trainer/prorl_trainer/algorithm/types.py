@@ -145,7 +145,7 @@ class Pack:
 
     A completion attends to its own prompt and itself; positions restart after the prompt for each of them. Arrays of
     length L are aligned: loss token `l` is `targets[l]`, predicted from position `predict_from[l]`. Completions of a
-    prompt with the same tokens have positions in common, and each its own loss tokens.
+    prompt that begin alike may have positions in common; each has its own loss tokens, the last without a position.
 
     Completions of one prompt that fill several packs may continue a prefix: a pack of all of the prompt's tokens but
     the last one and nothing else, computed right before them on the same rank. They attend to it as if it were in
@@ -155,7 +155,7 @@ class Pack:
     input_ids: IntArray  # [T]
     position_ids: IntArray  # [T]
     group_ids: IntArray  # [T], -1 for padding
-    branch_ids: IntArray  # [T], 0 for a prompt, i > 0 for its i-th completion in this pack, copies apart
+    branch_ids: IntArray  # [T], 0: what a group's completions share; i > 0: the i-th way in which they go on
     predict_from: IntArray  # [L]
     targets: IntArray  # [L]
     rollout_logprobs: FloatArray  # [L]
