@@ -16,7 +16,7 @@ from torch import Tensor
 from prorl_api.process.listen import bind
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_trainer.algorithm.losses import LossInputs, token_losses
-from prorl_trainer.engines import engine as engine_module
+from prorl_trainer.engines import pack_loss
 from tests.integration.engine_kit import (
     ALGORITHM,
     RATE,
@@ -103,9 +103,7 @@ def bad_value(algorithm: AlgorithmSpec, logprobs: Tensor, inputs: LossInputs) ->
 def test_what_is_not_finite_skips_the_optimizer_step_and_nothing_else(
     model: Path, kind: str, stage: int, loss: Losses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert_skipped(
-        model, kind, stage, lambda: monkeypatch.setattr(engine_module, "token_losses", loss), monkeypatch.undo
-    )
+    assert_skipped(model, kind, stage, lambda: monkeypatch.setattr(pack_loss, "token_losses", loss), monkeypatch.undo)
 
 
 TWO_RANKS = """
@@ -113,7 +111,7 @@ import math, os, sys
 from pathlib import Path
 import torch
 from prorl_trainer.engines.ranks import join_ranks
-from prorl_trainer.engines import engine as engine_module
+from prorl_trainer.engines import pack_loss
 from tests.integration.engine_kit import (
     ALGORITHM, CPU, RATE, is_equal, learner_spec, make_batch, make_engine, train, weights_of,
 )
@@ -125,13 +123,13 @@ rank = torch.distributed.get_rank()
 engine = make_engine(Path(sys.argv[1]), learner_spec("deepspeed", stage=int(sys.argv[2]), processesPerReplica=2))
 train(engine, [1], ranks=2)
 before = weights_of(engine)
-good = engine_module.token_losses
+good = pack_loss.token_losses
 for loss in (spoilt_advantage(math.nan), bad_value):
     if rank == 1:  # the other one knows of nothing
-        engine_module.token_losses = loss
+        pack_loss.token_losses = loss
     engine.prepare(make_batch(2, ranks=2))
     norm = engine.update(0, ALGORITHM, RATE)["gradient_norm"]
-    engine_module.token_losses = good
+    pack_loss.token_losses = good
     assert not math.isfinite(norm), (rank, norm)
     assert is_equal(before, weights_of(engine))
 assert all(math.isfinite(sums["gradient_norm"]) for sums in train(engine, [3], ranks=2))

@@ -6,26 +6,30 @@ same arguments, and the returned sums are those of all ranks.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from prorl_api.errors import CheckpointError
 from prorl_api.spec.algorithm import AlgorithmSpec
-from prorl_trainer.algorithm.losses import LossInputs, entropy_slopes, loss_sums, token_losses
+from prorl_trainer.algorithm.losses import loss_sums
 from prorl_trainer.algorithm.types import Batch
 from prorl_trainer.engines.backend import Backend
 from prorl_trainer.engines.checkpoint_form import in_checkpoint_form
-from prorl_trainer.engines.head_slices import Slope, SlopeOfLoss
+from prorl_trainer.engines.head_slices import HeadOutput
+from prorl_trainer.engines.pack_loss import contagious, slope_of
 from prorl_trainer.engines.reference import Forward, Reference
 from prorl_trainer.engines.staging import StagedBatch
 from prorl_trainer.engines.state_files import Snapshot, StoredState
 
 Sums = dict[str, float]
+
+Pass = Callable[[dict[str, Any], float], HeadOutput]
+"""Of a policy, given the inputs of a pack and the temperature."""
 
 
 class TrainingEngine:
@@ -68,12 +72,13 @@ class TrainingEngine:
         steps = range(staged.num_minibatches)
         if with_reference:
             with self._asked_reference().during_pass() as forward:
-                self._ref_logprobs = [self._reference_logprobs(forward, index) for index in steps]
+                self._ref_logprobs = [_logprobs(staged, index, _with_inputs(forward)) for index in steps]
         else:
             self._ref_logprobs = [[None] * staged.num_packs(index) for index in steps]
         middle = self._finished()
         self._old_logprobs = [
-            self._policy_logprobs(staged, index) if index else [None] * staged.num_packs(index) for index in steps
+            _logprobs(staged, index, self._backend.forward) if index else [None] * staged.num_packs(index)
+            for index in steps
         ]
         return {"seconds_reference": middle - started, "seconds_old_logprobs": self._finished() - middle}
 
@@ -91,23 +96,22 @@ class TrainingEngine:
             old, ref = self._old_logprobs[minibatch][index], self._ref_logprobs[minibatch][index]
             inputs = batch.loss_inputs(minibatch, index, old, ref)
             given = batch.inputs(minibatch, index, link)
-            output = self._backend.forward(given, batch.temperature, _slope(algorithm, inputs))
+            output = self._backend.forward(given, batch.temperature, slope_of(algorithm, inputs))
             _merge(sums, loss_sums(algorithm, output.logprobs, inputs, output.entropies))
             if link.begins:  # it goes backward after its continuations
                 of_prefix = output.loss
                 continue
-            self._backend.backward(_contagious(output.loss))
+            self._backend.backward(contagious(output.loss))
             if link.ends:
                 # What the continuations have left is scaled already.
                 self._backend.backward(of_prefix + link.loss_of_prefix() / self._backend.gradient_scale)
         norm = self._backend.step(learning_rate)
         return {**self._reduced(sums), "gradient_norm": norm}
 
-    @torch.no_grad()
     def logprobs(self, batch: Batch) -> list[float]:
         """Compute the policy's log-probabilities of the one pack of `batch`, which is the same on every rank."""
         staged = StagedBatch(batch, 0, self._backend.policy.family.masks, self._backend.device)
-        (logprobs,) = self._policy_logprobs(staged, 0)
+        (logprobs,) = _logprobs(staged, 0, self._backend.forward)
         values: list[float] = logprobs.tolist()
         return values
 
@@ -214,21 +218,6 @@ class TrainingEngine:
                 self._reference.module.register_forward_hook(self._on_progress)
         return self._reference
 
-    @torch.no_grad()
-    def _reference_logprobs(self, forward: Forward, minibatch: int) -> list[Tensor]:
-        batch = self._staged()
-        return [
-            forward(**batch.inputs(minibatch, index, link), temperature=batch.temperature).logprobs
-            for index, link in batch.links(minibatch)
-        ]
-
-    @torch.no_grad()
-    def _policy_logprobs(self, batch: StagedBatch, minibatch: int) -> list[Tensor]:
-        return [
-            self._backend.forward(batch.inputs(minibatch, index, link), batch.temperature).logprobs
-            for index, link in batch.links(minibatch)
-        ]
-
     def _reduced(self, sums: dict[str, Tensor]) -> Sums:
         """Over all ranks, in two collectives and one copy off the device."""
         names = sorted(sums, key=lambda name: (name.endswith("_max"), name))
@@ -240,27 +229,18 @@ class TrainingEngine:
         return dict(zip(names, values.tolist(), strict=True))
 
 
-def _slope(algorithm: AlgorithmSpec, inputs: LossInputs) -> SlopeOfLoss:
-    """Return the loss of some of a pack's tokens, with its gradient."""
-
-    def slope(logprobs: Tensor, entropies: Tensor, names: Tensor) -> Slope:
-        leaf, chosen = logprobs.detach().requires_grad_(), inputs.of(names)
-        with torch.enable_grad():
-            loss = token_losses(algorithm, leaf, chosen).sum()
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        by_entropies = entropy_slopes(algorithm, chosen)
-        bonus = 0.0 if by_entropies is None else torch.dot(by_entropies, entropies)
-        return Slope(loss.detach() + bonus, gradient, by_entropies)
-
-    return slope
+@torch.no_grad()
+def _logprobs(batch: StagedBatch, minibatch: int, forward: Pass) -> list[Tensor]:
+    """Return the log-probabilities of a minibatch's loss tokens, pack by pack."""
+    return [
+        forward(batch.inputs(minibatch, index, link), batch.temperature).logprobs
+        for index, link in batch.links(minibatch)
+    ]
 
 
-def _contagious(loss: Tensor) -> Tensor:
-    """Return the loss; one that is not finite has gradients that are no numbers, whatever it depends on.
-
-    So that the optimizer step is skipped on every rank, and nobody has to wait for a pack's loss to know.
-    """
-    return loss * torch.where(torch.isfinite(loss.detach()), 1.0, math.nan)
+def _with_inputs(forward: Forward) -> Pass:
+    """Return a policy's own forward pass as a backend's is called."""
+    return lambda inputs, temperature: forward(**inputs, temperature=temperature)
 
 
 def _merge(total: dict[str, Tensor], part: dict[str, Tensor]) -> None:
