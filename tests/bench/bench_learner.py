@@ -43,8 +43,8 @@ REPOSITORY = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 SEGMENT = (112, [400])
 """A prompt with one completion, 512 positions."""
-SHORT = (50, [6] * 8)
-"""The quickstart's groups."""
+SHORT = (50, [5] * 8)
+"""The quickstart's groups: completions of 6 tokens, all different."""
 LONGEST_DENSE = 8192
 """Beyond it the dense way takes minutes."""
 

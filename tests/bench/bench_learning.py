@@ -4,6 +4,7 @@ Each setting changes precision or the shape of a batch of examples/quickstart.ya
 run at a time, settings in turn within a seed, so that a machine that drifts slows all of them. Of a run counts the time
 of its steps alone: neither start nor validation. Held-out accuracy at a moment lies on the line between the validations
 before and after it. What is done is kept in a file; started again, the bench goes on there and prints the table of all.
+The file is of one state of the code: remove it after changing any that trains.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ HELD_OUT_PROMPTS_EACH = 64
 """Prompts that a run trains on between two validations, whatever the shape of its batches."""
 MOST_STEPS = 1000
 POLL_SECONDS = 0.5
+STOP_SECONDS = 120.0
+"""That a run may take to stop in good order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,7 @@ class Setting:
 
 
 SETTINGS = (
-    Setting(name="as the manifest had it: DeepSpeed's stage 2", stage=2),
+    Setting(name="DeepSpeed's stage 2", stage=2),
     Setting(name="zeroStage 0"),
     Setting(name="learner in bfloat16", precision="bfloat16"),
     Setting(name="learner, head and server in bfloat16", precision="bfloat16", head="bfloat16", dtype="bfloat16"),
@@ -90,10 +93,21 @@ class Learnt:
     """Held out, greedy."""
     step: float
     """Median seconds of a step, the first left out."""
+    changes: list[str]
+    """What the run was told, the seed among it."""
 
     def at(self, moment: float) -> float:
-        """Return the held-out accuracy after so many seconds of training."""
+        """Return the held-out accuracy after so many seconds of training, of which it has had as many."""
+        assert moment <= self.seconds[-1]
         return float(np.interp(moment, self.seconds, self.accuracy))
+
+    def is_of(self, setting: Setting, seeds: list[int], moment: float) -> bool:
+        """Whether it is a run of the setting, with one of the seeds, that was trained so long."""
+        return any(self.changes == setting.changes(seed) for seed in seeds) and self.seconds[-1] >= moment
+
+
+class EndedError(Exception):
+    """A run ended by itself."""
 
 
 def run(setting: Setting, seed: int, moment: float) -> Learnt:
@@ -105,13 +119,12 @@ def run(setting: Setting, seed: int, moment: float) -> Learnt:
         command = [sys.executable, "-m", "prorl_cli", "run", str(QUICKSTART), "--run-dir", str(place.path), "--plain"]
         process = subprocess.Popen([*command, *sets], stdout=log, stderr=subprocess.STDOUT)
         try:
-            while not (lines := read(place)) or first_judged_after(lines, moment) is None:
+            while not (lines := read(place.metrics)) or first_judged_after(lines, moment) is None:
                 if process.poll() is not None:
-                    raise SystemExit(f"the run ended with {process.returncode}:\n{Path(log.name).read_text()[-4000:]}")
+                    raise EndedError(f"it ended with {process.returncode}:\n{Path(log.name).read_text()[-4000:]}")
                 time.sleep(POLL_SECONDS)
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
+            stop(process)
     times = trained(lines)
     points = [(at, line["validation_accuracy"]) for at, line in zip(times, lines, strict=True) if judged(line)]
     steps = np.diff(times)[1:]
@@ -121,7 +134,18 @@ def run(setting: Setting, seed: int, moment: float) -> Learnt:
         seconds=[at for at, _ in points],
         accuracy=[accuracy for _, accuracy in points],
         step=float(np.median(steps)),
+        changes=setting.changes(seed),
     )
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a run in good order, or else by force."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def tasks_with(seed: int) -> list[dict[str, Any]]:
@@ -132,11 +156,9 @@ def tasks_with(seed: int) -> list[dict[str, Any]]:
     return sources
 
 
-def read(place: RunFolder) -> list[dict[str, Any]]:
-    """Return the lines of the run's metrics, a last one that is still being written left out."""
-    if not place.metrics.exists():
-        return []
-    text = place.metrics.read_text()
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a file, a last one that is not whole left out."""
+    text = path.read_text() if path.exists() else ""
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
@@ -160,12 +182,12 @@ def first_judged_after(lines: list[dict[str, Any]], moment: float) -> int | None
     return next(found, None)
 
 
-def table(found: list[Learnt], moments: list[float]) -> list[str]:
+def table(found: list[Learnt], seeds: list[int], moments: list[float]) -> list[str]:
     """Return the means over seeds, with the least and the most."""
     lines = ["| setting | seeds | a step | " + " | ".join(f"after {moment:.0f} s" for moment in moments) + " |"]
     lines.append("|---|---|---|" + "---|" * len(moments))
     for setting in SETTINGS:
-        runs = [learnt for learnt in found if learnt.setting == setting.name]
+        runs = [learnt for learnt in found if learnt.is_of(setting, seeds, max(moments))]
         if not runs:
             continue
         cells = []
@@ -186,18 +208,24 @@ def main() -> None:
     parser.add_argument("--settings", type=int, nargs="+", default=list(range(len(SETTINGS))), help="by number")
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    kept = options.results.read_text().splitlines() if options.results.exists() else []
-    found = [Learnt(**json.loads(line)) for line in kept]
-    done = {(learnt.setting, learnt.seed) for learnt in found}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the run that is going on is stopped, too
+    found, longest, failed = [Learnt(**line) for line in read(options.results)], max(options.moments), False
     for seed in options.seeds:
         for setting in (SETTINGS[number] for number in options.settings):
-            if (setting.name, seed) in done:
+            if any(learnt.is_of(setting, [seed], longest) for learnt in found):
                 continue
-            found.append(run(setting, seed, max(options.moments)))
+            try:
+                learnt = run(setting, seed, longest)
+            except EndedError as error:
+                print(f"seed {seed}, {setting.name}: {error}", flush=True)
+                failed = True
+                continue
+            found.append(learnt)
             with options.results.open("a") as file:
-                file.write(json.dumps(asdict(found[-1])) + "\n")
-            print(f"seed {seed}, {setting.name}: {found[-1].at(max(options.moments)):.3f}", flush=True)
-    print("\n".join(table(found, options.moments)))
+                file.write(json.dumps(asdict(learnt)) + "\n")
+            print(f"seed {seed}, {setting.name}: {learnt.at(longest):.3f}", flush=True)
+    print("\n".join(table(found, options.seeds, options.moments)))
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 The quickstart's model in float32 on two threads, its step of 16 x 8 completions of 6 random tokens after 50, all
 different, with `zeroStage: 0` and with DeepSpeed's stage 2 in turn, and steps in packs of more than 4,096 positions.
 Medians, each round in processes of their own. The share is that of the arithmetic that a step needs (what is computed
-again does not count) in what products of large float32 matrices reach in the same process. Exit status 1 where a bound
-is missed: 0.6 on the quickstart's batches, 0.65 in packs of 4,096 positions or more, in the faster engine.
+again does not count) in what products of large float32 matrices reach in the same process, the mean over processes.
+Exit status 1 where a bound is missed with `zeroStage: 0`: 0.6 on the quickstart's batches, 0.65 in packs of 4,608.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ QUICKSTART = Work(
     bound=0.6,
 )  # fmt: skip
 LONG = Work(
-    name="packs of 4,608", groups=4, group_size=8, prompt=256, completion=256, minibatch=2, pack=4608, steps=2,
+    name="packs of 4,608", groups=4, group_size=8, prompt=256, completion=257, minibatch=2, pack=4608, steps=2,
     bound=0.65,
 )  # fmt: skip
 
@@ -77,8 +77,9 @@ def row(work: Work, stage: int, rounds: list[dict[str, Any]]) -> tuple[str, floa
     """Return a row of the table, and the share of the peak."""
     steps = [step for found in rounds for step in found["steps"]]
     medians = {part: statistics.median(step[part] for step in steps) for part in (*PARTS, "faults")}
-    peak = max(found["peak"] for found in rounds)
-    share = rounds[0]["gigaflops"] / medians["whole"] / peak
+    wholes = [statistics.median(step["whole"] for step in found["steps"]) for found in rounds]
+    shares = [found["gigaflops"] / whole / found["peak"] for found, whole in zip(rounds, wholes, strict=True)]
+    share, peak = statistics.mean(shares), statistics.mean(found["peak"] for found in rounds)
     cells = [f"{medians[part]:.2f}" for part in PARTS]
     memory = max(found["memory"] for found in rounds) / 2**30
     engine = "DeepSpeed, stage 2" if stage else "`zeroStage: 0`"
@@ -104,13 +105,12 @@ def main() -> None:
         for _ in range(options.rounds):
             for stage in stages:
                 rounds[stage].append(work.measured(stage))
-        shares = []
         for stage in stages:
             line, share = row(work, stage, rounds[stage])
             print(line, flush=True)
-            shares.append(share)
-        are_met.append(max(shares) >= work.bound)
-        print(f"  share {max(shares):.2f}, wanted at least {work.bound}: {'met' if are_met[-1] else 'MISSED'}")
+            if stage == 0:
+                are_met.append(share >= work.bound)
+                print(f"  share {share:.2f}, wanted at least {work.bound}: {'met' if are_met[-1] else 'MISSED'}")
     sys.exit(0 if all(are_met) else 1)
 
 

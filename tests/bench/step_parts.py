@@ -8,6 +8,7 @@ is left out.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -85,7 +86,9 @@ def main() -> None:
     peak = max(before, gigaflops(time.perf_counter))
     needed = Arithmetic.of(AutoConfig.from_pretrained(model)).gigaflops_of_step(batch)
     packs = [one.num_positions for one in batch.minibatches[0].packs_by_rank[0]]
-    print(json.dumps({"steps": measured, "gigaflops": needed, "peak": peak, "packs": packs, "memory": memory("VmHWM")}))
+    found = {"steps": measured, "gigaflops": needed, "peak": peak, "packs": packs, "memory": memory("VmHWM")}
+    print(json.dumps(found), flush=True)
+    os._exit(0)  # as a learner ends: gloo's threads may hold tensors of Python's, and abort where they outlive it
 
 
 if __name__ == "__main__":

@@ -148,8 +148,8 @@ def test_ranks_wait_for_the_one_with_the_most_packs() -> None:
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_packs_are_those_that_the_learner_builds(ranks: int, stage_of_zero: int) -> None:
     """Over groups that share packs, fill one, and are cut."""
-    for limit, prompt in ((20, 7), (24, 7), (40, 7), (48, 7), (57, 7), (64, 7), (200, 7), (3000, 7), (3000, 11)):
-        completion = 9 if limit < 3000 else 400
+    sizes = [*((limit, 7, 9) for limit in (20, 24, 40, 48, 57, 64, 200)), (3000, 7, 400), (3000, 11, 400), (16, 9, 1)]
+    for limit, prompt, completion in sizes:
         job = make_job(
             rollout={"maxPromptTokens": prompt, "maxCompletionTokens": completion},
             learner={

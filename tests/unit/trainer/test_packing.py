@@ -129,9 +129,11 @@ def test_a_long_group_is_spread_over_packs_with_its_prompt_repeated() -> None:
 def test_what_cannot_fit_is_an_error_that_names_the_prompt_and_the_remedy() -> None:
     group = make_scored(make_group([1.0, 0.0], index=7, lengths=[2, 9]), (1.0, -1.0))
     with pytest.raises(
-        ValueError, match=r"prompt 7 of source sums has 3 tokens and a completion of 9.*microbatchTokens"
+        ValueError,
+        match=r"prompt 7 of source sums has 3 tokens and a completion of 8 before.*microbatchTokens 10; raise it",
     ):
         pack_up([group], microbatch_tokens=10)
+    assert max(pack.num_positions for pack in all_packs(pack_up([group], microbatch_tokens=11))) == 11
 
 
 def test_masked_rollouts_and_rollouts_without_a_trained_token_are_left_out() -> None:

@@ -27,12 +27,16 @@ GROUPS = st.lists(
 tokens, so that many begin alike."""
 
 
-def scored_groups(shape: list[tuple[int, list[tuple[list[list[int]], bool]]]]) -> list[ScoredGroup]:
-    """Prompts of tokens of their own, tokens with log-probabilities and completions with advantages of their own."""
-    next_token, next_number = iter(range(100, 10_000)), iter(range(1, 10_000))
+def scored_groups(shape: list[tuple[int, list[tuple[list[list[int]], bool]]]], times: int) -> list[ScoredGroup]:
+    """Prompts of tokens of their own, tokens with log-probabilities and completions with advantages of their own.
+
+    Tokens of completions come several times, one after another.
+    """
+    next_token, next_number = iter(range(100, 10_000)), iter(range(1, 100_000))
 
     def segment(ids: list[int], turn: int) -> Segment:
-        return make_segment(ids, logprobs=[-float(next(next_number)) for _ in ids], trained=turn % 2 == 0)
+        repeated = [token for token in ids for _ in range(times)]
+        return make_segment(repeated, logprobs=[-float(next(next_number)) for _ in repeated], trained=turn % 2 == 0)
 
     groups = []
     for index, (prompt_length, completions) in enumerate(shape):
@@ -70,7 +74,7 @@ def loss_tokens_of(packs: Sequence[Pack]) -> Counter[LossToken]:
         allowed, (_, _, positions) = attention_allowed(pack, CPU).numpy(), pack.seen
         columns = (pack.predict_from, pack.targets, pack.rollout_logprobs, pack.advantages)
         for source, target, logprob, advantage in zip(*(column.tolist() for column in columns), strict=True):
-            seen = allowed[pack.prefix_length + source] if allowed.shape[0] > pack.num_positions else allowed[source]
+            seen = allowed[source]
             assert positions[seen].tolist() == list(range(seen.sum())), "positions count from the prompt's first token"
             found[tuple(ids[seen].tolist()), target, logprob, advantage] += 1
     return found
@@ -78,11 +82,14 @@ def loss_tokens_of(packs: Sequence[Pack]) -> Counter[LossToken]:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    shape=GROUPS, ranks=st.integers(1, 3), minibatch=st.integers(1, 3), limit=st.integers(21, 60),
-    is_continued=st.booleans(),
+    shape=GROUPS, times=st.sampled_from([1, 1, 30]), ranks=st.integers(1, 3), minibatch=st.integers(1, 3),
+    limit=st.integers(21, 60), is_continued=st.booleans(), is_shared=st.booleans(),
 )  # fmt: skip
-def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int, is_continued: bool) -> None:
-    groups = scored_groups(shape)
+def test_laws_of_packing(
+    shape: Any, times: int, ranks: int, minibatch: int, limit: int, is_continued: bool, is_shared: bool
+) -> None:
+    """With completions of many tokens sharing a prompt does not pay."""
+    groups, limit = scored_groups(shape, times), limit * times
     for aggregation in LossAggregation:
         batch = pack_up(
             groups,
@@ -91,6 +98,7 @@ def test_laws_of_packing(shape: Any, ranks: int, minibatch: int, limit: int, is_
             num_ranks=ranks,
             aggregation=aggregation,
             continue_prefixes=is_continued,
+            share_prompts=is_shared,
         )
         trained: Counter[LossToken] = Counter()
         for one in batch.minibatches:

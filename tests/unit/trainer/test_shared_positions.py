@@ -72,6 +72,17 @@ def test_a_group_that_is_cut_has_no_opening(is_continued: bool) -> None:
     assert sum(pack.input_ids.tolist().count(10) for pack in packs) == 3
 
 
+def test_an_opening_counts_when_a_group_is_cut_and_when_sharing_is_weighed() -> None:
+    """Eight times 50 tokens in common and 50 of each alone after a prompt of 3: 3 + 50 + 8 x 50 = 453 positions.
+
+    Two times 1,000 and 1,000: sharing three positions of 4,006 would not pay, sharing 1,003 does.
+    """
+    for count, common, own, limit, positions in ((8, 50, 50, 512, 453), (2, 1000, 1000, 4096, 3003)):
+        rollouts = [completion(*[10] * common, *[20 + number] * own, 30) for number in range(count)]
+        (pack,) = all_packs(pack_up([group_of(*rollouts)], microbatch_tokens=limit))
+        assert pack.num_positions == positions
+
+
 def test_copies_take_no_room_in_a_pack() -> None:
     """Three times three positions and the prompt's three would be twelve; different completions need two packs."""
     alike = make_scored(RolloutGroup(prompt=make_prompt(), rollouts=(make_rollout(tokens=4),) * 3), (1.0, 0.0, -1.0))

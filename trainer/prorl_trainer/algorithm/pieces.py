@@ -5,7 +5,7 @@ saves next to nothing, because completions are long, each is a piece of its own.
 
 Nothing is computed of a completion from its last trained token on, since nothing is predicted from there. Completions
 of a group of which one begins with all that is computed of another share its positions, and trained is each of them;
-tokens with which all completions of a group open are computed with the prompt.
+tokens with which all completions of a group open are computed with the prompt, if the group is one piece.
 """
 
 from __future__ import annotations
@@ -56,12 +56,18 @@ class Piece:
     """With which all its branches go on; computed once."""
     branches: tuple[Branch, ...]
     shares: bool
-    """Whether sharing the prompt pays."""
+    """Whether its group's completions share their prompt."""
 
     @property
     def num_positions(self) -> int:
         """Of the prompt and of all that is computed of the completions."""
         return len(self.prompt_ids) + len(self.opening) + sum(len(branch.ids) for branch in self.branches)
+
+    @property
+    def sharing_pays(self) -> bool:
+        """Whether it is worth it that its completions share prompt and opening."""
+        shared = len(self.prompt_ids) + len(self.opening)
+        return sharing_pays(shared, len(self.branches), self.num_positions - shared)
 
     @property
     def completions(self) -> list[Completion]:
@@ -88,12 +94,14 @@ def pieces_of(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) ->
         next_id += len(trained)
         branches = _branches(trained) if share_prompts else [Branch(one.computed_ids, (one,)) for one in trained]
         _raise_if_too_long(scored, branches, limit)
-        positions = sum(len(branch.ids) for branch in branches)
-        shares = share_prompts and sharing_pays(len(prompt.token_ids), len(branches), positions)
-        runs = _runs(branches, limit - len(prompt.token_ids)) if shares else [(branch,) for branch in branches]
-        of_group = [Piece(number, prompt.token_ids, (), run, shares) for run in runs]
+        whole = _opened(Piece(number, prompt.token_ids, (), tuple(branches), share_prompts))
+        if share_prompts and whole.num_positions <= limit and whole.sharing_pays:
+            pieces.append(whole)
+            continue
         # Loss tokens of an opening are predicted in the pack of their completions, not in a prefix before it.
-        pieces += [_opened(of_group[0])] if len(of_group) == 1 else of_group
+        shares = share_prompts and replace(whole, opening=(), branches=tuple(branches)).sharing_pays
+        runs = _runs(branches, limit - len(prompt.token_ids)) if shares else [(branch,) for branch in branches]
+        pieces += [Piece(number, prompt.token_ids, (), run, shares) for run in runs]
     return pieces
 
 
@@ -112,7 +120,7 @@ def _runs(branches: Sequence[Branch], room: int) -> list[tuple[Branch, ...]]:
 
 
 def _opened(piece: Piece) -> Piece:
-    """Take out what all branches begin with."""
+    """Take out what all branches begin with, of a piece without an opening; one branch alone stays whole."""
     if len(piece.branches) < 2:
         return piece
     columns = zip(*(branch.ids for branch in piece.branches), strict=False)
@@ -147,10 +155,9 @@ def _raise_if_too_long(scored: ScoredGroup, branches: Sequence[Branch], limit: i
     prompt = scored.group.prompt
     for branch in branches:
         if len(prompt.token_ids) + len(branch.ids) > limit:
-            longest = max(completion.rollout.num_tokens for completion in branch.completions)
             raise ValueError(
                 f"prompt {prompt.index} of source {prompt.source} has {len(prompt.token_ids)} tokens and a completion "
-                f"of {longest}: more than learner.microbatchTokens {limit}; raise it"
+                f"of {len(branch.ids)} before its last trained one: over learner.microbatchTokens {limit}; raise it"
             )
 
 

@@ -143,7 +143,7 @@ class ScoredGroup:
 class Pack:
     """One packed sequence: prompts, each computed once and shared by its completions, one after another.
 
-    A completion attends to its own prompt and itself; positions restart after the prompt for each of them. Arrays of
+    A completion attends to its own prompt and itself; positions restart after what its group shares. Arrays of
     length L are aligned: loss token `l` is `targets[l]`, predicted from position `predict_from[l]`. Completions of a
     prompt that begin alike may have positions in common; each has its own loss tokens, the last without a position.
 

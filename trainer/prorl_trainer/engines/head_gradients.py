@@ -16,6 +16,8 @@ from prorl_trainer.engines.loss_tokens import RowTokens
 
 _ROWS_AT_ONCE = 8192
 """Of the vocabulary, in a lower precision: a product in it is added to float32 part by part."""
+_TOKENS_AT_ONCE = 8192
+"""Of a slice, whose rows may predict many each: rows of the hidden size are formed for so many."""
 
 
 class SliceValues(NamedTuple):
@@ -98,14 +100,16 @@ class HeadGradients:
             means: p weight, [u, H].
             by_logprobs: g x gain, [l].
         """
-        hidden, (rows, targets) = self._hidden[start:stop], (tokens.rows, tokens.targets)
-        of_rows, of_each = _sum_by_row(by_logprobs, rows, stop - start)[:, None], by_logprobs[:, None]
+        hidden, of_rows = self._hidden[start:stop], _sum_by_row(by_logprobs, tokens.rows, stop - start)[:, None]
         by_hidden = torch.mul(means, -of_rows, out=self._by_hidden[start:stop])
-        by_hidden.index_add_(0, rows, of_each * self._weight[targets])
         self._by_weight.addmm_(probabilities.t(), hidden * of_rows, alpha=-1.0)
-        self._by_weight.index_add_(0, targets, of_each * hidden[rows])
+        parts = (torch.split(column, _TOKENS_AT_ONCE) for column in (tokens.rows, tokens.targets, by_logprobs[:, None]))
+        for rows, targets, of_each in zip(*parts, strict=True):
+            by_hidden.index_add_(0, rows, of_each * self._weight[targets])
+            self._by_weight.index_add_(0, targets, of_each * hidden[rows])
         if self._by_bias is not None:
-            self._by_bias.addmv_(probabilities.t(), of_rows[:, 0], alpha=-1.0).index_add_(0, targets, by_logprobs)
+            self._by_bias.addmv_(probabilities.t(), of_rows[:, 0], alpha=-1.0)
+            self._by_bias.index_add_(0, tokens.targets, by_logprobs)
 
     def _add_whole(self, start: int, stop: int, by_raw: Tensor) -> None:
         """Add the share of d loss / d output of the head, [u, V] float32."""

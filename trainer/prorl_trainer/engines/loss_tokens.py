@@ -1,7 +1,7 @@
 """The loss tokens of a pack, in the order of the positions that predict them.
 
-One position may predict several: the prompt's last one the first token of each of its completions, and those of a
-completion that was sampled twice both copies. The head runs once for each position.
+One position may predict several: the prompt's last one the first token of each of its completions, and one that
+completions share the next token of each. The head runs once for each position.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from prorl_trainer.engines.prefix import links
 _TEMPERATURE = 0.8
 _WINDOW = 8
 _PROMPTS = (5, 11)
-_COMPLETIONS = (9, 1, 13)
+_COMPLETIONS = (9, 2, 13)
 """Tokens of the prompts, and of the completions of each."""
 _NUM_COMPARED = len(_PROMPTS) * sum(_COMPLETIONS)
 
