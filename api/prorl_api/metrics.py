@@ -160,11 +160,7 @@ TABLE: tuple[Metric, ...] = (
     _m("tokens_generated", "tokens", "Completion tokens sampled."),
     _m("tokens_prompt", "tokens", "Prompt tokens sent to rollout servers, once a group."),
     _m("tokens_trained", "tokens", "Loss tokens."),
-    _m(
-        "positions_trained",
-        "tokens",
-        "Positions of the packs, once for all that share them, padding included.",
-    ),
+    _m("positions_trained", "tokens", "Positions of the packs, once for all that share them, padding included."),
 )
 
 BY_NAME = {metric.name: metric for metric in TABLE}

@@ -94,12 +94,13 @@ def pieces_of(groups: Sequence[ScoredGroup], limit: int, share_prompts: bool) ->
         next_id += len(trained)
         branches = _branches(trained) if share_prompts else [Branch(one.computed_ids, (one,)) for one in trained]
         _raise_if_too_long(scored, branches, limit)
-        whole = _opened(Piece(number, prompt.token_ids, (), tuple(branches), share_prompts))
-        if share_prompts and whole.num_positions <= limit and whole.sharing_pays:
-            pieces.append(whole)
+        whole = Piece(number, prompt.token_ids, (), tuple(branches), share_prompts)
+        opened = _opened(whole)
+        if share_prompts and opened.num_positions <= limit and opened.sharing_pays:
+            pieces.append(opened)
             continue
         # Loss tokens of an opening are predicted in the pack of their completions, not in a prefix before it.
-        shares = share_prompts and replace(whole, opening=(), branches=tuple(branches)).sharing_pays
+        shares = share_prompts and whole.sharing_pays
         runs = _runs(branches, limit - len(prompt.token_ids)) if shares else [(branch,) for branch in branches]
         pieces += [Piece(number, prompt.token_ids, (), run, shares) for run in runs]
     return pieces
