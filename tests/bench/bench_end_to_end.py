@@ -165,17 +165,17 @@ def _prompts(run: RunFolder) -> list[dict[str, str]]:
 
 def our_long(shape: Shape, prompt: int, setting: LongSetting) -> Measured:
     """The engine over long completions, in a process of its own."""
-    words = ["-m", "tests.bench.long_step", str(MODEL), str(shape.prompts_per_step), str(shape.group_size)]
-    sizes = [prompt, shape.completion, shape.batches, setting.pack, setting.recomputed]
-    command = [sys.executable, *words, *map(str, sizes)]
+    batch = [shape.prompts_per_step, shape.group_size, prompt, shape.completion, shape.minibatch_prompts, setting.pack]
+    words = ["-m", "tests.bench.step_parts", MODEL, setting.recomputed, 0, shape.batches - 1, *batch]
+    command = [sys.executable, *map(str, words)]
     done = subprocess.run(
         command, env={**os.environ, **TUNED}, cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(shown(done))
     said = json.loads(done.stdout.splitlines()[-1])
-    seconds = statistics.median(said["seconds"][1:])
-    return Measured(training=seconds, whole=seconds, peak=said["peak"])
+    seconds = statistics.median(step["whole"] for step in said["steps"])
+    return Measured(training=seconds, whole=seconds, peak=said["memory"])
 
 
 def random_prompts(count: int, length: int) -> list[dict[str, str]]:

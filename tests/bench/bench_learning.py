@@ -25,6 +25,7 @@ import numpy as np
 import yaml
 
 from prorl_api.run_folder import RunFolder
+from prorl_cli.local.files import METRICS_KEYS, read_lines
 
 REPOSITORY = Path(__file__).parents[2]
 QUICKSTART = REPOSITORY / "examples/quickstart.yaml"
@@ -119,7 +120,7 @@ def run(setting: Setting, seed: int, moment: float) -> Learnt:
         command = [sys.executable, "-m", "prorl_cli", "run", str(QUICKSTART), "--run-dir", str(place.path), "--plain"]
         process = subprocess.Popen([*command, *sets], stdout=log, stderr=subprocess.STDOUT)
         try:
-            while not (lines := read(place.metrics)) or first_judged_after(lines, moment) is None:
+            while not (lines := read_lines(place.metrics, *METRICS_KEYS)) or first_judged_after(lines, moment) is None:
                 if process.poll() is not None:
                     raise EndedError(f"it ended with {process.returncode}:\n{Path(log.name).read_text()[-4000:]}")
                 time.sleep(POLL_SECONDS)
@@ -154,12 +155,6 @@ def tasks_with(seed: int) -> list[dict[str, Any]]:
     for source in sources:
         source["reasoningGym"]["seed"] = seed
     return sources
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file, a last one that is not whole left out."""
-    text = path.read_text() if path.exists() else ""
-    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def judged(line: dict[str, Any]) -> bool:
@@ -209,7 +204,7 @@ def main() -> None:
     options = parser.parse_args()
     options.results.parent.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # the run that is going on is stopped, too
-    found, longest, failed = [Learnt(**line) for line in read(options.results)], max(options.moments), False
+    found, longest, failed = [Learnt(**line) for line in read_lines(options.results)], max(options.moments), False
     for seed in options.seeds:
         for setting in (SETTINGS[number] for number in options.settings):
             if any(learnt.is_of(setting, [seed], longest) for learnt in found):

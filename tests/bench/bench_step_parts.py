@@ -50,7 +50,7 @@ class Work:
     def measured(self, stage: int) -> dict[str, Any]:
         """Run its steps in a process of its own."""
         sizes = [self.groups, self.group_size, self.prompt, self.completion, self.minibatch, self.pack]
-        command = [sys.executable, "-m", "tests.bench.step_parts", MODEL, stage, self.steps, *sizes]
+        command = [sys.executable, "-m", "tests.bench.step_parts", MODEL, "nothing", stage, self.steps, *sizes]
         done = subprocess.run(
             list(map(str, command)),
             env={**os.environ, **ENVIRONMENT},
