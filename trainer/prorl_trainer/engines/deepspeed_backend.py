@@ -195,6 +195,10 @@ def _config(learner: LearnerSpec, device: torch.device) -> dict[str, Any]:
         zero |= {"reduce_bucket_size": _CPU_BUCKET_ELEMENTS, "allgather_bucket_size": _CPU_BUCKET_ELEMENTS}
     if learner.deepspeed.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
+    is_alone = torch.distributed.get_world_size() == 1
+    if is_alone and learner.deepspeed.zero_stage < 3 and learner.precision is Precision.FLOAT32:
+        # Nothing is sent, so nothing is gained by a copy of all gradients in one buffer.
+        zero["contiguous_gradients"] = False
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
