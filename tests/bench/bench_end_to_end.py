@@ -7,8 +7,8 @@ settings; all groups are trained. Every bound is a ratio of medians of this run;
 allocates, is left out.
 
 - The quickstart's steps, ours by `prorl run` with every real part, with DeepSpeed as the manifest has it and with
-  `zeroStage: 0`, the faster of which counts: reference and training (all that is neither generating nor publishing) at
-  least 5 times faster, the whole step at least 4 times.
+  `zeroStage: 0`: reference and training (all that is neither generating nor publishing) at least 5 times faster, the
+  whole step at least 4 times, each of the two.
 - Long completions, 512 tokens of prompt and 1,024 of completion: reference and training at least 1.5 times faster with
   at most 0.6 times the peak memory, in one of our settings. Ours are random tokens in the engine by itself; TRL's
   generator is not counted.
@@ -196,16 +196,19 @@ def quickstart(microbatches: list[int], batches: int) -> list[bool]:
     shape = Shape(
         prompts_per_step=16, group_size=8, minibatch_prompts=8, completion=6, is_full_length=False, batches=batches
     )
-    ours, prompts, kl = min((our_run(shape, stage) for stage in (2, 0)), key=lambda found: found[0].training)
+    runs = {stage: our_run(shape, stage) for stage in (2, 0)}
+    _, prompts, kl = runs[2]
     theirs, size = trl(shape, prompts, kl, microbatches)
-    print(
-        f"quickstart: training {ours.training:.1f} s, TRL {theirs.training:.1f} s (micro-batches of {size});", end=" "
-    )
-    print(f"whole {ours.whole:.1f} s, TRL {theirs.whole:.1f} s, peak {theirs.peak / 2**30:.1f} GiB")
-    return [
-        judged("reference and training, times faster", theirs.training / ours.training, 5.0),
-        judged("whole step, times faster", theirs.whole / ours.whole, 4.0),
-    ]
+    print(f"quickstart: TRL's training {theirs.training:.1f} s (micro-batches of {size}),", end=" ")
+    print(f"whole {theirs.whole:.1f} s, peak {theirs.peak / 2**30:.1f} GiB")
+    held = []
+    for stage, (ours, _, _) in runs.items():
+        print(f"ours, zeroStage {stage}: training {ours.training:.1f} s, whole {ours.whole:.1f} s")
+        held += [
+            judged("  reference and training, times faster", theirs.training / ours.training, 5.0),
+            judged("  whole step, times faster", theirs.whole / ours.whole, 4.0),
+        ]
+    return held
 
 
 def long_completions(microbatches: list[int], batches: int) -> list[bool]:
