@@ -43,7 +43,7 @@ def quickstart() -> ProRLJobSpec:
 
 
 def eight_nodes() -> ProRLJobSpec:
-    return read_job(EXAMPLES / "cluster" / "eight-gpu-nodes.yaml").spec
+    return read_job(EXAMPLES / "recipes" / "eight-nodes-7b.yaml").spec
 
 
 def size_of(config: ModelConfig) -> ModelSize:

@@ -13,15 +13,16 @@ from prorl_operator.manifests import cluster_faults
 
 FOLDER = Path(__file__).resolve().parents[3] / "examples" / "cluster"
 JOBS = sorted(set(FOLDER.glob("*.yaml")) - set(FOLDER.glob("*volumes.yaml")))
+RECIPES = sorted(FOLDER.with_name("recipes").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("example", JOBS, ids=lambda path: path.name)
+@pytest.mark.parametrize("example", [*JOBS, *RECIPES], ids=lambda path: path.name)
 def test_an_example_has_no_fault_in_a_cluster(example: Path) -> None:
     assert cluster_faults(read_job(example)) == []
 
 
 def test_there_is_an_example_for_every_size() -> None:
-    assert [path.stem for path in JOBS] == ["cpu-trial", "eight-gpu-nodes", "one-gpu-node"]
+    assert [path.stem for path in JOBS] == ["cpu-trial", "one-gpu-node"]
 
 
 def test_the_volumes_of_one_node_fit_the_claims() -> None:
