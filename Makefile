@@ -157,6 +157,10 @@ test-real: model cluster-build
 test-thorough: model cluster-build ## What make test leaves out because a few of the kind stand for it: further families of models in vLLM, ZeRO stages (20 minutes)
 	$(BIN)/pytest -m 'thorough and not chaos' tests
 
+.PHONY: test-kills
+test-kills: model ## Learners killed at random moments of a staged run, and 1, 2 and 4 ranks on one global batch (8 minutes)
+	$(BIN)/pytest -m chaos tests/integration
+
 .PHONY: test-install
 test-install: .tools/bin/uv ## Install the wheel as docs/install.md says, in fresh environments (needs a package index)
 	UV=$(UV) PYTHON=.tools/bin/python tests/install/check.sh
