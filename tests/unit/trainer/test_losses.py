@@ -280,6 +280,23 @@ def test_losses_and_sums_equal_a_naive_loop_in_float64(
     assert own == pytest.approx(expected["loss"], rel=1e-9), "a slice has a loss of its own"
 
 
+def test_the_entropy_bonus_by_hand() -> None:
+    """Distributions (1/2, 1/4, 1/4) and (1/2, 1/2): H = 3/2 ln 2 and ln 2.
+
+    With c = 0.1 and w = 3/4, 1/4 the loss falls by 0.1 (3/4 x 3/2 + 1/4) ln 2 = 0.1375 ln 2.
+    """
+    inputs = make_inputs(
+        old=OLD[:2], rollout=ROLLOUT[:2], advantages=torch.zeros(2), weights=torch.tensor([0.75, 0.25])
+    )
+    spec, entropies = algorithm(entropyBonus=0.1, kl={"coefficient": 0}), torch.tensor([1.5, 1.0]) * math.log(2)
+    slopes = entropy_slopes(spec, inputs)
+    assert slopes is not None
+    assert slopes.tolist() == pytest.approx([-0.075, -0.025])
+    sums = loss_sums(spec, OLD[:2], inputs, entropies)
+    assert float(sums["loss"]) == pytest.approx(-0.1375 * math.log(2))
+    assert float(sums["entropy_loss"]) == pytest.approx(-0.1375 * math.log(2))
+
+
 def test_old_logprobs_that_are_not_given_are_the_policys_own_without_gradient() -> None:
     policy = OLD.clone().requires_grad_()
     inputs = make_inputs(old=OLD, rollout=ROLLOUT, advantages=torch.ones(4), weights=torch.ones(4) / 4)
