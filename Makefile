@@ -4,6 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 GPU ?= $(if $(wildcard .venv/installed-gpu),1)
 BUILD := $(if $(GPU),gpu,local)
+# Without the CUDA build the CPU is meant, also where there are GPUs.
+ifeq ($(GPU),)
+export CUDA_VISIBLE_DEVICES :=
+endif
 LOCK := requirements/$(BUILD).lock
 INSTALLED := .venv/installed-$(BUILD)
 EXTRAS := --extra cli --extra operator --extra learner --extra sandbox --group dev

@@ -182,7 +182,7 @@ LIVE: tuple[Metric, ...] = (
     _m("resets_applied", "", "1 if resets that triggers ask for are applied, or wait for approval; else 0."),
     _m("kl_bound", "", "Bound of a trigger on KL (`metric` kl) or its share of the loss (kl_loss_share)."),
     _m("mismatch_bound", "nats", "Mismatch at which the run ends."),
-    _m("gpu_unused", "", "1 if there are GPUs, or the spec asks for them, and the learner trains on the CPU."),
+    _m("gpu_unused", "", "1 if the learner, which asked for no GPU, trains on the CPU of a node that has some."),
 )
 """What the learner exports beside the newest step: as it is at the moment of the scrape."""
 

@@ -143,7 +143,7 @@ class LearnerStatus(WireModel):
     vitals: Annotated[dict[str, float], Field(max_length=1000)] = {}
     """What the run's health is judged by: `prorl_api.vitals`."""
     is_gpu_unused: bool = False
-    """GPUs are there, or the spec asks for them, and it trains on the CPU."""
+    """It asked for no GPU, and trains on the CPU of a node that has some."""
     error: str | None = None
     """Why the learner is ending, if it failed."""
     trackers: Annotated[tuple[TrackerState, ...], Field(max_length=8)] = ()

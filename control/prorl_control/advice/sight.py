@@ -155,9 +155,9 @@ def rollout_servers_missing(sight: Sight) -> Iterator[str]:
 
 
 def gpu_unused(sight: Sight) -> Iterator[str]:
-    """Find a GPU job on a CPU."""
+    """Find a job on the CPU of a node with GPUs."""
     if sight.learner is not None and sight.learner.is_gpu_unused:
-        yield "there are GPUs, or the spec asks for them, and the learner trains on the CPU"
+        yield "its node has GPUs, the spec asks for none, and the learner trains on the CPU"
 
 
 def _duration(seconds: float) -> str:

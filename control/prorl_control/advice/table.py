@@ -186,12 +186,12 @@ TABLE: tuple[Rule, ...] = (
     Rule(
         name="GpuUnused",
         severity=Severity.WARNING,
-        title="A GPU job trains on the CPU",
-        remedy="Stop it: see whether the learner's image is the CPU variant, whether its driver is as new as CUDA "
-        "wants, and whether the pod's runtime class gives it GPUs.",
+        title="A job trains on the CPU of a node with GPUs",
+        remedy="If it is meant to use them, stop it and ask for them in `spec.learner.resources.limits`, with the "
+        "learner's CUDA image.",
         expr=promql.GPU_UNUSED,
         hold="2m",
-        shown="[[ $labels.prorl_job ]] has GPUs and does not use them.",
+        shown="[[ $labels.prorl_job ]] asked for no GPU on a node that has some.",
         find=sight.gpu_unused,
     ),
     Rule(

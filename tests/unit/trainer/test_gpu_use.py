@@ -7,40 +7,69 @@ from pathlib import Path
 import pytest
 import torch
 
+from prorl_api.errors import ProRLError, SpecError
 from prorl_api.spec.roles import Resources
-from prorl_trainer.engines.gpu_use import is_gpu_unused
+from prorl_trainer.engines.gpu_use import UnusedGpuError, is_gpu_unused, refuse_unused_gpu
 
 ASKS = Resources(limits={"nvidia.com/gpu": 1, "memory": "8Gi"})
 DOES_NOT = Resources(limits={"memory": "8Gi"})
 
 
 @pytest.fixture
-def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a driver would list its GPUs; torch sees none."""
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a driver lists the one GPU; torch sees none."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
     return tmp_path / "gpus"
 
 
 @pytest.mark.parametrize(
-    ("resources", "in_cluster", "expected"),
-    [(ASKS, True, True), (DOES_NOT, True, False), (None, True, False), (ASKS, False, False)],
+    ("resources", "in_cluster", "is_there", "error", "says"),
+    [
+        (ASKS, True, True, UnusedGpuError, "asks for nvidia.com/gpu, and PyTorch sees no GPU"),
+        (ASKS, True, False, UnusedGpuError, "runtime class"),
+        (None, False, True, SpecError, "lists 1 GPU, and PyTorch sees none"),
+        (ASKS, False, True, SpecError, "set CUDA_VISIBLE_DEVICES= to train on the CPU"),
+        (DOES_NOT, True, True, None, ""),  # of its node; other pods may have it
+        (None, True, True, None, ""),
+        (ASKS, False, False, None, ""),  # the same manifest on one machine
+        (None, False, False, None, ""),
+    ],
 )
-def test_in_a_cluster_the_spec_says_whether_there_should_be_one(
-    machine: Path, resources: Resources | None, in_cluster: bool, expected: bool
+def test_a_gpu_that_is_there_or_asked_for_is_used_or_refused(
+    driver: Path,
+    tmp_path: Path,
+    resources: Resources | None,
+    in_cluster: bool,
+    is_there: bool,
+    error: type[ProRLError] | None,
+    says: str,
 ) -> None:
-    assert is_gpu_unused(resources, in_cluster=in_cluster, environment={}, driver=machine) is expected
+    def refuse(environment: dict[str, str]) -> None:
+        listed = driver if is_there else tmp_path / "nowhere"
+        refuse_unused_gpu(resources, in_cluster=in_cluster, environment=environment, driver=listed)
+
+    for hidden in ("", "-1", " "):
+        refuse({"CUDA_VISIBLE_DEVICES": hidden})
+    if error is None:
+        refuse({})
+        return
+    with pytest.raises(error, match=says):
+        refuse({})
+    with pytest.raises(error, match=says):
+        refuse({"CUDA_VISIBLE_DEVICES": "0"})
 
 
-def test_a_driver_with_a_gpu_says_that_there_is_one_unless_it_is_hidden(machine: Path) -> None:
-    machine.mkdir()
-    assert not is_gpu_unused(None, in_cluster=False, environment={}, driver=machine), "a driver without GPUs"
-    (machine / "0000:01:00.0").mkdir()
-    assert is_gpu_unused(None, in_cluster=False, environment={}, driver=machine)
-    for hidden in ("", "-1"):
-        environment = {"CUDA_VISIBLE_DEVICES": hidden}
-        assert not is_gpu_unused(ASKS, in_cluster=True, environment=environment, driver=machine)
-
-
-def test_a_gpu_in_use_is_not_unused(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_in_use_is_neither_refused_nor_unused(driver: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert not is_gpu_unused(ASKS, in_cluster=True, environment={}, driver=machine)
+    refuse_unused_gpu(ASKS, in_cluster=True, environment={}, driver=driver)
+    refuse_unused_gpu(None, in_cluster=False, environment={}, driver=driver)
+    assert not is_gpu_unused(environment={}, driver=driver)
+
+
+def test_a_pod_that_trains_beside_its_nodes_gpus_is_told_of(driver: Path, tmp_path: Path) -> None:
+    assert is_gpu_unused(environment={}, driver=driver)
+    assert not is_gpu_unused(environment={"CUDA_VISIBLE_DEVICES": ""}, driver=driver)
+    assert not is_gpu_unused(environment={}, driver=tmp_path / "nowhere")
+    (tmp_path / "driver-without-gpus").mkdir()
+    assert not is_gpu_unused(environment={}, driver=tmp_path / "driver-without-gpus")
