@@ -56,7 +56,9 @@ def spec_at(spec: ProRLJobSpec, step: int) -> ProRLJobSpec:
     algorithm = {
         "clip": spec.algorithm.clip.model_copy(update=clip),
         "kl": spec.algorithm.kl.model_copy(update=_given(coefficient=change.kl_coefficient)),
-        "length": spec.algorithm.length.model_copy(update=_given(stop_properly=change.stop_properly)),
+        "length": spec.algorithm.length.model_copy(
+            update=_given(stop_properly=change.stop_properly, weight=change.length_weight)
+        ),
     }
     rollout = _given(temperature=change.temperature, max_completion_tokens=change.max_completion_tokens)
     sources = tuple(

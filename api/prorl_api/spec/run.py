@@ -33,6 +33,8 @@ class StageOverrides(SpecModel):
     """Instead of `spec.algorithm.clip.high`."""
     stop_properly: Annotated[float, Field(ge=0, le=1)] | None = None
     """Instead of `spec.algorithm.length.stopProperly`."""
+    length_weight: Annotated[float, Field(ge=0, le=10)] | None = None
+    """Instead of `spec.algorithm.length.weight`; 0: the stage has no penalty by length."""
     source_weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=1e6)]], Field(max_length=64)] = {}
     """Source name to weight; sources not named keep theirs."""
 

@@ -1,11 +1,11 @@
-"""Rules about lengths and batches, which every stage of the schedule obeys with its overrides merged in."""
+"""Rules about lengths, batches and the objective, which each stage of the schedule obeys with its overrides."""
 
 from __future__ import annotations
 
 from prorl_api.spec.base import Cel, rule
 from prorl_api.spec.data import SOURCE_WEIGHT
 from prorl_api.spec.sections import JobSections
-from prorl_api.spec.values import KLEstimator
+from prorl_api.spec.values import KLEstimator, LengthPenalty
 
 _LENGTH = "stage.?overrides.?maxCompletionTokens"
 """In CEL: within lists the API server fills no defaults in."""
@@ -141,6 +141,23 @@ class StageRules(JobSections):
                 "`algorithm.kl.referenceDecay` moves what nothing pulls to: `coefficient` is 0 at every stage; remove "
                 "it"
             )
+
+    @rule(
+        Cel(
+            "self.algorithm.length.penalty != 'none' || self.schedule.stages.all(stage, "
+            "!stage.?overrides.?lengthWeight.hasValue())",
+            "a stage's `lengthWeight` has no effect with `algorithm.length.penalty: none`; remove it",
+        ),
+    )
+    def stages_weigh_a_penalty_that_there_is(self) -> None:
+        """A weight of nothing would be silently off."""
+        if self.algorithm.length.penalty is not LengthPenalty.NONE:
+            return
+        for stage in self.schedule.stages:
+            if stage.overrides.length_weight is not None:
+                raise ValueError(
+                    f"stage {stage.name}: `lengthWeight` has no effect with `algorithm.length.penalty: none`; remove it"
+                )
 
     @rule(
         Cel(

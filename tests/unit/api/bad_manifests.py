@@ -467,6 +467,14 @@ BROKEN_RULES: list[Bad] = [
         server_says="a stage's `clipHigh` must be at least its `clipLow`",
     ),
     Bad(
+        {"spec.schedule.stages": [make_stage("long", 5, lengthWeight=0.5)]},
+        "spec",
+        "stage long: `lengthWeight` has no effect with `algorithm.length.penalty: none`; remove it",
+        Tier.CEL,
+        "ProRLJobSpec.stages_weigh_a_penalty_that_there_is",
+        server_says="a stage's `lengthWeight` has no effect with `algorithm.length.penalty: none`",
+    ),
+    Bad(
         {"spec.algorithm.kl": {"estimator": "k1"}},  # with the default coefficient
         "spec.algorithm.kl",
         "`estimator: k1` has no effect with a `coefficient`, got 0.0001",

@@ -64,6 +64,15 @@ def test_overrides_are_relative_to_the_spec_and_not_to_the_stage_before() -> Non
     assert [source.weight for source in cool.data.sources] == [1.0, 3.0]
 
 
+def test_a_stage_weighs_the_penalty_by_length_anew_or_has_none() -> None:
+    cosine = {"penalty": "cosine", "weight": 0.5, "etaMax": 2}
+    stages = [make_stage("more", 10, lengthWeight=1.5), make_stage("none", 20, lengthWeight=0)]
+    spec = make_job({"spec.algorithm.length": cosine, "spec.schedule.stages": stages}).spec
+    lengths = [spec_at(spec, step).algorithm.length for step in (9, 10, 20)]
+    assert [length.weight for length in lengths] == [0.5, 1.5, 0.0]
+    assert {(length.penalty, length.eta_max) for length in lengths} == {("cosine", 2.0)}
+
+
 def test_the_overlay_replaces_what_it_names() -> None:
     spec = on_one_machine(read_job(FULL)).spec
     assert (spec.rollout.replicas, spec.rollout.tensor_parallel_size, spec.rollout.dtype) == (2, 1, "bfloat16")
