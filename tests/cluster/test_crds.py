@@ -32,7 +32,13 @@ from test_manifest_rules import spec_models
 JOBS = "prorljobs"
 ROOT = Path(__file__).parents[2]
 CLUSTER_EXAMPLES = sorted(set(ROOT.glob("examples/cluster/*.yaml")) - set(ROOT.glob("examples/cluster/*volumes.yaml")))
-GOOD_FILES = [ROOT / "tests/unit/api/data/full.yaml", *sorted(ROOT.glob("examples/*.yaml")), *CLUSTER_EXAMPLES]
+RECIPES = sorted(ROOT.glob("examples/recipes/*.yaml"))
+GOOD_FILES = [
+    ROOT / "tests/unit/api/data/full.yaml",
+    *sorted(ROOT.glob("examples/*.yaml")),
+    *CLUSTER_EXAMPLES,
+    *RECIPES,
+]
 
 
 @pytest.fixture(scope="module")

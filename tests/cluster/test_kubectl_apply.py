@@ -16,7 +16,8 @@ from tests.testbed.kubectl import Kubectl
 
 ROOT = Path(__file__).parents[2]
 CLUSTER_EXAMPLES = sorted(set(ROOT.glob("examples/cluster/*.yaml")) - set(ROOT.glob("examples/cluster/*volumes.yaml")))
-FILES = [ROOT / "tests/unit/api/data/full.yaml", *sorted(ROOT.glob("examples/*.yaml")), *CLUSTER_EXAMPLES]
+RECIPES = sorted(ROOT.glob("examples/recipes/*.yaml"))
+FILES = [ROOT / "tests/unit/api/data/full.yaml", *sorted(ROOT.glob("examples/*.yaml")), *CLUSTER_EXAMPLES, *RECIPES]
 THORNY = """
 apiVersion: prorl.dev/v1alpha1
 kind: ProRLJob

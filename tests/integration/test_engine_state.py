@@ -386,6 +386,8 @@ def test_an_optimizer_in_host_memory_trains_as_any_other_and_hands_its_state_on(
     offloaded = DeepSpeedSpec(zero_stage=stage, offload_optimizer=True)
     spec = learner_spec("deepspeed").model_copy(update={"deepspeed": offloaded})
     first = make_engine(model, spec)
+    backend: Any = first._backend
+    assert backend._engine.zero_offload_optimizer() is not None
     sums = train(first, [1])
     first.save(tmp_path)
     second = make_engine(model, spec)

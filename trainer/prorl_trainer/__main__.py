@@ -66,6 +66,7 @@ def _code_of(error: Exception) -> ExitCode:
 
 
 def _run() -> ExitCode:
+    from prorl_trainer.engines.gpu_use import refuse_unused_gpu
     from prorl_trainer.engines.ranks import follow
     from prorl_trainer.live_spec import LiveSpec
     from prorl_trainer.model_folder import resolve_model
@@ -82,6 +83,7 @@ def _run() -> ExitCode:
     quiet_libraries()
     live = LiveSpec(settings.manifest)
     spec = live.spec
+    refuse_unused_gpu(spec.learner.resources, in_cluster=bool(settings.run_uid))
     model = resolve_model(spec.model.path, settings.manifest.parent)
     if settings.rank > 0:
         follow(build_rank_engine(settings, spec, model))

@@ -21,7 +21,7 @@ from prorl_api.wire.learner import LearnerPhase
 from prorl_trainer.engine_mismatch import probe_tokens
 from prorl_trainer.engines.build import build_engine, training_device
 from prorl_trainer.engines.engine import TrainingEngine
-from prorl_trainer.engines.gpu_use import is_gpu_unused, refuse_unused_gpu
+from prorl_trainer.engines.gpu_use import is_gpu_unused
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
 from prorl_trainer.export.best import BestExport
 from prorl_trainer.live_spec import LiveSpec
@@ -85,12 +85,7 @@ def open_front(settings: LearnerSettings, live: LiveSpec, model: Path, listening
 
 
 def build_rank_engine(settings: LearnerSettings, spec: ProRLJobSpec, model: Path) -> TrainingEngine:
-    """Build the engine of this rank. Collective.
-
-    Raises:
-        UnusedGpuError, SpecError: There are GPUs that PyTorch cannot use; or the model cannot be trained so.
-    """
-    refuse_unused_gpu(spec.learner.resources, in_cluster=bool(settings.run_uid))
+    """Build the engine of this rank. Collective."""
     device = training_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -188,7 +188,7 @@ TABLE: tuple[Rule, ...] = (
         severity=Severity.WARNING,
         title="A job trains on the CPU of a node with GPUs",
         remedy="If it is meant to use them, stop it and ask for them in `spec.learner.resources.limits`, with the "
-        "learner's CUDA image.",
+        "learner's CUDA image; if the CPU is meant, set CUDA_VISIBLE_DEVICES to nothing in its `podTemplate`.",
         expr=promql.GPU_UNUSED,
         hold="2m",
         shown="[[ $labels.prorl_job ]] asked for no GPU on a node that has some.",

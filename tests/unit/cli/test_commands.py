@@ -148,7 +148,8 @@ def test_a_plan_that_does_not_fit_says_why_and_exits_with_1(folder: Path) -> Non
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_has_a_plan_that_fits_its_gpus(recipe: Path) -> None:
-    result = prorl("plan", recipe, "--cluster", "--parameters", "1.78e9", "--gpu-memory", "80")
+    parameters = "7.6e9" if recipe.stem.endswith("7b") else "1.78e9"
+    result = prorl("plan", recipe, "--cluster", "--parameters", parameters, "--gpu-memory", "80")
     assert result.exit_code == 0, result.output
     assert "optimizer step(s)" in result.output
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from prorl_api.errors import ProRLError, SpecError
+from prorl_api import names
+from prorl_api.errors import ExitCode, ProRLError, SpecError
 from prorl_api.spec.roles import Resources
 from prorl_trainer.engines.gpu_use import UnusedGpuError, is_gpu_unused, refuse_unused_gpu
+from tests.integration.learner_world import manifest
 
 ASKS = Resources(limits={"nvidia.com/gpu": 1, "memory": "8Gi"})
+ASKS_FOR_NONE = Resources(limits={"nvidia.com/gpu": 0})
 DOES_NOT = Resources(limits={"memory": "8Gi"})
 
 
@@ -32,6 +39,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (ASKS, False, True, SpecError, "set CUDA_VISIBLE_DEVICES= to train on the CPU"),
         (DOES_NOT, True, True, None, ""),  # of its node; other pods may have it
         (None, True, True, None, ""),
+        (ASKS_FOR_NONE, True, False, None, ""),
         (ASKS, False, False, None, ""),  # the same manifest on one machine
         (None, False, False, None, ""),
     ],
@@ -73,3 +81,24 @@ def test_a_pod_that_trains_beside_its_nodes_gpus_is_told_of(driver: Path, tmp_pa
     assert not is_gpu_unused(environment={}, driver=tmp_path / "nowhere")
     (tmp_path / "driver-without-gpus").mkdir()
     assert not is_gpu_unused(environment={}, driver=tmp_path / "driver-without-gpus")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU, and it is used")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_learner_that_asked_for_a_gpu_and_sees_none_ends_before_anything_else(tmp_path: Path, rank: int) -> None:
+    path, words = tmp_path / "job.json", tmp_path / "termination-log"
+    path.write_text(json.dumps(manifest(Path("/nowhere"), learner={"resources": {"limits": {"nvidia.com/gpu": 1}}})))
+    words.touch()
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"} | {
+        names.ENV_MANIFEST: str(path),
+        names.ENV_RUN_DIR: str(tmp_path / "run"),
+        names.ENV_ATTEMPT: "1",
+        names.ENV_SANDBOX_URLS: "http://127.0.0.1:1",
+        names.ENV_RUN_UID: "uid",
+        names.ENV_TERMINATION_LOG: str(words),
+        "RANK": str(rank),
+    }
+    done = subprocess.run([sys.executable, "-m", "prorl_trainer"], env=environment, check=False, capture_output=True)
+    assert done.returncode == ExitCode.FAILED
+    assert "asks for nvidia.com/gpu, and PyTorch sees no GPU" in words.read_text()
+    assert not (tmp_path / "run").exists()

@@ -193,12 +193,13 @@ def _config(learner: LearnerSpec, device: torch.device) -> dict[str, Any]:
     zero: dict[str, Any] = {"stage": learner.deepspeed.zero_stage, "overlap_comm": False}
     if device.type == "cpu":  # the defaults set 2 GB aside for buffers that speed up a network
         zero |= {"reduce_bucket_size": _CPU_BUCKET_ELEMENTS, "allgather_bucket_size": _CPU_BUCKET_ELEMENTS}
+        is_alone = torch.distributed.get_world_size() == 1
+        if is_alone and learner.deepspeed.zero_stage < 3 and learner.precision is Precision.FLOAT32:
+            # Nothing is sent, and a buffer of all gradients beside them would gain nothing. (In bfloat16 they are
+            # summed up in another one, in float32.)
+            zero["contiguous_gradients"] = False
     if learner.deepspeed.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu"}
-    is_alone = torch.distributed.get_world_size() == 1
-    if is_alone and learner.deepspeed.zero_stage < 3 and learner.precision is Precision.FLOAT32:
-        # Nothing is sent, so nothing is gained by a copy of all gradients in one buffer.
-        zero["contiguous_gradients"] = False
     config: dict[str, Any] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,

@@ -43,7 +43,8 @@ def refuse_unused_gpu(
     """
     if _uses_gpu_or_wants_none(environment):
         return
-    asked = [name for name in (resources.limits if resources else {}) if name.endswith("/gpu")]
+    limits = resources.limits if resources else {}
+    asked = [name for name, amount in limits.items() if name.endswith("/gpu") and str(amount) != "0"]
     if in_cluster and asked:
         raise UnusedGpuError(
             f"spec.learner.resources asks for {', '.join(asked)}, and PyTorch sees no GPU: is the learner's image the "
@@ -56,8 +57,8 @@ def refuse_unused_gpu(
                 Fault(
                     path="spec.learner",
                     got=f"a machine whose driver lists {count} GPU{'s' if count > 1 else ''}, and PyTorch sees none",
-                    want="install the CUDA build (make setup GPU=1, or docs/install.md), or set "
-                    f"{_VISIBLE}= to train on the CPU",
+                    want="install the CUDA build (make setup GPU=1, or docs/install.md) or a driver as new as its CUDA "
+                    f"wants, or set {_VISIBLE}= to train on the CPU",
                 )
             ],
             source="the learner",
