@@ -109,8 +109,8 @@ def _size(spec: ProRLJobSpec, parameters: int | None) -> ModelSize | None:
 
 def _devices(spec: ProRLJobSpec, request: PlanRequest) -> Devices:
     if request.in_cluster:
-        limits = spec.learner.resources.limits if spec.learner.resources is not None else {}
-        return Devices(memory=request.gpu_bytes, on_gpu=any(name.endswith("/gpu") for name in limits))
+        resources = spec.learner.resources
+        return Devices(memory=request.gpu_bytes, on_gpu=bool(resources and resources.gpus))
     gpus = find_gpus(os.environ)
     if gpus or request.gpu_bytes is not None:
         needed = num_ranks(spec) + spec.rollout.replicas * spec.rollout.tensor_parallel_size

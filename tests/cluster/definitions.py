@@ -15,7 +15,15 @@ from prorl_api.crd import DEFINITIONS
 from tests.testbed.waiting import wait_until
 
 VERSION = API_VERSION.rpartition("/")[2]
-FILES = Path(__file__).parents[2] / "charts/prorl-operator/files/crds"
+ROOT = Path(__file__).parents[2]
+FILES = ROOT / "charts/prorl-operator/files/crds"
+GOOD_FILES = (
+    ROOT / "tests/unit/api/data/full.yaml",
+    *sorted(ROOT.glob("examples/*.yaml")),
+    *sorted(set(ROOT.glob("examples/cluster/*.yaml")) - set(ROOT.glob("examples/cluster/*volumes.yaml"))),
+    *sorted(ROOT.glob("examples/recipes/*.yaml")),
+)
+"""Manifests that must pass."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from prorl_api.spec.base import Change, change_marks, rules_of
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.status import Condition, ConditionStatus, ConditionType, JobStatus
 from prorl_cli.main import app
-from tests.cluster.definitions import Definitions, conditions, install, refusal
+from tests.cluster.definitions import GOOD_FILES, Definitions, conditions, install, refusal
 from tests.testbed.control_plane import ControlPlane
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/api"))
@@ -30,15 +30,6 @@ from bad_manifests import BROKEN_RULES, ONE_MACHINE_ROWS, SCHEMA_ROWS, UNKNOWN_F
 from test_manifest_rules import spec_models
 
 JOBS = "prorljobs"
-ROOT = Path(__file__).parents[2]
-CLUSTER_EXAMPLES = sorted(set(ROOT.glob("examples/cluster/*.yaml")) - set(ROOT.glob("examples/cluster/*volumes.yaml")))
-RECIPES = sorted(ROOT.glob("examples/recipes/*.yaml"))
-GOOD_FILES = [
-    ROOT / "tests/unit/api/data/full.yaml",
-    *sorted(ROOT.glob("examples/*.yaml")),
-    *CLUSTER_EXAMPLES,
-    *RECIPES,
-]
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.definitions import install
+from tests.cluster.definitions import GOOD_FILES, install
 from tests.testbed.control_plane import ControlPlane
 from tests.testbed.errors import TestbedError
 from tests.testbed.kubectl import Kubectl
 
-ROOT = Path(__file__).parents[2]
-CLUSTER_EXAMPLES = sorted(set(ROOT.glob("examples/cluster/*.yaml")) - set(ROOT.glob("examples/cluster/*volumes.yaml")))
-RECIPES = sorted(ROOT.glob("examples/recipes/*.yaml"))
-FILES = [ROOT / "tests/unit/api/data/full.yaml", *sorted(ROOT.glob("examples/*.yaml")), *CLUSTER_EXAMPLES, *RECIPES]
 THORNY = """
 apiVersion: prorl.dev/v1alpha1
 kind: ProRLJob
@@ -54,7 +50,7 @@ spec:
 """
 
 
-@pytest.fixture(params=[*FILES, None], ids=lambda path: "thorny" if path is None else path.name)
+@pytest.fixture(params=[*GOOD_FILES, None], ids=lambda path: "thorny" if path is None else path.name)
 def manifest(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A manifest without its namespace, otherwise letter by letter."""
     text = THORNY if request.param is None else request.param.read_text(encoding="utf-8")

@@ -29,9 +29,13 @@ def rows() -> list[tuple[str, str, str, str]]:
     ]
 
 
+def parts_of(path: str) -> list[str]:
+    return re.findall(r"[A-Za-z]+|\d+", path)
+
+
 def line_of(node: yaml.Node | None, path: str) -> int:
     """Line of a field's value, from 0."""
-    for part in re.findall(r"[A-Za-z]+|\d+", path):
+    for part in parts_of(path):
         if isinstance(node, yaml.SequenceNode):
             node = node.value[int(part)]
         else:
@@ -55,7 +59,7 @@ def leaves(document: Any, path: str = "") -> Iterator[str]:
 
 
 def at(document: Any, path: str) -> Any:
-    for part in re.findall(r"[A-Za-z]+|\d+", path):
+    for part in parts_of(path):
         document = document[int(part)] if part.isdigit() else document[part]
     return document
 

@@ -67,6 +67,12 @@ class Resources(SpecModel):
     limits: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
     """Resource name to quantity."""
 
+    @property
+    def gpus(self) -> dict[str, int]:
+        """GPUs that the container is given, by resource name; an amount of 0 is none."""
+        named = {name: str(amount) for name, amount in self.limits.items() if name.endswith("/gpu")}
+        return {name: int(amount) for name, amount in named.items() if amount.isdecimal() and int(amount)}
+
 
 class RolloutSpec(SpecModel):
     """vLLM rollout servers and how they sample."""

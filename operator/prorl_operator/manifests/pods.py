@@ -160,10 +160,7 @@ def section_of(job: ProRLJob, role: Role) -> LearnerSpec | RolloutSpec | Sandbox
 
 def num_gpus(resources: Resources | None) -> int:
     """GPUs of a container, by its limits; 0 without any."""
-    if resources is None:
-        return 0
-    amounts = [amount for name, amount in resources.limits.items() if name.endswith("/gpu")]
-    return sum(int(amount) for amount in amounts if str(amount).isdecimal())
+    return sum(resources.gpus.values()) if resources else 0
 
 
 def resource_amounts(resources: Resources | None) -> Manifest:

@@ -43,13 +43,11 @@ def refuse_unused_gpu(
     """
     if _uses_gpu_or_wants_none(environment):
         return
-    limits = resources.limits if resources else {}
-    asked = [name for name, amount in limits.items() if name.endswith("/gpu") and str(amount) != "0"]
-    if in_cluster and asked:
+    if in_cluster and resources and resources.gpus:
         raise UnusedGpuError(
-            f"spec.learner.resources asks for {', '.join(asked)}, and PyTorch sees no GPU: is the learner's image the "
-            "CPU variant, its driver older than CUDA wants, or the pod's runtime class not the one that gives GPUs? "
-            "Nothing was trained"
+            f"spec.learner.resources asks for {', '.join(resources.gpus)}, and PyTorch sees no GPU: is the learner's "
+            "image the CPU variant, its driver older than CUDA wants, or the pod's runtime class not the one that "
+            "gives GPUs? Nothing was trained"
         )
     if not in_cluster and (count := _num_listed(driver)):
         raise SpecError(
