@@ -21,6 +21,7 @@ from prorl_trainer.engines.packing_proof import prove_packing
 from tests.integration.engine_kit import CPU, learner_spec, make_batch, random_groups
 from tests.integration.tiny_families import (
     DENSE,
+    NOT_GATED,
     REFUSED,
     REPEATED,
     RIGHT,
@@ -84,6 +85,29 @@ def test_packed_logprobs_are_those_of_one_sequence_at_a_time(name: str, tmp_path
             prove_packing(policy, name, is_continued=True)
     else:
         assert prove_packing(policy, name, is_continued=True) < 5e-6
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_waits_for_the_backward_pass_changes_no_gradient(name: str, tmp_path: Path) -> None:
+    """Gated blocks that compute again what they do not keep, against the model's own, to the last bit."""
+    policy = load_policy(str(write_family(tmp_path, name, RIGHT[name])), learner_spec(), CPU)
+    (pack,) = make_batch(SEED, count=1, minibatch=1, microbatch_tokens=90).minibatches[0].packs_by_rank[0]
+    found = []
+    for keeps_all in (False, True):
+        policy._keep_all(keeps_all)
+        policy.zero_grad()
+        given = as_inputs(pack, policy.family.masks, CPU)
+        decoder = policy.model.get_decoder()
+        hidden = decoder(
+            input_ids=given["input_ids"], position_ids=given["position_ids"], attention_mask=given["masks"],
+            use_cache=False,
+        ).last_hidden_state  # fmt: skip
+        (hidden * torch.linspace(-1.0, 1.0, hidden.numel()).view(hidden.shape)).sum().backward()
+        found.append({label: one.grad for label, one in policy.named_parameters() if one.grad is not None})
+    ours, theirs = found
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[label], theirs[label]) for label in ours)
+    assert bool(policy._gated) == (name not in NOT_GATED)
 
 
 @pytest.mark.parametrize("name", REFUSED)

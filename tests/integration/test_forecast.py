@@ -1,4 +1,4 @@
-"""The forecast's bytes against those of the engines' tensors, and of what a backward pass keeps."""
+"""The forecast's bytes against those of the engines' tensors, and of what waits for a backward pass."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from prorl_api.manifest import validate_job
 from prorl_api.model.config import ModelConfig
 from prorl_control.forecast.memory import ModelSize, rank_memory
+from prorl_trainer.engines.gated_blocks import keep_products_alone
 from tests.integration.engine_kit import ALGORITHM, RATE, WIDE, learner_spec, make_batch, make_engine, world_of_one
 from tests.integration.tiny_model import write_model
 
@@ -70,7 +71,7 @@ def test_state_and_reference_are_what_the_engines_tensors_take(model: Path, engi
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
-def test_activations_are_what_autograd_keeps(precision: str, dtype: torch.dtype) -> None:
+def test_activations_are_what_waits_for_the_backward_pass(precision: str, dtype: torch.dtype) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings: dict[str, Any] = {
@@ -80,6 +81,7 @@ def test_activations_are_what_autograd_keeps(precision: str, dtype: torch.dtype)
     config = AutoConfig.for_model("llama", **settings)
     config._attn_implementation = "sdpa"
     decoder = AutoModelForCausalLM.from_config(config, dtype=dtype).model
+    assert len(keep_products_alone(decoder)) == settings["num_hidden_layers"]
     weights = {parameter.untyped_storage().data_ptr() for parameter in decoder.parameters()}
     kept: dict[int, Tensor] = {}
 

@@ -124,19 +124,30 @@ DENSE = frozenset({"biogpt", "codegen", "doge", "falcon", "gptj", "stablelm", "x
 REPEATED = frozenset({"diffllama", "hrm_text"})
 """Of those the ones whose packs have a prompt each: a layer of theirs attends several times in one pass."""
 
+NOT_GATED = frozenset(
+    {"apertus", "arcee", "biogpt", "bitnet", "codegen", "cohere2_moe", "ctrl", "falcon", "flex_olmo", "gpt2",
+     "gpt_bigcode", "gpt_neox", "gpt_oss", "gptj", "granitemoe", "granitemoeshared", "jais2", "jetmoe", "mellum",
+     "minimax_m2", "mixtral", "nanochat", "nemotron", "olmoe", "opt", "persimmon", "phi", "phimoe", "qwen3_moe",
+     "starcoder2", "xglm"}
+)  # fmt: skip
+"""Of those the ones whose feed-forward blocks have no gate, or are not put together as Llama's or Phi-3's: experts that
+are computed together among them."""
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     **dict.fromkeys(
         ("qwen3_next", "lfm2", "lfm2_moe", "jamba", "bamba", "falcon_h1", "nemotron_h", "minimax", "recurrent_gemma",
          "falcon_mamba", "mamba", "mamba2", "zamba2", "granitemoehybrid", "kimi_linear", "olmo_hybrid", "rwkv",
-         "qwen3_5_text", "xlstm"),
+         "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text", "xlstm", "zamba", "zaya"),
         ({}, "carry a state from one position to the next"),
     ),
+    **dict.fromkeys(("deepseek_v32", "glm_moe_dsa"), ({}, "indexed_attention take no mask by position")),
+    "qwen4_exp": ({}, "indexed_attention, linear_attention take no mask by position"),
+    "deepseek_v4": ({}, "heavily_compressed_attention take no mask by position"),
     "llama4_text": ({}, "chunked attention is by place in the pack"),
     "bloom": ({}, r"\(alibi\)"),
     "mpt": ({}, r"\(alibi\)"),
     "falcon": ({"alibi": True}, r"\(alibi\)"),
     "gpt_neo": ({}, "local attention is by place in the pack"),
-    "deepseek_v32": ({}, "indexed_attention take no mask by position"),
     "bart": ({}, "it has an encoder"),
     "gemma3_text": ({"use_bidirectional_attention": True}, "looks ahead"),
     "llama": (

@@ -49,7 +49,8 @@ class RankMemory:
     buffers: int
     """DeepSpeed's, on a GPU."""
     on_host: int
-    """In host memory although there is a GPU: optimizer's state, reference and inputs of layers, if offloaded."""
+    """In host memory although there is a GPU: optimizer's state, reference and inputs of layers, if offloaded. (A
+    reference that is offloaded from a CPU lies on the disk.)"""
     checkpoint: int
     """In host memory while a checkpoint is written: a copy of what this rank writes."""
     is_reference_offloaded: bool = False
@@ -103,7 +104,7 @@ def rank_memory(spec: ProRLJobSpec, size: ModelSize, pack_positions: int, *, on_
         reference=_share(reference, ranks if place is ReferencePlace.SHARDED else 1),
         activations=None if activations is None else activations + inputs - inputs_away,
         buffers=item * min(_BUCKET_ELEMENTS, count) if on_gpu and stage > 0 else 0,
-        on_host=(optimizer if is_offloaded else 0) + (reference if is_away else 0) + inputs_away,
+        on_host=(optimizer if is_offloaded else 0) + (reference if is_away and on_gpu else 0) + inputs_away,
         checkpoint=_share(CHECKPOINT_BYTES * count, ranks),
         is_reference_offloaded=is_away,
     )
@@ -135,9 +136,10 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     """Return what the backward pass needs of a pack, without what checkpointing stores (`_layer_inputs`).
 
     Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
-    the rotary embedding, values, the attention's output; four times the feed-forward part's width. With checkpointing:
-    one layer whole, and of all what products and attention give if that is kept. As Llama, Qwen and Mistral are
-    written in transformers. The head has two float32 buffers for the logits of a slice of rows, of one row at least.
+    the rotary embedding, values, the attention's output; twice the feed-forward part's width, whose activation is
+    computed again. With checkpointing: one layer whole, and of all what products and attention give if that is kept.
+    As Llama, Qwen and Mistral are written in transformers and trained here. The head has two float32 buffers for the
+    logits of a slice of rows, of one row at least.
     """
     if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
         return None
@@ -146,7 +148,7 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     item = BYTES[spec.learner.precision]
     queries, keys = config.heads * config.head_size, config.key_value_heads * config.head_size
     norms = 2 * config.hidden_size * (_FLOAT32 + 2 * item)
-    layer = norms + item * (2 * queries + 2 * keys + 4 * config.intermediate_size)
+    layer = norms + item * (2 * queries + 2 * keys + 2 * config.intermediate_size)
     whole = 1 if spec.learner.gradient_checkpointing else config.layers
     if spec.learner.recompute_granularity is RecomputeGranularity.SELECTIVE:
         kept = item * (2 * config.hidden_size + 2 * queries + 2 * keys + 2 * config.intermediate_size)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from prorl_trainer.engines.head_gradients import HeadGradients
 from prorl_trainer.engines.head_slices import HeadOutput, Logits, LogitTreatment, SlopeOfLoss
 from prorl_trainer.engines.loss_tokens import LossTokens
-from prorl_trainer.engines.vocabulary_gradients import GradientSum
+from prorl_trainer.engines.summed_gradients import GradientSum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

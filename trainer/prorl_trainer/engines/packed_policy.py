@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from prorl_trainer.engines.attention.interface import NAME, KeysOfLayer, register
 from prorl_trainer.engines.families import Family
 from prorl_trainer.engines.fused_head import HeadRequest, fuse_head
+from prorl_trainer.engines.gated_blocks import GatedLinear, keep_products_alone
 from prorl_trainer.engines.head_slices import HeadOutput, SlopeOfLoss
 from prorl_trainer.engines.loss_tokens import LossTokens
 from prorl_trainer.engines.masks import Masks, Way, of_prefix_pack
 from prorl_trainer.engines.recomputation import keeping_products
-from prorl_trainer.engines.vocabulary_gradients import GradientSum, sum_embedding_gradients
+from prorl_trainer.engines.summed_gradients import GradientSum, sum_embedding_gradients, sum_linear_gradients
 
 
 class PackedPolicy(nn.Module):
@@ -37,6 +38,7 @@ class PackedPolicy(nn.Module):
         self._head_in_float32 = head_in_float32
         self._use_attention(self._packed_attention)
         fuse_head(model.get_output_embeddings())
+        self._gated: list[Any] = keep_products_alone(model)
         self.eval()
 
     def forward(
@@ -74,13 +76,16 @@ class PackedPolicy(nn.Module):
     def plain_logprobs(self, ids: Tensor, temperature: float) -> Tensor:
         """Log-probabilities [T - 1] float32 of all tokens but the first of one sequence [T], as the model has them.
 
-        The model's own forward pass from its own entry: no mask, no positions, no head and no treatment of ours.
+        The model's own forward pass from its own entry: no mask, no positions, no layer, no head and no treatment of
+        ours.
         """
         self._use_attention(self.family.attention)
+        self._keep_all(True)
         try:
             logits = self.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() / temperature
         finally:
             self._use_attention(self._packed_attention)
+            self._keep_all(False)
         logprobs: Tensor = logits.log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1)
         return logprobs
 
@@ -103,10 +108,19 @@ class PackedPolicy(nn.Module):
         if self.model.config._attn_implementation != name:
             self.model.set_attn_implementation(name)
 
+    def _keep_all(self, keeps_all: bool) -> None:
+        """Have gated blocks do as the model's own, or no longer."""
+        for block in self._gated:
+            block.keeps_all = keeps_all
+
     def sum_gradients(self, gradient_sum: GradientSum) -> None:
-        """Have the gradients of embedding and head added where they are summed up over packs."""
+        """Have the gradients of embedding, head and linear layers added where they are summed up over packs."""
         sum_embedding_gradients(self.model.get_input_embeddings(), gradient_sum)
+        sum_linear_gradients(self.model, gradient_sum)
         self.model.get_output_embeddings().gradient_sum = gradient_sum
+        for module in self.model.modules():
+            if isinstance(module, GatedLinear) and module.weight.dtype == torch.float32:
+                module.gradient_sum = gradient_sum
 
     def recompute_activations(self, *, offload: bool = False, keep_products: bool = False) -> None:
         """Gradient checkpointing: less memory, more time, the same numbers.
