@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import Batch, RolloutGroup, ScoredGroup
 from prorl_trainer.engines.build import build_engine
 from prorl_trainer.engines.engine import Sums, TrainingEngine
+from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.ranks import RankedEngine, join_ranks
+from prorl_trainer.engines.reference import MappedReference, OffloadedReference, Reference, ShardedReference
 from tests.integration.tiny_model import VOCABULARY
 from tests.unit.trainer.trainer_builders import make_prompt, make_rollout, make_scored, make_segment
 
@@ -35,6 +37,12 @@ whose gradient is nearly zero by half a step in one engine and by none in the ot
 and more, which move by the rate either way."""
 CPU = torch.device("cpu")
 Engine = TrainingEngine | RankedEngine
+PLACES: dict[str, Callable[[PackedPolicy], Reference]] = {
+    "sharded": lambda whole: ShardedReference(whole, CPU),
+    "offloaded from a GPU": lambda whole: OffloadedReference(whole, CPU),
+    "offloaded from a CPU": MappedReference,
+}
+"""Of a reference that is not resident, made of a whole policy."""
 WIDE: dict[str, Any] = {
     "vocab_size": 512,
     "hidden_size": 320,

@@ -11,10 +11,10 @@ import pytest
 
 from prorl_api.errors import ExitCode
 from prorl_trainer.engines.build import load_policy
-from prorl_trainer.engines.reference import OffloadedReference, ShardedReference
 from prorl_trainer.engines.weight_files import file_digest, write_weights
 from tests.integration.engine_kit import (
     CPU,
+    PLACES,
     is_equal,
     learner_spec,
     make_engine,
@@ -44,7 +44,7 @@ def process_group() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("place", ["resident", "offloaded", "sharded"])
+@pytest.mark.parametrize("place", ["resident", *PLACES])
 @pytest.mark.parametrize("kind", ["plain", "deepspeed"])
 def test_it_is_the_weighted_sum_of_all_policies(model: Path, tmp_path: Path, kind: str, place: str) -> None:
     """decay^3 base + (1 - decay) (decay^2 first + decay second + third), in float64."""
@@ -52,7 +52,7 @@ def test_it_is_the_weighted_sum_of_all_policies(model: Path, tmp_path: Path, kin
     engine = make_engine(model, spec)
     if place != "resident":
         whole = load_policy(str(model), spec, CPU)
-        engine._reference = ShardedReference(whole, CPU) if place == "sharded" else OffloadedReference(whole, CPU)
+        engine._reference = PLACES[place](whole)
     policies = [{name: tensor.double() for name, tensor in weights_of(engine).items()}]
     for seed in (1, 2, 3):
         train(engine, [seed])

@@ -20,7 +20,6 @@ from prorl_api.process.listen import bind
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.roles import DeepSpeedSpec
 from prorl_trainer.engines.build import build_engine, load_policy
-from prorl_trainer.engines.reference import OffloadedReference, ShardedReference
 from prorl_trainer.engines.state_files import MASTER, MOMENTS, Snapshot, StoredState
 from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.export.policy_weights import engine_weights
@@ -28,6 +27,7 @@ from prorl_trainer.storage.checkpoints import LearnerState
 from tests.integration.engine_kit import (
     ALGORITHM,
     CPU,
+    PLACES,
     RATE,
     WIDE,
     assert_sums_agree,
@@ -207,7 +207,7 @@ def test_two_processes_equal_one_on_the_same_global_batch(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("place", ["sharded", "offloaded"])
+@pytest.mark.parametrize("place", PLACES)
 def test_where_the_reference_lies_changes_no_number(
     model: Path, tmp_path: Path, place: str, dtype: torch.dtype
 ) -> None:
@@ -215,7 +215,7 @@ def test_where_the_reference_lies_changes_no_number(
     spec = learner_spec(precision="float32" if dtype is torch.float32 else "bfloat16")
     engine, twin = make_engine(model, spec), make_engine(model, spec)
     whole = load_policy(str(model), spec, CPU)
-    twin._reference = ShardedReference(whole, CPU) if place == "sharded" else OffloadedReference(whole, CPU)
+    twin._reference = PLACES[place](whole)
     assert train(engine, [1]) == train(twin, [1])
     write_weights(tmp_path / "weights", engine.weights())
     for one in (engine, twin):
@@ -252,11 +252,6 @@ def test_the_best_weights_of_another_models_run_are_refused(
     assert engine.shapes() == {name: tuple(tensor.shape) for name, tensor in engine.weights()}
     with pytest.raises(SpecError, match=r"spec.initFrom.run: got .* does not fit the model: missing .*layers\.1"):
         build_engine(str(model), learner_spec(), CPU, tmp_path / "best")
-
-
-def test_an_offloaded_reference_needs_a_gpu(model: Path) -> None:
-    with pytest.raises(SpecError, match=r"spec.learner.reference: got offloaded; resident .*there is no GPU here"):
-        make_engine(model, learner_spec(reference="offloaded"))
 
 
 def test_experts_that_only_one_rank_uses_hold_up_no_other(tmp_path: Path) -> None:

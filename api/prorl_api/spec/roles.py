@@ -268,7 +268,7 @@ class LearnerSpec(SpecModel):
             "self.reference != 'sharded' || (self.engine == 'deepspeed' && self.deepspeed.zeroStage == 3 && "
             "self.replicas * self.processesPerReplica > 1)",
             "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank; use "
-            "`resident`, or `offloaded` with GPUs",
+            "`resident` or `offloaded`",
         ),
     )
     def ranks_share_a_sharded_reference(self) -> None:
@@ -278,7 +278,7 @@ class LearnerSpec(SpecModel):
         if self.reference is ReferencePlace.SHARDED and not shards:
             raise ValueError(
                 "`reference: sharded` needs `engine: deepspeed` with `deepspeed.zeroStage` 3 and more than one rank; "
-                "use `resident`, or `offloaded` with GPUs"
+                "use `resident` or `offloaded`"
             )
 
     @rule(

@@ -68,7 +68,8 @@ class ReferencePlace(StrEnum):
     SHARDED = "sharded"
     """A part on each rank, gathered layer by layer during its pass, as the policy's are with `zeroStage: 3`."""
     OFFLOADED = "offloaded"
-    """In host memory, on the GPU during its pass alone."""
+    """One place further away, on the device during its pass alone: in host memory where there is a GPU, else in a file
+    on the disk."""
 
 
 class RecomputeGranularity(StrEnum):

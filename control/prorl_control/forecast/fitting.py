@@ -92,8 +92,9 @@ def _remedies(spec: ProRLJobSpec, rank: RankMemory, devices: Devices) -> str:
         found.append("a higher deepspeed.zeroStage")
     if devices.on_gpu and not learner.deepspeed.offload_optimizer:
         found.append("deepspeed.offloadOptimizer")
-    if rank.reference and learner.reference is ReferencePlace.RESIDENT and (devices.on_gpu or num_ranks(spec) > 1):
-        found.append("reference: sharded or offloaded" if learner.deepspeed.zero_stage == 3 else "reference: offloaded")
+    if rank.reference and learner.reference is ReferencePlace.RESIDENT:
+        shards = learner.deepspeed.zero_stage == 3 and num_ranks(spec) > 1
+        found.append("reference: sharded or offloaded" if shards else "reference: offloaded")
     if devices.shares:
         found.append("a lower rollout.gpuMemoryUtilization")
     found += ["fewer microbatchTokens", "more ranks"]

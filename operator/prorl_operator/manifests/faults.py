@@ -10,7 +10,7 @@ from prorl_api.metrics import BY_NAME
 from prorl_api.names import LABEL_POD_GROUP
 from prorl_api.spec.job import ProRLJob
 from prorl_api.spec.roles import Volume
-from prorl_api.spec.values import ReferencePlace, Role
+from prorl_api.spec.values import Role
 from prorl_control.signals import promql
 from prorl_operator.manifests.paths import OURS, is_hub_name, is_under
 from prorl_operator.manifests.pods import num_gpus, section_of
@@ -108,13 +108,9 @@ def _gpu_faults(job: ProRLJob) -> Iterator[Fault]:
             want = f"as many as the GPUs in `spec.{section}.resources.limits`, {gpus}: each process uses one"
             yield Fault(path=f"spec.{field}", got=str(wanted), want=want)
     learner = job.spec.learner
-    if num_gpus(learner.resources):
-        return
-    want = "the learner's pods have no GPU to offload from (spec.learner.resources.limits)"
-    if learner.reference is ReferencePlace.OFFLOADED:
-        yield Fault(path="spec.learner.reference", got="offloaded", want=f"resident: {want}")
-    if learner.offload_activations:
-        yield Fault(path="spec.learner.offloadActivations", got="true", want=f"false: {want}")
+    if learner.offload_activations and not num_gpus(learner.resources):
+        want = "false: the learner's pods have no GPU to offload from (spec.learner.resources.limits)"
+        yield Fault(path="spec.learner.offloadActivations", got="true", want=want)
 
 
 def _runtime_class_faults(job: ProRLJob) -> Iterator[Fault]:

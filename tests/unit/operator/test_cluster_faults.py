@@ -52,7 +52,6 @@ def test_a_job_for_a_cluster_has_no_fault() -> None:
          "spec.data.sources[1].reward", "a ConfigMap can be mounted with `spec.learner.podTemplate`"),
         ({"spec.learner.resources": {"limits": {"nvidia.com/gpu": 8}}}, "spec.learner.processesPerReplica", "8: each"),
         ({"spec.rollout.resources": {"limits": {"nvidia.com/gpu": "2"}}}, "spec.rollout.tensorParallelSize", "2: each"),
-        ({"spec.learner.reference": "offloaded"}, "spec.learner.reference", "no GPU to offload from"),
         ({"spec.learner.gradientCheckpointing": True, "spec.learner.offloadActivations": True},
          "spec.learner.offloadActivations", "no GPU to offload from"),
         ({"spec.sandbox.runtimeClassName": "gvisor", f"{SANDBOX}.spec.runtimeClassName": "kata"},

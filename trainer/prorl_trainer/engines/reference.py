@@ -1,7 +1,8 @@
 """The reference policy: a frozen model whose log-probabilities the KL is measured to, and where its weights lie.
 
 `resident`: a whole copy beside the policy. `sharded`: each rank holds a part, gathered layer by layer, as the policy's
-are under ZeRO-3. `offloaded`: in host memory, on the GPU during its pass alone. The numbers are the same.
+are under ZeRO-3. `offloaded`: one place further away, and on the device during its pass alone: in host memory where
+there is a GPU, else in a file. The numbers are the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from prorl_api.spec.roles import LearnerSpec
 from prorl_api.spec.values import ReferencePlace
 from prorl_trainer.engines.backend import Backend, move_weights
+from prorl_trainer.engines.mapped_parameters import map_parameters
 from prorl_trainer.engines.packed_policy import PackedPolicy
 from prorl_trainer.engines.weight_files import read_weights
 
@@ -93,6 +95,36 @@ class OffloadedReference(ResidentReference):
                 tensor.data = home
 
 
+class MappedReference(ResidentReference):
+    """A whole copy in a file without a name, whose pages are in memory while somebody reads or moves it."""
+
+    def __init__(self, policy: PackedPolicy) -> None:
+        """Take over `policy`, which is on the CPU."""
+        super().__init__(policy)
+        self._weights = map_parameters(policy)
+
+    @contextmanager
+    def during_pass(self) -> Iterator[Forward]:
+        """See `Reference.during_pass`."""
+        with self._weights.in_memory():
+            yield self.module
+
+    def read(self, file: Path) -> None:
+        """See `Reference.read`."""
+        with self._weights.in_memory():
+            super().read(file)
+
+    def move(self, backend: Backend, share: float = 1.0) -> None:
+        """See `Reference.move`."""
+        with self._weights.in_memory():
+            super().move(backend, share)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """See `Reference.weights`."""
+        with self._weights.in_memory():
+            yield from super().weights()
+
+
 class ShardedReference:
     """A part on each rank, by DeepSpeed's ZeRO-3 without an optimizer."""
 
@@ -132,5 +164,5 @@ def make_reference(policy: PackedPolicy, learner: LearnerSpec, device: torch.dev
     if learner.reference is ReferencePlace.SHARDED:
         return ShardedReference(policy, device)
     if learner.reference is ReferencePlace.OFFLOADED:
-        return OffloadedReference(policy, device)
+        return MappedReference(policy) if device.type == "cpu" else OffloadedReference(policy, device)
     return ResidentReference(policy)
