@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prorl_api.names import LEARNER_GLIBC_TUNABLES
+from prorl_api.process.allocator import learner_allocator
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / ".cache/models/SmolLM2-135M-Instruct"
 ENVIRONMENT = {
-    "GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES,
+    **learner_allocator(os.environ),
     "OMP_NUM_THREADS": "2",
     "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",
@@ -50,9 +50,9 @@ class Work:
     def measured(self, stage: int) -> dict[str, Any]:
         """Run its steps in a process of its own."""
         sizes = [self.groups, self.group_size, self.prompt, self.completion, self.minibatch, self.pack]
-        command = [sys.executable, "-m", "tests.bench.step_parts", MODEL, "nothing", stage, self.steps, *sizes]
+        words = [MODEL, "nothing", "resident", stage, self.steps, *sizes]
         done = subprocess.run(
-            list(map(str, command)),
+            [sys.executable, "-m", "tests.bench.step_parts", *map(str, words)],
             env={**os.environ, **ENVIRONMENT},
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,

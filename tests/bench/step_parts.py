@@ -1,8 +1,9 @@
 """The parts of a learner's steps, in a process of its own that prints them as JSON.
 
-`python -m tests.bench.step_parts MODEL RECOMPUTED STAGE STEPS GROUPS GROUP_SIZE PROMPT COMPLETION MINIBATCH PACK`:
-float32 on two threads, ZeRO stage STAGE on one rank, batches of random tokens with reference and KL; RECOMPUTED is
-nothing, selective or full. The first step also allocates and is left out.
+`python -m tests.bench.step_parts MODEL RECOMPUTED REFERENCE STAGE STEPS`, and GROUPS GROUP_SIZE PROMPT COMPLETION
+MINIBATCH PACK: float32 on two threads, ZeRO stage STAGE on one rank, batches of random tokens with reference and KL;
+RECOMPUTED is nothing, selective or full, REFERENCE resident or offloaded. The first step also allocates and is left
+out.
 """
 
 from __future__ import annotations
@@ -62,12 +63,12 @@ def step(engine: TrainingEngine, batch: Batch, seconds: dict[str, float]) -> dic
 
 def main() -> None:
     """Step and print."""
-    model, recomputed, *numbers = sys.argv[1:]
+    model, recomputed, reference, *numbers = sys.argv[1:]
     stage, steps, groups, group_size, prompt, completion, minibatch, pack = map(int, numbers)
     join_ranks(CPU)
     torch.set_num_threads(2)
     how = {} if recomputed == "nothing" else {"gradientCheckpointing": True, "recomputeGranularity": recomputed}
-    engine = make_engine(Path(model), learner_spec("deepspeed", stage=stage, **how))
+    engine = make_engine(Path(model), learner_spec("deepspeed", stage=stage, reference=reference, **how))
     batch = RandomBatch(
         groups=groups,
         group_size=group_size,
