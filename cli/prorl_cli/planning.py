@@ -32,9 +32,11 @@ from prorl_control.forecast.memory import (
     num_ranks,
     published_bytes,
     rank_memory,
+    sandbox_memory,
     server_memory,
 )
 from prorl_control.forecast.times import StepTime, Throughput, step_time
+from prorl_control.plan import plan
 
 Rows = Iterator[tuple[str, str]]
 """What a line is about, empty where the one above says it; and the line."""
@@ -78,6 +80,7 @@ def describe_plan(request: PlanRequest) -> tuple[str, bool]:
     rows = [
         *_stage_rows(stages),
         *_memory_rows(spec, size, rank, server, devices),
+        _sandbox_row(job),
         *_weight_rows(spec, size, published),
         *_time_rows(stages, [step_time(spec, stage, throughput, published) for stage in stages], shown),
         *(("wasted" if not number else "", text) for number, text in enumerate(wastes(spec, stages))),
@@ -169,7 +172,15 @@ def _memory_rows(
         sequences = max(0, cache) // (server.token * spec.max_sequence_tokens)
         text += f": {sequences} longest sequences at once ({size_text(server.token)} a token)"
     yield "rollout", text + (f", on each of {spec.rollout.tensor_parallel_size} GPUs" if devices.on_gpu else "")
-    yield "sandbox", f"{spec.sandbox.replicas} with {spec.sandbox.workers} worker(s) each; the model does not matter"
+
+
+def _sandbox_row(job: ProRLJob) -> tuple[str, str]:
+    sandbox, most = job.spec.sandbox, sandbox_memory(plan(job).sandbox_settings)
+    return (
+        "sandbox",
+        f"{sandbox.replicas} with {sandbox.workers} worker(s) each: {size_text(most)} of host memory where all "
+        "verifiers and programs are at their limits",
+    )
 
 
 def _weight_rows(spec: ProRLJobSpec, size: ModelSize | None, published: int | None) -> Rows:

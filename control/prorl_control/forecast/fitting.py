@@ -110,6 +110,11 @@ def wastes(spec: ProRLJobSpec, stages: Sequence[StageBatch]) -> Iterator[str]:
             f"learner: one rank has nobody to share with by deepspeed.zeroStage {stage_of_zero}; with 0 it computes "
             "the same faster without DeepSpeed, and in float32 without a second copy of the weights"
         )
+    if spec.algorithm.kl.correct_stale and all(stage.optimizer_steps == 1 for stage in stages):
+        yield (
+            "algorithm.kl.correctStale has nothing to correct: the one optimizer step of a batch trains on samples of "
+            "the very policy; make minibatchPrompts smaller than promptsPerStep, or leave it out"
+        )
     for stage in stages:
         name = f"stage {stage.name}" if stage.name else "the first steps"
         if stage.idle_ranks and stage.packs >= ranks:

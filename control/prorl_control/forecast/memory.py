@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from prorl_api.logit_slices import logits_alive
 from prorl_api.model.config import ModelConfig
+from prorl_api.rows import CodeRow
+from prorl_api.settings import SandboxSettings
 from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.merge import ever_measures_kl
 from prorl_api.spec.values import EngineKind, Precision, RecomputeGranularity, ReferencePlace
@@ -21,6 +23,9 @@ _FLOAT32 = 4
 _MOMENTS = 2 * _FLOAT32
 CHECKPOINT_BYTES = _FLOAT32 + _MOMENTS
 """Of one parameter: its master and moments."""
+SANDBOX_SERVICE = 2**30
+"""For a sandbox's own process and the one that workers are forked from."""
+_PROGRAM: int = CodeRow.model_fields["memory_bytes"].default
 _BUCKET_ELEMENTS = 500_000_000
 """DeepSpeed's `reduce_bucket_size`, which it sets aside on a GPU."""
 
@@ -76,6 +81,11 @@ class ServerMemory:
     weights: int
     token: int | None
     """Keys and values of one token in the cache; None: unknown."""
+
+
+def sandbox_memory(settings: SandboxSettings) -> int:
+    """Return the bytes of one sandbox with all verifiers and programs at their limits, a program at the default one."""
+    return SANDBOX_SERVICE + settings.workers * (settings.worker_memory_bytes + _PROGRAM)
 
 
 def num_ranks(spec: ProRLJobSpec) -> int:

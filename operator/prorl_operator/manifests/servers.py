@@ -17,6 +17,7 @@ from prorl_api.names import (
 )
 from prorl_api.spec.roles import PodTemplate
 from prorl_api.spec.values import Role
+from prorl_control.forecast.memory import SANDBOX_SERVICE, sandbox_memory
 from prorl_control.plan import plan
 from prorl_operator.manifests.context import JobContext
 from prorl_operator.manifests.gang import group_labels, groups_of, in_group
@@ -39,8 +40,6 @@ _ROLLOUT_SCRATCH = Scratch(temporary="128Gi", home="32Gi", shared_memory="64Gi")
 _SANDBOX_SCRATCH = Scratch(temporary="1Gi", temporary_in_memory=True)
 """Programs write there: a full folder must fail them, not have the pod evicted."""
 _MIB = 2**20
-_SERVICE_MEMORY, _PROGRAM_MEMORY = 1024 * _MIB, 512 * _MIB
-"""Of a sandbox without workers, and of one program by default; workers have their own limit."""
 
 _DAY_SECONDS = 86400
 _SANDBOX_START_SECONDS = 1800
@@ -142,9 +141,8 @@ def _deployment(
 def _default_resources(context: JobContext) -> Manifest:
     """Set a ceiling on memory from the limits of the sandbox, so that programs cannot take the memory of the node."""
     settings = plan(context.job).sandbox_settings
-    ceiling = _SERVICE_MEMORY + settings.workers * (settings.worker_memory_bytes + _PROGRAM_MEMORY)
     requests = {
         "cpu": str(settings.workers),
-        "memory": f"{(_SERVICE_MEMORY + settings.workers * 256 * _MIB) // _MIB}Mi",
+        "memory": f"{(SANDBOX_SERVICE + settings.workers * 256 * _MIB) // _MIB}Mi",
     }
-    return {"requests": requests, "limits": {"memory": f"{ceiling // _MIB}Mi"}}
+    return {"requests": requests, "limits": {"memory": f"{sandbox_memory(settings) // _MIB}Mi"}}

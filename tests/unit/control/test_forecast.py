@@ -15,8 +15,9 @@ from prorl_api.spec.job import ProRLJobSpec
 from prorl_api.spec.values import LossAggregation
 from prorl_control.forecast.batches import Lengths, stage_batches
 from prorl_control.forecast.fitting import Devices, cache_bytes, misfits, wastes
-from prorl_control.forecast.memory import ModelSize, published_bytes, rank_memory, server_memory
+from prorl_control.forecast.memory import ModelSize, published_bytes, rank_memory, sandbox_memory, server_memory
 from prorl_control.forecast.times import Throughput, step_time
+from prorl_control.plan import plan
 from prorl_trainer.algorithm.packing import build_batch
 from prorl_trainer.algorithm.types import RolloutGroup
 from tests.unit.trainer.trainer_builders import make_prompt, make_rollout, make_scored, make_segment
@@ -336,6 +337,36 @@ def test_a_cache_that_does_not_hold_the_longest_sequence_does_not_fit() -> None:
     spec = spec.model_copy(update={"rollout": spec.rollout.model_copy(update={"max_completion_tokens": 2000})})
     (fault,) = misfits(spec, size, rank, server, Devices(memory=None, on_gpu=False))
     assert (fault.path, fault.got) == ("spec.rollout.cpuKvCacheBytes", "room for 585 tokens beside the weights")
+
+
+def test_a_sandbox_by_hand() -> None:
+    """1 GiB for the service, and for each of three workers 2 GiB for the verifier and 512 MiB for a program."""
+    settings = plan(make_job(sandbox={"workers": 3})).sandbox_settings
+    assert sandbox_memory(settings) == 2**30 + 3 * (2 * 2**30 + 512 * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("minibatch", "corrected", "overrides", "is_said"),
+    [
+        (16, True, {"learningRate": 1e-6}, True),
+        (8, True, {"learningRate": 1e-6}, False),
+        (8, True, {"minibatchPrompts": 16}, False),
+        (16, True, {"minibatchPrompts": 4}, False),
+        (8, True, {"promptsPerStep": 8}, False),
+        (16, False, {"learningRate": 1e-6}, False),
+    ],
+)
+def test_a_correction_of_stale_samples_is_wasted_where_there_never_are_any(
+    minibatch: int, corrected: bool, overrides: dict[str, Any], is_said: bool
+) -> None:
+    stage = {"name": "later", "fromStep": 5, "overrides": overrides}
+    spec = make_job(
+        algorithm={"kl": {"coefficient": 0.01, "correctStale": corrected}},
+        learner={"promptsPerStep": 16, "minibatchPrompts": minibatch, "deepspeed": {"zeroStage": 0}},
+        schedule={"totalSteps": 10, "stages": [stage]},
+    ).spec
+    found = [text for text in wastes(spec, stage_batches(spec, LONGEST)) if "correctStale has nothing" in text]
+    assert len(found) == int(is_said)
 
 
 def test_ranks_without_packs_are_wasted() -> None:
