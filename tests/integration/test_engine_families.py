@@ -21,6 +21,7 @@ from prorl_trainer.engines.packing_proof import prove_packing
 from tests.integration.engine_kit import CPU, learner_spec, make_batch, random_groups
 from tests.integration.tiny_families import (
     DENSE,
+    LAYERS,
     NOT_GATED,
     REFUSED,
     REPEATED,
@@ -80,6 +81,7 @@ def test_packed_logprobs_are_those_of_one_sequence_at_a_time(name: str, tmp_path
     assert np.std(np.concatenate(list(plain.values()))) > 0.05, "the model tells tokens apart"
     assert prove_packing(policy, name) < 5e-6  # deep recurrence (hrm_text) enlarges rounding
     assert policy.family.masks.way is (Way.DENSE if name in DENSE else Way.SEGMENTS)
+    assert len(policy._gated) == (0 if name in NOT_GATED else 2 * LAYERS if name == "hrm_text" else LAYERS)
     if name in DENSE or name in REPEATED:
         with pytest.raises(SpecError, match=r"a packed pass fails \((TypeError|ValueError)"):
             prove_packing(policy, name, is_continued=True)
@@ -87,14 +89,14 @@ def test_packed_logprobs_are_those_of_one_sequence_at_a_time(name: str, tmp_path
         assert prove_packing(policy, name, is_continued=True) < 5e-6
 
 
-@pytest.mark.parametrize("name", RIGHT)
+@pytest.mark.parametrize("name", [name for name in RIGHT if name not in NOT_GATED])
 def test_what_waits_for_the_backward_pass_changes_no_gradient(name: str, tmp_path: Path) -> None:
     """Gated blocks that compute again what they do not keep, against the model's own, to the last bit."""
     policy = load_policy(str(write_family(tmp_path, name, RIGHT[name])), learner_spec(), CPU)
     (pack,) = make_batch(SEED, count=1, minibatch=1, microbatch_tokens=90).minibatches[0].packs_by_rank[0]
     found = []
     for keeps_all in (False, True):
-        policy._keep_all(keeps_all)
+        policy._have_blocks_keep_all(keeps_all)
         policy.zero_grad()
         given = as_inputs(pack, policy.family.masks, CPU)
         decoder = policy.model.get_decoder()
@@ -107,7 +109,6 @@ def test_what_waits_for_the_backward_pass_changes_no_gradient(name: str, tmp_pat
     ours, theirs = found
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[label], theirs[label]) for label in ours)
-    assert bool(policy._gated) == (name not in NOT_GATED)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -20,6 +20,7 @@ from prorl_api.process.listen import bind
 from prorl_api.spec.algorithm import AlgorithmSpec
 from prorl_api.spec.roles import DeepSpeedSpec
 from prorl_trainer.engines.build import build_engine, load_policy
+from prorl_trainer.engines.reference import MappedReference
 from prorl_trainer.engines.state_files import MASTER, MOMENTS, Snapshot, StoredState
 from prorl_trainer.engines.weight_files import write_weights
 from prorl_trainer.export.policy_weights import engine_weights
@@ -224,6 +225,17 @@ def test_where_the_reference_lies_changes_no_number(
     for one in (engine, twin):
         one.reference_from_policy()
     assert train(engine, [3]) == train(twin, [3])
+
+
+def test_an_offloaded_reference_of_a_cpu_is_mapped_and_its_kept_file_is_whole(model: Path, tmp_path: Path) -> None:
+    engine, twin = make_engine(model, learner_spec(reference="offloaded")), make_engine(model)
+    assert isinstance(engine._reference, MappedReference)
+    for one in (engine, twin):
+        train(one, [1])
+        one.reference_from_policy()
+    digests = {write_weights(tmp_path / "kept", one.reference_weights()) for one in (engine, twin)}
+    assert len(digests) == 1
+    assert train(engine, [2]) == train(twin, [2])
 
 
 def test_a_reference_that_nobody_asked_for_is_built_when_somebody_does(model: Path, tmp_path: Path) -> None:

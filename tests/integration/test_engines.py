@@ -226,6 +226,18 @@ def test_what_is_computed_again_changes_no_number(model: Path, kind: str, stage:
     assert distance(weights_of(engines[0]), weights_of(engines[2])) == 0.0
 
 
+def test_every_matrix_of_the_plain_engine_has_its_gradient_summed_in_place(model: Path) -> None:
+    engine = make_engine(model)
+    kinds = Counter(type(module).__name__ for module in engine._backend.policy.modules())
+    layers = engine._backend.policy.model.config.num_hidden_layers
+    found = {name: kinds[name] for name in ("Linear", "SummedLinear", "GatedLinear", "SummedEmbedding", "FusedHead")}
+    assert found == {
+        "Linear": 0, "SummedLinear": 6 * layers, "GatedLinear": layers, "SummedEmbedding": 1, "FusedHead": 1
+    }  # fmt: skip
+    sums: list[Any] = [getattr(module, "gradient_sum", None) for module in engine._backend.policy.modules()]
+    assert sum(each is not None for each in sums) == sum(found.values())
+
+
 def test_no_product_and_no_attention_is_computed_again(model: Path) -> None:
     counts = {}
     for recomputed in ("nothing", "selective", "full"):
@@ -242,7 +254,7 @@ def test_no_product_and_no_attention_is_computed_again(model: Path) -> None:
     attention = "aten::_scaled_dot_product_flash_attention_for_cpu"
     assert attention not in counts["selective"]
     assert counts["full"][attention] >= layers
-    assert counts["nothing"]["aten::mm"] == counts["selective"]["aten::mm"] <= counts["full"]["aten::mm"] - layers * 6
+    assert counts["nothing"]["aten::mm"] == counts["selective"]["aten::mm"] == counts["full"]["aten::mm"] - layers * 6
     assert counts["nothing"]["aten::silu"] < counts["selective"]["aten::silu"]
 
 

@@ -107,7 +107,7 @@ def member_environment(
         if sys.platform == "linux":
             environment.setdefault(TUNABLES, ROLLOUT_GLIBC_TUNABLES)
         return environment | _rollout(around, start)
-    if not around.gpus.get(start.key):
+    if not around.gpus.get(start.key):  # the body knows of no GPU for it
         environment |= learner_allocator(around.inherited)
     return environment | _learner(around, start, rendezvous_port)
 

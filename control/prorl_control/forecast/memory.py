@@ -147,9 +147,9 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
 
     Of each of two norms: its input in float32, and what it gives before and after its weight. Queries and keys after
     the rotary embedding, values, the attention's output; twice the feed-forward part's width, whose activation is
-    computed again. With checkpointing: one layer whole, and of all what products and attention give if that is kept.
-    As Llama, Qwen and Mistral are written in transformers and trained here. The head has two float32 buffers for the
-    logits of a slice of rows, of one row at least.
+    computed again, and twice more of the layer whose turn it is. With checkpointing: one layer whole, and of all what
+    products and attention give if that is kept. As Llama, Qwen and Mistral are written in transformers and trained
+    here. The head has two float32 buffers for the logits of a slice of rows, of one row at least.
     """
     if config is None or not (config.hidden_size and config.heads and config.head_size and config.layers):
         return None
@@ -165,7 +165,8 @@ def _activations(spec: ProRLJobSpec, config: ModelConfig | None, positions: int,
     else:
         kept = 0
     alive = max(min(logits_alive(on_gpu=on_gpu), positions * config.vocabulary), config.vocabulary)
-    return positions * (whole * layer + config.layers * kept) + 2 * _FLOAT32 * alive
+    again = 2 * item * config.intermediate_size
+    return positions * (whole * layer + config.layers * kept + again) + 2 * _FLOAT32 * alive
 
 
 def _layer_inputs(spec: ProRLJobSpec, config: ModelConfig | None, positions: int) -> int:

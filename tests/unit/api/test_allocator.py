@@ -14,9 +14,9 @@ import pytest
 
 from prorl_api.names import LEARNER_GLIBC_TUNABLES
 from prorl_api.process import allocator
-from prorl_api.process.allocator import learner_allocator
+from prorl_api.process.allocator import keep_from_children, learner_allocator
 
-HOLD = "import ctypes; print(open('/proc/self/maps').read().count('libtbbmalloc_proxy.so'))"
+HOLD = "print(open('/proc/self/maps').read().count('libtbbmalloc_proxy.so'))"
 TUNED = {"GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES}
 
 
@@ -43,15 +43,30 @@ def test_a_process_with_these_variables_has_the_allocator() -> None:
 
 
 @pytest.mark.parametrize(
-    "chosen",
+    ("chosen", "beside"),
     [
-        {"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"},
-        {"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"},
-        {"GLIBC_TUNABLES": ""},
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}, TUNED),
+        ({"LD_PRELOAD": "/usr/lib/libjemalloc.so.2", **TUNED}, TUNED),
+        ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}, {}),
+        ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=1", "LD_PRELOAD": "libjemalloc.so.2"}, {}),
+        ({"GLIBC_TUNABLES": ""}, {}),
     ],
 )
-def test_who_has_chosen_keeps_the_choice(chosen: Mapping[str, str]) -> None:
-    assert learner_allocator(chosen) == {}
+def test_who_has_chosen_keeps_the_choice(chosen: Mapping[str, str], beside: Mapping[str, str]) -> None:
+    assert learner_allocator(chosen) == beside
+
+
+def test_children_of_a_learner_do_not_inherit_it() -> None:
+    environment = {**learner_allocator({}), "HOME": "/root"}
+    keep_from_children(environment)
+    assert environment.keys() == {"GLIBC_TUNABLES", "TBB_MALLOC_SET_HUGE_SIZE_THRESHOLD", "HOME"}
+
+
+@pytest.mark.parametrize("environment", [{}, {"LD_PRELOAD": ""}, {"LD_PRELOAD": "/usr/lib/libjemalloc.so.2"}])
+def test_children_inherit_what_somebody_else_preloads(environment: dict[str, str]) -> None:
+    before = dict(environment)
+    keep_from_children(environment)
+    assert environment == before
 
 
 def test_our_own_tunables_are_no_choice_and_neither_is_an_empty_preload() -> None:

@@ -115,4 +115,5 @@ def test_a_learner_without_a_gpu_has_the_allocator_preloaded_and_no_other_member
     on_gpu = make_environment(Role.LEARNER, gpus=("0",))
     others = (make_environment(Role.ROLLOUT), make_environment(Role.SANDBOX))
     assert all("LD_PRELOAD" not in environment for environment in (on_gpu, *others))
+    assert "GLIBC_TUNABLES" not in on_gpu
     assert make_environment(Role.LEARNER, LD_PRELOAD="mine.so")["LD_PRELOAD"] == "mine.so"

@@ -80,7 +80,9 @@ def test_the_quickstarts_memory_by_hand() -> None:
     assert (rank.weights, rank.gradients, rank.reference) == (538_060_032,) * 3
     assert (rank.optimizer, rank.buffers, rank.on_host) == (1_614_180_096, 0, 0)
     layer = 2 * 576 * 12 + 4 * (2 * 576 + 2 * 192 + 2 * 1536)
-    assert rank.activations == 1008 * 30 * layer + 8 * 2**24  # 1,008 rows of logits would be three times as many
+    assert (
+        rank.activations == 1008 * (30 * layer + 2 * 4 * 1536) + 8 * 2**24
+    )  # 1,008 rows of logits would be three times as many
     assert server.weights == published_bytes(spec, size) == 538_060_032
     assert server.token == 2 * 30 * 3 * 64 * 4
     assert cache_bytes(spec, server, machine) == 402_653_184
@@ -105,7 +107,7 @@ def test_eight_nodes_memory_by_hand() -> None:
     assert rank.reference == published_bytes(spec, size) == server.weights == 15_231_233_024
     assert rank.buffers == 1_000_000_000
     layer = 2 * 3584 * 8 + 2 * (2 * 3584 + 2 * 512 + 2 * 18944)
-    assert rank.activations == 9216 * (layer + 28 * 3584 * 2) + 2**30
+    assert rank.activations == 9216 * (layer + 2 * 2 * 18944 + 28 * 3584 * 2) + 2**30
     assert server.token == 57_344
     cache = cache_bytes(spec, server, GPU_80)
     assert cache == 77_309_411_328 - 15_231_233_024
@@ -254,6 +256,31 @@ def test_an_offloaded_reference_is_not_beside_the_activations() -> None:
     assert rank.activations is not None
     assert rank.activations > rank.reference
     assert rank.device == rank.state + rank.activations
+
+
+def test_a_reference_that_is_offloaded_from_a_cpu_lies_on_the_disk() -> None:
+    learner = {"reference": "offloaded", "engine": "plain", "precision": "float32"}
+    rank = rank_memory(make_job(learner=learner).spec, ModelSize(parameters=1000), 0, on_gpu=False)
+    assert (rank.reference, rank.on_host, rank.device) == (4000, 0, 16_000 + 4000)
+
+
+@pytest.mark.parametrize(
+    ("learner", "on_gpu", "advice"),
+    [
+        ({}, False, "reference: offloaded,"),
+        ({}, True, "reference: offloaded,"),
+        ({"deepspeed": {"zeroStage": 3}}, False, "reference: offloaded,"),
+        ({"deepspeed": {"zeroStage": 3}, "processesPerReplica": 2}, False, "reference: sharded or offloaded,"),
+        ({"reference": "offloaded"}, False, ""),
+    ],
+)
+def test_a_reference_that_could_lie_elsewhere_is_advised(learner: dict[str, Any], on_gpu: bool, advice: str) -> None:
+    spec, size = make_job(learner=learner).spec, size_of(SMOLLM)
+    rank, server = rank_memory(spec, size, 1008, on_gpu=on_gpu), server_memory(spec, size)
+    found = misfits(spec, size, rank, server, Devices(memory=2**28, on_gpu=on_gpu))
+    (fault,) = (fault for fault in found if fault.path == "spec.learner")
+    assert ("reference:" in fault.want) == bool(advice)
+    assert advice in fault.want
 
 
 def test_offloaded_inputs_of_layers_lie_on_the_host_of_a_gpu() -> None:

@@ -139,6 +139,33 @@ class ScaledGate(TwoProducts):
         return output
 
 
+class Clamped(TwoProducts):
+    """As DeepSeek-V4 has it: nothing that is near zero shows it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate = self.gate_proj(x).clamp(max=10.0)
+        output: Tensor = self.down_proj(self.act_fn(gate) * self.up_proj(x).clamp(-10.0, 10.0))
+        return output
+
+
+class WithMask(TwoProducts):
+    """It is called with more than its input."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x) * mask
+
+
+class Scale(nn.Module):
+    """An activation that is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
 class UpFirst(OneProduct):
     def forward(self, x: Tensor) -> Tensor:
         up, gate = self.gate_up_proj(x).chunk(2, dim=-1)
@@ -169,8 +196,26 @@ class GivesTwo(TwoProducts):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: ScaledGate(nn.SiLU()), UpFirst, WithDropout, with_other_linear, lambda: GivesTwo(nn.SiLU())],
-    ids=["scaled gate", "up first", "dropout", "another linear", "two outputs"],
+    [
+        lambda: ScaledGate(nn.SiLU()),
+        lambda: Clamped(nn.SiLU()),
+        lambda: WithMask(nn.SiLU()),
+        lambda: TwoProducts(Scale()),
+        UpFirst,
+        WithDropout,
+        with_other_linear,
+        lambda: GivesTwo(nn.SiLU()),
+    ],
+    ids=[
+        "scaled gate",
+        "clamped",
+        "with a mask",
+        "trained activation",
+        "up first",
+        "dropout",
+        "another linear",
+        "two outputs",
+    ],
 )
 def test_what_is_no_such_block_stays_as_it_is(make: Callable[[], nn.Module]) -> None:
     block = make()

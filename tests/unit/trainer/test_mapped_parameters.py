@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -11,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from prorl_trainer.engines.mapped_parameters import map_parameters
+from prorl_trainer.engines.mapped_parameters import _folder, map_parameters
 
 BIG = 4096
 """Rows and columns of a matrix of 64 MiB."""
@@ -68,11 +70,26 @@ def test_between_two_uses_the_pages_take_no_memory_of_the_process() -> None:
 
 
 def test_no_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prorl_trainer.engines.mapped_parameters._FOLDERS", (str(tmp_path / "none"), str(tmp_path)))
+    monkeypatch.setattr("prorl_trainer.engines.mapped_parameters._ON_DISK", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
     module = Tied()
     map_parameters(module)
     assert list(tmp_path.iterdir()) == []
     assert str(tmp_path) in Path("/proc/self/maps").read_text(), "it was there"
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_the_users_folder_comes_first_and_a_disk_second(
+    is_writable: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prorl_trainer.engines.mapped_parameters._ON_DISK", str(tmp_path / "disk"))
+    if is_writable:
+        (tmp_path / "disk").mkdir()
+    monkeypatch.delenv("TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert _folder() == str(tmp_path / "disk" if is_writable else tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert _folder() == str(tmp_path)
 
 
 def test_a_disk_without_room_is_told_before_a_page_is_written() -> None:
@@ -82,6 +99,8 @@ def test_a_disk_without_room_is_told_before_a_page_is_written() -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
         "map_parameters(torch.nn.Linear(4096, 64))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "OSError: [Errno 27] File too large" in done.stderr
+    assert "OSError: [Errno 27] File too large; 1052672 bytes are wanted there, or another folder" in done.stderr
+    assert done.stderr.strip().endswith("TMPDIR: '/var/tmp'")

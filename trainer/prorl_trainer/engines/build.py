@@ -110,8 +110,9 @@ def build_engine(
     `torch.distributed` must be initialised for engine `deepspeed`. Without a reference, one is built once asked for.
 
     Raises:
-        SpecError: The model cannot be loaded, or reads differently when packed, or reference or activations cannot lie
-            where they are wanted.
+        SpecError: The model cannot be loaded, or reads differently when packed, or activations cannot lie where they
+            are wanted.
+        OSError: The disk has no room for a reference that is offloaded to it.
     """
     raise_if_misplaced(learner, device)
 

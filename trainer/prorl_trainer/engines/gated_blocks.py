@@ -1,9 +1,10 @@
 """Gated feed-forward blocks that keep their two products, and neither the activation nor what is multiplied by it.
 
 down(act(gate(x)) * up(x)), as Llama, Qwen, Mistral, Gemma and most others have it. Autograd keeps four tensors of the
-block's width for the backward pass: gate(x), act(gate(x)), up(x), and their product, which the last matrix's gradient
-needs. The last two but one are cheap to compute again from the other two: half of the block's memory, and a third of a
-layer's, for a few passes over memory. The numbers are the same to the last bit.
+block's width for the backward pass: gate(x), act(gate(x)), up(x), and act(gate(x)) * up(x), which the last matrix's
+gradient needs. The second and the fourth are cheap to compute again from the others: half of the block's memory, for a
+few passes over memory. The numbers are the same to the last bit, but for the last matrix's gradient where it is added
+to a sum, as `summed_gradients` has it.
 
 What is such a block is found by its parts and shown by running it: where ours gives another output, the model's stays.
 """
@@ -20,6 +21,8 @@ from prorl_trainer.engines.summed_gradients import GradientSum, add_product
 
 Activation = Callable[[Tensor], Tensor]
 _PROBED_POSITIONS = 4
+_PROBED_SIZES = (1.0, 1e4)
+"""Of the inputs: what a block cuts off, if it does, it cuts off large ones."""
 
 
 class GateAndUp(NamedTuple):
@@ -108,11 +111,7 @@ def _is_taken_over(block: Any) -> bool:
     if not _has_parts(block) or type(down) is not nn.Linear:
         return False
     given = torch.randn(_PROBED_POSITIONS, _width(block), generator=torch.Generator().manual_seed(0))
-    given = given.to(down.weight)
-    with torch.no_grad():
-        wanted = block(given)
-        ours = nn.functional.linear(_handed_on(block, given).product(), down.weight, down.bias)
-    if not (isinstance(wanted, Tensor) and torch.equal(wanted, ours)):
+    if not all(_is_ours(block, (given * size).to(down.weight)) for size in _PROBED_SIZES):
         return False
     down.__class__ = GatedLinear
     down.gradient_sum = None  # type: ignore[assignment]
@@ -120,6 +119,17 @@ def _is_taken_over(block: Any) -> bool:
     block.__class__ = type(own.__name__, (_GatedBlock, own), {"__module__": own.__module__})
     block.keeps_all = False
     return True
+
+
+@torch.no_grad()
+def _is_ours(block: Any, given: Tensor) -> bool:
+    """Tell whether a block gives what ours would."""
+    try:
+        wanted = block(given)
+    except (TypeError, ValueError):  # it is called in another way
+        return False
+    ours = nn.functional.linear(_handed_on(block, given).product(), block.down_proj.weight, block.down_proj.bias)
+    return isinstance(wanted, Tensor) and torch.equal(wanted, ours)
 
 
 _ACTIVATIONS = ("act_fn", "activation_fn")
@@ -130,7 +140,11 @@ def _has_parts(block: nn.Module) -> bool:
     """Tell whether a module has the parts of a block and no other."""
     layers = {name for name, child in block.named_children() if isinstance(child, nn.Linear)}
     others = {name for name, child in block.named_children() if not isinstance(child, nn.Linear)}
-    return layers in (_TWO_PRODUCTS, _ONE_PRODUCT) and others <= set(_ACTIVATIONS) and _activation(block) is not None
+    if layers not in (_TWO_PRODUCTS, _ONE_PRODUCT) or not others <= set(_ACTIVATIONS):
+        return False
+    activation = _activation(block)
+    trains = isinstance(activation, nn.Module) and next(activation.parameters(), None) is not None
+    return activation is not None and not trains
 
 
 def _activation(block: nn.Module) -> Any:

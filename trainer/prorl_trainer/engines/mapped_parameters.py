@@ -6,6 +6,7 @@ touched, from the kernel's cache while there is room and else from the disk.
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import tempfile
@@ -15,8 +16,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-_FOLDERS = ("/var/tmp", tempfile.gettempdir())  # noqa: S108  (a file without a name)
-"""The first is on a disk by the file system hierarchy's standard; /tmp may be memory."""
+_ON_DISK = "/var/tmp"  # noqa: S108  (the file has no name)
+"""On a disk by the file system hierarchy's standard; /tmp may be memory."""
+_logger = logging.getLogger(__name__)
 
 
 class MappedParameters:
@@ -39,32 +41,37 @@ def map_parameters(module: nn.Module) -> MappedParameters:
     """Move a module's parameters, which are on the CPU, into a file in place; names, types and ties stay.
 
     Raises:
-        OSError: The disk has no room for them.
+        OSError: The folder has no room for them; it is named.
     """
-    parameters = list(module.parameters())
+    parameters = [parameter for parameter in module.parameters() if parameter.numel()]
     starts = [0]
     for parameter in parameters:  # each begins at a page, aligned for every type
         size = parameter.numel() * parameter.element_size()
         starts.append(starts[-1] + -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
-    with tempfile.TemporaryFile(prefix="prorl-reference-", dir=_folder()) as file:
-        _take_room(file.fileno(), starts[-1])
+    folder = _folder()
+    with tempfile.TemporaryFile(dir=folder) as file:
+        _take_room(file.fileno(), starts[-1], folder)
         pages = mmap.mmap(file.fileno(), starts[-1])
+    _logger.info("parameters are mapped", extra={"folder": folder, "bytes": starts[-1]})
     mapped = MappedParameters(pages)
     with mapped.in_memory(), torch.no_grad():
         for parameter, start in zip(parameters, starts[:-1], strict=True):
-            if not parameter.numel():
-                continue
             flat = torch.frombuffer(pages, dtype=parameter.dtype, count=parameter.numel(), offset=start)
             parameter.data = flat.view(parameter.shape).copy_(parameter.data)
     return mapped
 
 
 def _folder() -> str:
-    """Return the first folder that can be written to."""
-    return next((folder for folder in _FOLDERS if os.access(folder, os.W_OK)), _FOLDERS[-1])
+    """Return where the user wants temporary files, else a disk, else where temporary files go."""
+    if "TMPDIR" in os.environ or not os.access(_ON_DISK, os.W_OK):
+        return tempfile.gettempdir()
+    return _ON_DISK
 
 
-def _take_room(descriptor: int, size: int) -> None:
+def _take_room(descriptor: int, size: int, folder: str) -> None:
     """Have the disk set the room aside: one that fills up later would end the process where it writes a page."""
-    if size:
+    try:
         os.posix_fallocate(descriptor, 0, size)
+    except OSError as error:
+        wanted = f"{error.strerror}; {size} bytes are wanted there, or another folder in TMPDIR"
+        raise OSError(error.errno, wanted, folder) from error

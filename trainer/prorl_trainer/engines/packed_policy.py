@@ -39,6 +39,7 @@ class PackedPolicy(nn.Module):
         self._use_attention(self._packed_attention)
         fuse_head(model.get_output_embeddings())
         self._gated: list[Any] = keep_products_alone(model)
+        self._recomputes_layers = False
         self.eval()
 
     def forward(
@@ -80,12 +81,12 @@ class PackedPolicy(nn.Module):
         ours.
         """
         self._use_attention(self.family.attention)
-        self._keep_all(True)
+        self._have_blocks_keep_all(True)
         try:
             logits = self.model(input_ids=ids[None], use_cache=False).logits[0, :-1].float() / temperature
         finally:
             self._use_attention(self._packed_attention)
-            self._keep_all(False)
+            self._have_blocks_keep_all(self._recomputes_layers)
         logprobs: Tensor = logits.log_softmax(-1).gather(-1, ids[1:, None]).squeeze(-1)
         return logprobs
 
@@ -108,13 +109,13 @@ class PackedPolicy(nn.Module):
         if self.model.config._attn_implementation != name:
             self.model.set_attn_implementation(name)
 
-    def _keep_all(self, keeps_all: bool) -> None:
+    def _have_blocks_keep_all(self, keeps_all: bool) -> None:
         """Have gated blocks do as the model's own, or no longer."""
         for block in self._gated:
             block.keeps_all = keeps_all
 
     def sum_gradients(self, gradient_sum: GradientSum) -> None:
-        """Have the gradients of embedding, head and linear layers added where they are summed up over packs."""
+        """Have gradients of embedding, head and (in float32) linear layers added where packs' are summed up."""
         sum_embedding_gradients(self.model.get_input_embeddings(), gradient_sum)
         sum_linear_gradients(self.model, gradient_sum)
         self.model.get_output_embeddings().gradient_sum = gradient_sum
@@ -133,6 +134,10 @@ class PackedPolicy(nn.Module):
         how: dict[str, Any] = {"use_reentrant": False}
         if keep_products:
             how["context_fn"] = keeping_products
+        # A layer that is computed again as a whole ends with what its last product needs, unless a function of ours
+        # makes it: that one would compute the product, too.
+        self._recomputes_layers = not keep_products
+        self._have_blocks_keep_all(self._recomputes_layers)
         self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=how, offload=offload)
         for module in self.model.modules():
             if isinstance(module, GradientCheckpointingLayer):

@@ -1,4 +1,4 @@
-"""What can lie beside the memory of a GPU alone, and is refused where there is none."""
+"""What of a learner needs a GPU, and is refused where there is none."""
 
 from __future__ import annotations
 

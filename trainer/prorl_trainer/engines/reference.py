@@ -120,9 +120,10 @@ class MappedReference(ResidentReference):
             super().move(backend, share)
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
-        """See `Reference.weights`."""
+        """See `Reference.weights`. Copies: they are read after the pages are given back."""
         with self._weights.in_memory():
-            yield from super().weights()
+            for name, weight in super().weights():
+                yield name, weight.clone()
 
 
 class ShardedReference:
@@ -160,7 +161,11 @@ class ShardedReference:
 
 
 def make_reference(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Reference:
-    """Return `policy`, which is whole and on `device`, as the reference where the manifest wants it."""
+    """Return `policy`, which is whole and on `device`, as the reference where the manifest wants it.
+
+    Raises:
+        OSError: The disk has no room for one that is offloaded to it.
+    """
     if learner.reference is ReferencePlace.SHARDED:
         return ShardedReference(policy, device)
     if learner.reference is ReferencePlace.OFFLOADED:

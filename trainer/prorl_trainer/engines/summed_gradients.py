@@ -1,4 +1,4 @@
-"""Gradients of embedding, head and linear layers, added where a backend sums them up: no second matrix arises.
+"""Gradients of embedding, head and, in float32, linear layers, added where a backend sums them up.
 
 Autograd makes a whole matrix of each module's gradient, and a third of embedding's and head's together where weights
 are tied, before it adds them to what earlier packs gave. For a small model with a large vocabulary that is most of a
@@ -19,7 +19,7 @@ GradientSum = Callable[[nn.Parameter], Tensor]
 
 
 class SummedEmbedding(nn.Embedding):
-    """An embedding whose gradient goes where `gradient_sum` says. Made from a model's own by `sum_gradients`."""
+    """An embedding whose gradient goes where `gradient_sum` says. Made from a model's own."""
 
     gradient_sum: GradientSum | None
 
