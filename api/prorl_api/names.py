@@ -69,11 +69,10 @@ ENV_POD_IP = "PRORL_POD_IP"
 LEARNER_GLIBC_TUNABLES = (
     "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=8589934592:glibc.malloc.hugetlb=1"
 )
-"""`GLIBC_TUNABLES` of a learner on CPU, for where the C library's allocator is all there is (`process.allocator`).
-Activations and gradients stay mapped between steps: page faults cost it a third of its time. Buffers of 1 GiB and more
-are given back when they are freed: from 268 million parameters on also DeepSpeed's flat gradients (4 bytes a
-parameter), which it takes anew at each optimizer step. With 128 MiB that cost the quickstart a fifth of its learner's
-time, and its peak was no lower (docs/LOG.md, 2026-11-30)."""
+"""`GLIBC_TUNABLES` of a learner on CPU. Activations and gradients stay mapped between steps: page faults cost it a
+third of its time. Buffers of 1 GiB and more are given back when they are freed: from 268 million parameters on also
+DeepSpeed's flat gradients (4 bytes a parameter), which it takes anew at each optimizer step. With 128 MiB that cost the
+quickstart a fifth of its learner's time, and its peak was no lower (docs/LOG.md, 2026-11-30)."""
 ROLLOUT_GLIBC_TUNABLES = "glibc.malloc.mmap_threshold=1048576:glibc.malloc.hugetlb=1"
 """`GLIBC_TUNABLES` of a rollout server on CPU. Buffers of 1 MiB and more, such as logits, are given back when they are
 freed: their sizes change with the number of running sequences, and the holes that they would leave behind grew by

@@ -2,9 +2,9 @@
 
 TRL has an environment of its own (`make trl`, requirements/trl.lock: its newest version with our versions of torch and
 transformers), generates by transformers, and has its best batch setting of those tried. Both have the same model,
-prompts, group size, lengths, optimizer steps a batch, KL term, float32 and two threads; all groups are trained. TRL has
-the C library's allocator tuned as it was ours before oneTBB's, with which it took more memory (9.3 GiB and not 8.1 over
-long completions). Every bound is a ratio of medians of this run; the first batch, which also allocates, is left out.
+prompts, group size, lengths, optimizer steps a batch, KL term, float32, two threads and the learner's allocator
+settings; all groups are trained. Every bound is a ratio of medians of this run; the first batch, which also
+allocates, is left out.
 
 - The quickstart's steps, ours by `prorl run` with every real part, with DeepSpeed as the manifest has it and with
   `zeroStage: 0`: reference and training (all that is neither generating nor publishing) at least 5 times faster, the
@@ -33,7 +33,6 @@ import torch
 import yaml
 
 from prorl_api.names import LEARNER_GLIBC_TUNABLES
-from prorl_api.process.allocator import learner_allocator
 from prorl_api.run_folder import RunFolder
 from tests.bench.peak_share import gigaflops
 
@@ -42,8 +41,7 @@ MODEL = REPOSITORY / ".cache/models/SmolLM2-135M-Instruct"
 QUICKSTART = REPOSITORY / "examples/quickstart.yaml"
 TRL = REPOSITORY / ".venv-trl/bin/python"
 THREADS = 2
-OURS = {**learner_allocator(os.environ), "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
-THEIRS = {**OURS, "GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES, "LD_PRELOAD": ""}
+TUNED = {"GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES, "OMP_NUM_THREADS": str(THREADS), "HF_HUB_OFFLINE": "1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +80,7 @@ def trl(shape: Shape, prompts: list[dict[str, str]], kl: float, microbatches: li
             given = {**asdict(shape), "prompts": prompts, "kl": kl, "microbatch": size, "model": str(MODEL)}
             settings.write_text(json.dumps({**given, "threads": THREADS}))
             command = [str(TRL), str(Path(__file__).with_name("trl_run.py")), str(settings)]
-            done = subprocess.run(command, env={**os.environ, **THEIRS}, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, env={**os.environ, **TUNED}, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(shown(done))
         said = json.loads(done.stdout.splitlines()[-1])
@@ -173,7 +171,7 @@ def our_long(shape: Shape, prompt: int, setting: LongSetting) -> Measured:
     words = ["-m", "tests.bench.step_parts", MODEL, setting.recomputed, setting.reference, 0, shape.batches - 1, *batch]
     command = [sys.executable, *map(str, words)]
     done = subprocess.run(
-        command, env={**os.environ, **OURS}, cwd=REPOSITORY, capture_output=True, text=True, check=False
+        command, env={**os.environ, **TUNED}, cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise SystemExit(shown(done))

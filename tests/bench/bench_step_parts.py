@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prorl_api.process.allocator import learner_allocator
+from prorl_api.names import LEARNER_GLIBC_TUNABLES
 
 REPOSITORY = Path(__file__).parents[2]
 MODEL = REPOSITORY / ".cache/models/SmolLM2-135M-Instruct"
 ENVIRONMENT = {
-    **learner_allocator(os.environ),
+    "GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES,
     "OMP_NUM_THREADS": "2",
     "OMP_WAIT_POLICY": "PASSIVE",
     "HF_HUB_OFFLINE": "1",

@@ -17,7 +17,6 @@ from prorl_api.errors import (
     ProRLError,
     StaleAttemptError,
 )
-from prorl_api.process.allocator import keep_from_children
 from prorl_api.process.ending import generic_code, say_end
 from prorl_api.process.lifeline import hold_lifeline
 from prorl_api.process.listen import listening_socket
@@ -44,7 +43,6 @@ def main() -> ExitCode:
     configure_logging("learner")
     hold_lifeline()
     hold_tokens()
-    keep_from_children(os.environ)
     if os.getpid() == 1:
         # To a container's first process the kernel delivers no signal without a handler, and so far nothing is lost.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))

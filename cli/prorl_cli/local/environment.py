@@ -23,9 +23,9 @@ from prorl_api.names import (
     ENV_SANDBOX_URLS,
     ENV_SHARED_MEMORY_DIR,
     ENV_TRACKER_PYTHON,
+    LEARNER_GLIBC_TUNABLES,
     ROLLOUT_GLIBC_TUNABLES,
 )
-from prorl_api.process.allocator import TUNABLES, learner_allocator
 from prorl_api.process.lifeline import LIFELINE_FD_VARIABLE
 from prorl_api.process.listen import LISTEN_FD_VARIABLE
 from prorl_api.process.tokens import ACCEPTED_VARIABLE, BODY, TOKEN_VARIABLE_PREFIX, accepted_text, derive_token
@@ -48,6 +48,8 @@ _SANDBOX_INHERITS = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ
 
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Of a launcher around the body; they would make the only rank believe that it is one of several."""
+
+_GLIBC_TUNABLES = {Role.LEARNER: LEARNER_GLIBC_TUNABLES, Role.ROLLOUT: ROLLOUT_GLIBC_TUNABLES}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +103,12 @@ def member_environment(
     environment = _inherited(around) | _common(around.plan.job_name, lifeline)
     if listening is not None:
         environment[LISTEN_FD_VARIABLE] = str(listening)
+    if sys.platform == "linux" and "GLIBC_TUNABLES" not in around.inherited:
+        environment["GLIBC_TUNABLES"] = _GLIBC_TUNABLES[start.role]
     if start.key in around.gpus:
         environment[VISIBLE] = ",".join(around.gpus[start.key])
     if start.role is Role.ROLLOUT:
-        if sys.platform == "linux":
-            environment.setdefault(TUNABLES, ROLLOUT_GLIBC_TUNABLES)
         return environment | _rollout(around, start)
-    if not around.gpus.get(start.key):  # the body knows of no GPU for it
-        environment |= learner_allocator(around.inherited)
     return environment | _learner(around, start, rendezvous_port)
 
 

@@ -14,13 +14,11 @@ from prorl_api.spec.resets import ReferenceResetSpec
 from prorl_api.spec.run import RestartSpec
 from prorl_api.spec.values import Role
 from prorl_cli.local.environment import Surroundings, member_environment, serves
-from prorl_control.members import MemberKey, MemberStart
+from prorl_control.members import MemberStart
 from prorl_control.plan import RunPlan
 
 
-def make_environment(
-    role: Role, index: int = 0, *, ranks: int = 1, gpus: tuple[str, ...] = (), **inherited: str
-) -> dict[str, str]:
+def make_environment(role: Role, index: int = 0, *, ranks: int = 1, **inherited: str) -> dict[str, str]:
     plan = RunPlan(
         job_name="demo",
         total_steps=1,
@@ -42,7 +40,6 @@ def make_environment(
         shared_memory=Path("/dev/shm/prorl-u"),
         token_key=b"key",
         inherited=inherited,
-        gpus={MemberKey(role=Role.LEARNER, index=0): gpus} if gpus else {},
     )
     start = MemberStart(role=role, index=index, attempt=3 if role is Role.LEARNER else 0)
     return member_environment(around, start, lifeline=5, listening=6 if index == 0 else None, rendezvous_port=29500)
@@ -107,13 +104,3 @@ def test_a_rank_that_calls_nobody_and_serves_nobody_has_no_token() -> None:
 def test_the_allocator_is_set_unless_somebody_did(role: Role, tunables: str) -> None:
     assert make_environment(role)["GLIBC_TUNABLES"] == tunables
     assert make_environment(role, GLIBC_TUNABLES="mine")["GLIBC_TUNABLES"] == "mine"
-
-
-def test_a_learner_without_a_gpu_has_the_allocator_preloaded_and_no_other_member_has() -> None:
-    learner = make_environment(Role.LEARNER)
-    assert "libtbbmalloc_proxy" in learner["LD_PRELOAD"]
-    on_gpu = make_environment(Role.LEARNER, gpus=("0",))
-    others = (make_environment(Role.ROLLOUT), make_environment(Role.SANDBOX))
-    assert all("LD_PRELOAD" not in environment for environment in (on_gpu, *others))
-    assert "GLIBC_TUNABLES" not in on_gpu
-    assert make_environment(Role.LEARNER, LD_PRELOAD="mine.so")["LD_PRELOAD"] == "mine.so"

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from prorl_api.errors import ExitCode, SpecError
-from prorl_api.names import LEARNER_GLIBC_TUNABLES
 from prorl_trainer.launch.launcher import Topology, culprit
 from prorl_trainer.launch.rank_process import RankProcess
 
@@ -95,26 +94,6 @@ def test_a_single_rank_replaces_the_launcher_and_is_told_of_no_others() -> None:
         stdout, _ = process.communicate(timeout=60)
     assert json.loads(stdout) == [process.pid, None, None, None, None, None, None]
     assert process.returncode == 0
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize(
-    ("given", "is_preloaded"),
-    [
-        ({"GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES}, True),
-        ({}, False),
-        ({"GLIBC_TUNABLES": "glibc.malloc.arena_max=1"}, False),
-        ({"GLIBC_TUNABLES": LEARNER_GLIBC_TUNABLES, "LD_PRELOAD": "libc.so.6"}, False),
-    ],
-    ids=["no GPU", "a GPU", "other tunables", "another allocator"],
-)
-def test_ranks_of_a_pod_without_a_gpu_have_the_allocator(
-    processes: int, given: dict[str, str], is_preloaded: bool
-) -> None:
-    shown = f"{SAY}say('libtbbmalloc_proxy' in open('/proc/self/maps').read())"
-    code, stdout, _ = launch(shown, **(pod(0, replicas=1, processes=processes) | given))
-    assert code == 0
-    assert stdout.splitlines() == [str(is_preloaded)] * processes
 
 
 @pytest.mark.parametrize(

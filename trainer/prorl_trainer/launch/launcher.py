@@ -18,7 +18,6 @@ from pathlib import Path
 
 from prorl_api.errors import ExitCode, Fault, SpecError
 from prorl_api.names import ENV_LEARNER_REPLICAS, ENV_PROCESSES_PER_REPLICA, ENV_RENDEZVOUS, ENV_TERMINATION_LOG
-from prorl_api.process.allocator import TUNABLES, learner_allocator
 from prorl_api.process.lifeline import LIFELINE_FD_VARIABLE
 from prorl_api.process.logs import configure_logging
 from prorl_api.process.tokens import without_tokens
@@ -184,8 +183,6 @@ def main(command: Sequence[str] = RANK_PROGRAM) -> int:
     except SpecError as error:
         _logger.error("%s", error)
         return ExitCode.BAD_SPEC
-    if TUNABLES in os.environ:  # so says the operator to a pod without a GPU
-        os.environ.update(learner_allocator(os.environ))
     if topology.world_size == 1:
         os.execvp(command[0], list(command))  # noqa: S606  (no shell on purpose)
     return asyncio.run(supervise(topology, command))
