@@ -106,9 +106,9 @@ class LongSetting:
 
 
 LONG_SETTINGS = (
-    LongSetting(name="a completion a pack", pack=2048),
-    LongSetting(name="the same, reference offloaded", pack=2048, reference="offloaded"),
-    LongSetting(name="the same, recomputed, too", pack=2048, reference="offloaded", recomputed="full"),
+    LongSetting(name="a completion a pack, reference offloaded", pack=2048, reference="offloaded"),
+    LongSetting(name="the same, recomputed selectively", pack=2048, reference="offloaded", recomputed="selective"),
+    LongSetting(name="the same, recomputed", pack=2048, reference="offloaded", recomputed="full"),
     LongSetting(name="all in one pack", pack=9216),
 )
 """The packs of a setting continue one prefix where there are several."""
