@@ -238,7 +238,9 @@ def test_every_matrix_of_the_plain_engine_has_its_gradient_summed_in_place(model
     assert sum(each is not None for each in sums) == sum(found.values())
 
 
-def test_no_product_and_no_attention_is_computed_again(model: Path) -> None:
+def test_no_product_and_no_attention_is_computed_again(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # DeepSpeed's ZeRO-3 leaves a function of its own there, for the whole process.
+    monkeypatch.setattr(torch.nn.functional, "linear", torch._C._nn.linear)
     counts = {}
     for recomputed in ("nothing", "selective", "full"):
         policy = load_policy(str(model), learner_spec(), CPU)
