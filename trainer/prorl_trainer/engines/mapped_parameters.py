@@ -6,7 +6,6 @@ touched, from the kernel's cache while there is room and else from the disk.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import mmap
 import os
@@ -31,12 +30,7 @@ class MappedParameters:
 
     @contextmanager
     def in_memory(self) -> Iterator[None]:
-        """Give the pages back at the end. What was written to them stays: the mapping is shared with the file.
-
-        Before they come, freed heap goes back to the system, which an update's activations have left behind: the C
-        library keeps it for the next update, and both together would be the process's peak.
-        """
-        _trim_heap()
+        """Give the pages back at the end. What was written to them stays: the mapping is shared with the file."""
         try:
             yield
         finally:
@@ -65,12 +59,6 @@ def map_parameters(module: nn.Module) -> MappedParameters:
             flat = torch.frombuffer(pages, dtype=parameter.dtype, count=parameter.numel(), offset=start)
             parameter.data = flat.view(parameter.shape).copy_(parameter.data)
     return mapped
-
-
-def _trim_heap() -> None:
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # the C library is glibc
-        trim(0)
 
 
 def _folder() -> str:

@@ -96,7 +96,7 @@ class OffloadedReference(ResidentReference):
 
 
 class MappedReference(ResidentReference):
-    """A whole copy in a file without a name, whose pages are in memory while somebody reads or moves it."""
+    """A whole copy in a file without a name, and in memory during a batch's pass."""
 
     def __init__(self, policy: PackedPolicy) -> None:
         """Take over `policy`, which is on the CPU."""
@@ -105,9 +105,21 @@ class MappedReference(ResidentReference):
 
     @contextmanager
     def during_pass(self) -> Iterator[Forward]:
-        """See `Reference.during_pass`."""
-        with self._weights.in_memory():
+        """See `Reference.during_pass`.
+
+        The copies lie where activations were and will be, in heap that the C library keeps between two updates: the
+        file's own pages would stand beside it.
+        """
+        held = list(self.module.parameters())
+        at_home = [parameter.data for parameter in held]
+        try:
+            for parameter in held:
+                with self._weights.in_memory():
+                    parameter.data = parameter.data.clone()
             yield self.module
+        finally:
+            for parameter, home in zip(held, at_home, strict=True):
+                parameter.data = home
 
     def read(self, file: Path) -> None:
         """See `Reference.read`."""
