@@ -78,7 +78,8 @@ class RecomputeGranularity(StrEnum):
     FULL = "full"
     """Each layer whole; of it its input is kept. Least memory, a third more time."""
     SELECTIVE = "selective"
-    """What is cheap. Products of matrices and attention's outputs are kept: about half of a layer's activations."""
+    """What is cheap. Products of matrices and attention's outputs are kept: about four fifths of a layer's
+    activations."""
 
 
 class AdvantageKind(StrEnum):

@@ -1,10 +1,10 @@
 """What gradient checkpointing keeps of a layer besides its input where it computes again what is cheap alone.
 
-Products of matrices and the outputs of attention's kernels are nearly all of a layer's time and about half of what
-autograd keeps of it; norms, rotary embeddings and activation functions are the other half. Scores are computed again,
-as in the selective recomputation of Korthikanti et al. (arXiv 2205.05198, section 5). Not under ZeRO-3: it gathers
-weights between a layer's operators, once so and once otherwise, while what is kept is found again by the order of the
-operators.
+Products of matrices and the outputs of attention's kernels are nearly all of a layer's time and about four fifths of
+what waits for its backward pass (half, where a block is not gated as `gated_blocks` has it); norms, rotary embeddings
+and activation functions are the rest. Scores are computed again, as in the selective recomputation of Korthikanti et
+al. (arXiv 2205.05198, section 5). Not under ZeRO-3: it gathers weights between a layer's operators, once so and once
+otherwise, while what is kept is found again by the order of the operators.
 """
 
 from __future__ import annotations
