@@ -7,7 +7,7 @@ there is a GPU, else in a file. The numbers are the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,16 +83,10 @@ class OffloadedReference(ResidentReference):
 
     @contextmanager
     def during_pass(self) -> Iterator[Forward]:
-        """See `Reference.during_pass`. Nothing is copied back: the weights do not change."""
+        """See `Reference.during_pass`."""
         held = [*self.module.parameters(), *self.module.buffers()]
-        at_home = [tensor.data for tensor in held]
-        try:
-            for tensor in held:
-                tensor.data = tensor.data.to(self._device, non_blocking=True)
+        with _copied(held, lambda home: home.to(self._device, non_blocking=True)):
             yield self.module
-        finally:
-            for tensor, home in zip(held, at_home, strict=True):
-                tensor.data = home
 
 
 class MappedReference(ResidentReference):
@@ -110,16 +104,13 @@ class MappedReference(ResidentReference):
         The copies lie where activations were and will be, in heap that the C library keeps between two updates: the
         file's own pages would stand beside it.
         """
-        held = list(self.module.parameters())
-        at_home = [parameter.data for parameter in held]
-        try:
-            for parameter in held:
-                with self._weights.in_memory():
-                    parameter.data = parameter.data.clone()
+
+        def into_heap(home: Tensor) -> Tensor:
+            with self._weights.in_memory():
+                return home.clone()
+
+        with _copied(list(self.module.parameters()), into_heap):
             yield self.module
-        finally:
-            for parameter, home in zip(held, at_home, strict=True):
-                parameter.data = home
 
     def read(self, file: Path) -> None:
         """See `Reference.read`."""
@@ -170,6 +161,19 @@ class ShardedReference:
     def _whole(self, parameter: torch.nn.Parameter) -> AbstractContextManager[object]:
         gathered: AbstractContextManager[object] = self._zero.GatheredParameters([parameter], modifier_rank=0)
         return gathered
+
+
+@contextmanager
+def _copied(held: Sequence[Tensor], copy: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Have tensors hold copies for a while. Nothing is copied back: the weights do not change."""
+    at_home = [tensor.data for tensor in held]
+    try:
+        for tensor in held:
+            tensor.data = copy(tensor.data)
+        yield
+    finally:
+        for tensor, home in zip(held, at_home, strict=True):
+            tensor.data = home
 
 
 def make_reference(policy: PackedPolicy, learner: LearnerSpec, device: torch.device) -> Reference:
